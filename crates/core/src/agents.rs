@@ -1,0 +1,169 @@
+//! Agents: who remembers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    ids::{AgentId, UserId},
+    time::Timestamp,
+};
+
+/// Kinds of agents of the V1 API: they differ in default tools, rules, prompt and loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum AgentType {
+    MemgptAgent,
+    MemgptV2Agent,
+    #[default]
+    LettaV1Agent,
+    ReactAgent,
+    WorkflowAgent,
+    SplitThreadAgent,
+    SleeptimeAgent,
+    VoiceConvoAgent,
+    VoiceSleeptimeAgent,
+}
+
+impl AgentType {
+    /// All types, in the order in which the contract lists them.
+    pub const ALL: [Self; 9] = [
+        Self::MemgptAgent,
+        Self::MemgptV2Agent,
+        Self::LettaV1Agent,
+        Self::ReactAgent,
+        Self::WorkflowAgent,
+        Self::SplitThreadAgent,
+        Self::SleeptimeAgent,
+        Self::VoiceConvoAgent,
+        Self::VoiceSleeptimeAgent,
+    ];
+
+    /// The name in the store and in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MemgptAgent => "memgpt_agent",
+            Self::MemgptV2Agent => "memgpt_v2_agent",
+            Self::LettaV1Agent => "letta_v1_agent",
+            Self::ReactAgent => "react_agent",
+            Self::WorkflowAgent => "workflow_agent",
+            Self::SplitThreadAgent => "split_thread_agent",
+            Self::SleeptimeAgent => "sleeptime_agent",
+            Self::VoiceConvoAgent => "voice_convo_agent",
+            Self::VoiceSleeptimeAgent => "voice_sleeptime_agent",
+        }
+    }
+
+    /// The type of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Whether its prompt shows core memory (V1 contract, section 4).
+    #[must_use]
+    pub const fn has_core_memory(self) -> bool {
+        !matches!(self, Self::ReactAgent | Self::WorkflowAgent)
+    }
+}
+
+/// The model an agent uses and how, in the words of the V1 API's `llm_config`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LlmConfig {
+    /// The model as its provider calls it.
+    pub model: String,
+    /// `provider/model`.
+    pub handle: Option<String>,
+    /// The wire protocol's name, such as `openai`.
+    pub model_endpoint_type: String,
+    /// The base URL.
+    pub model_endpoint: Option<String>,
+    /// The provider's name.
+    pub provider_name: Option<String>,
+    /// Tokens that request and answer may take together.
+    pub context_window: i64,
+    /// Sampling temperature.
+    pub temperature: Option<f64>,
+    /// Tokens an answer may take.
+    pub max_tokens: Option<i64>,
+    /// Whether the model may call several tools at once.
+    pub parallel_tool_calls: Option<bool>,
+    /// How much a reasoning model thinks.
+    pub reasoning_effort: Option<String>,
+    /// All other fields, kept as they came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// An agent as the store keeps it. Relations (blocks, tools, tags ...) are rows of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agent {
+    /// Its id.
+    pub id: AgentId,
+    /// Its name; need not be unique.
+    pub name: String,
+    /// Its kind.
+    pub agent_type: AgentType,
+    /// The system prompt that the client or the kind gave, before memory is compiled into it.
+    pub system: String,
+    /// What it is for, for people.
+    pub description: Option<String>,
+    /// Free data of the client's.
+    pub metadata: Option<Map<String, Value>>,
+    /// Its model.
+    pub llm_config: LlmConfig,
+    /// Its embedding model in the V1 API's words, or none.
+    pub embedding_config: Option<Value>,
+    /// Settings of the model as the client gave them.
+    pub model_settings: Option<Value>,
+    /// Settings of compaction.
+    pub compaction_settings: Option<Value>,
+    /// The form that answers must have.
+    pub response_format: Option<Value>,
+    /// Rules on its tools.
+    pub tool_rules: Vec<Value>,
+    /// The time zone in which it sees times.
+    pub timezone: String,
+    /// Whether its context is emptied before every turn.
+    pub message_buffer_autoclear: bool,
+    /// Whether a second agent tidies its memory in the background.
+    pub enable_sleeptime: Option<bool>,
+    /// Left out of lists.
+    pub hidden: Option<bool>,
+    /// How many files it may hold open.
+    pub max_files_open: Option<i64>,
+    /// Characters of an open file that its prompt shows.
+    pub per_file_view_window_char_limit: Option<i64>,
+    /// Fields that the server stores for its clients without giving them a meaning.
+    pub labels: AgentLabels,
+    /// Grows with each change of anything a prompt shows.
+    pub revision: i64,
+    /// When its last run ended.
+    pub last_run_completion: Option<Timestamp>,
+    /// Milliseconds that run took.
+    pub last_run_duration_ms: Option<i64>,
+    /// Why that run ended.
+    pub last_stop_reason: Option<String>,
+    /// Who made it.
+    pub created_by: Option<UserId>,
+    /// Who changed it last.
+    pub updated_by: Option<UserId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Fields of the V1 API that are stored and returned, and mean nothing to the server itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct AgentLabels {
+    pub project_id: Option<String>,
+    pub template_id: Option<String>,
+    pub base_template_id: Option<String>,
+    pub deployment_id: Option<String>,
+    pub entity_id: Option<String>,
+}

@@ -1,0 +1,14 @@
+//! The domain of Mnemic: what agents, blocks, messages and runs are, and the pure rules over them.
+//!
+//! Architecture invariant: nothing in this crate does I/O, reads a clock on its own (besides
+//! [`time::Clock::System`]) or knows HTTP, SQL or a model provider's JSON.
+
+pub mod agents;
+pub mod blocks;
+pub mod conversations;
+pub mod ids;
+pub mod messages;
+pub mod runs;
+pub mod scope;
+pub mod time;
+pub mod tools;
