@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod conversations;
 pub mod ids;
 pub mod messages;
+pub mod parts;
 pub mod runs;
 pub mod scope;
 pub mod time;

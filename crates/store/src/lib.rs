@@ -1,1 +1,170 @@
-//! placeholder
+//! Everything durable: one set of SQL statements on SQLite and PostgreSQL.
+//!
+//! Architecture invariant: only this crate knows SQL. Work is done in jobs: closures over a [`Tx`]
+//! that combine the functions of the noun modules. A write job is one transaction; when
+//! [`Store::write`] returns `Ok`, it is on the disk. Every function of a noun takes a
+//! [`mnemic_core::scope::Scope`] and applies it where its query is built.
+
+mod error;
+pub mod failpoints;
+mod migrate;
+mod postgres;
+mod secrets;
+mod sqlite;
+mod tx;
+mod value;
+
+use std::{path::PathBuf, pin::Pin, sync::Arc};
+
+use futures_util::FutureExt as _;
+pub use error::StoreError;
+pub use migrate::MigrationReport;
+pub use secrets::Secrets;
+pub use tx::{Dialect, Tx};
+pub use value::{Param, Row, Value};
+
+use postgres::Postgres;
+use sqlite::Sqlite;
+
+/// The future of a job; jobs are written as `move |tx| Box::pin(async move { ... })`.
+pub type JobFuture<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
+
+/// Where the data is kept.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// An SQLite file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL database and how many connections to it may be open.
+    Postgres {
+        /// The connection URL, with its password.
+        url: String,
+        /// The pool's size.
+        connections: usize,
+    },
+}
+
+enum Engine {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+/// A handle to the database; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    engine: Arc<Engine>,
+    secrets: Secrets,
+    report: Arc<MigrationReport>,
+}
+
+impl Store {
+    /// Opens the database, makes or migrates its tables, and is ready for jobs.
+    ///
+    /// # Errors
+    /// The place cannot be opened or reached, or holds a newer schema.
+    pub async fn open(location: Location, secrets: Secrets) -> Result<Self, StoreError> {
+        let (engine, report) = match location {
+            Location::Sqlite(path) => {
+                let opened = tokio::task::spawn_blocking(move || {
+                    let mut connection = sqlite::open_connection(&path, false)?;
+                    let report = migrate::sqlite(&mut connection, &path)?;
+                    Ok::<_, StoreError>((Sqlite::open(&path)?, report))
+                });
+                let joined = opened.await;
+                let (sqlite, report) =
+                    joined.map_err(|error| StoreError::Database(error.to_string()))??;
+                (Engine::Sqlite(sqlite), report)
+            }
+            Location::Postgres { url, connections } => {
+                let database = Postgres::new(&url, connections)?;
+                let report = migrate::postgres(&database).await?;
+                (Engine::Postgres(database), report)
+            }
+        };
+        Ok(Self { engine: Arc::new(engine), secrets, report: Arc::new(report) })
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub fn migration(&self) -> &MigrationReport {
+        &self.report
+    }
+
+    /// The cipher of secret columns.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// The engine's dialect.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match *self.engine {
+            Engine::Sqlite(_) => Dialect::Sqlite,
+            Engine::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Runs a job as one transaction. `Ok` means that it is durable; on an error nothing of it is
+    /// kept. The job runs to its end even if the caller goes away.
+    ///
+    /// # Errors
+    /// The job's own error, or that the database is not available.
+    pub async fn write<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx<'_>) -> JobFuture<'t, T, E> + Send + 'static,
+    {
+        match &*self.engine {
+            Engine::Sqlite(sqlite) => {
+                sqlite.writer.submit(move |connection| run_sync(job(&mut Tx::sqlite(connection)))).await
+            }
+            Engine::Postgres(database) => {
+                let database = database.clone();
+                let task = tokio::spawn(async move {
+                    let client = database.client().await?;
+                    client.batch_execute("BEGIN").await.map_err(StoreError::from)?;
+                    let mut tx = Tx::postgres(&client);
+                    // A panic must not give a connection with an open transaction back to the pool.
+                    let caught = std::panic::AssertUnwindSafe(job(&mut tx)).catch_unwind().await;
+                    let result = caught.unwrap_or_else(|_| {
+                        tracing::error!("a write job panicked and was rolled back");
+                        Err(StoreError::Database("a write job died".to_owned()).into())
+                    });
+                    postgres::finish(&client, result).await
+                });
+                task.await.unwrap_or_else(|error| {
+                    Err(StoreError::Database(format!("a write job died: {error}")).into())
+                })
+            }
+        }
+    }
+
+    /// Runs a job that only reads; on SQLite inside one snapshot.
+    ///
+    /// # Errors
+    /// The job's own error, or that the database is not available.
+    pub async fn read<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx<'_>) -> JobFuture<'t, T, E> + Send + 'static,
+    {
+        match &*self.engine {
+            Engine::Sqlite(sqlite) => {
+                sqlite.read(move |connection| run_sync(job(&mut Tx::sqlite(connection)))).await?
+            }
+            Engine::Postgres(database) => {
+                let client = database.client().await?;
+                job(&mut Tx::postgres(&client)).await
+            }
+        }
+    }
+}
+
+/// Runs a job's future on SQLite, where no statement ever waits.
+fn run_sync<T, E: From<StoreError>>(future: JobFuture<'_, T, E>) -> Result<T, E> {
+    future.now_or_never().unwrap_or_else(|| {
+        Err(StoreError::Database("a job waited for something else than the database".into()).into())
+    })
+}

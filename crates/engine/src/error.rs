@@ -1,0 +1,45 @@
+//! What the engine answers when it cannot do what was asked.
+
+use mnemic_core::ids::RunId;
+use mnemic_llm::LlmError;
+use mnemic_store::StoreError;
+
+/// An error of the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store's answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The model provider's answer.
+    #[error(transparent)]
+    Llm(#[from] LlmError),
+    /// The request asks for something that cannot be; the text says what and why.
+    #[error("{0}")]
+    Invalid(String),
+    /// A thing that was named (a model handle, a tool) does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// The state forbids it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The conversation is busy with another run.
+    #[error(
+        "the conversation is currently being processed by another request (run_id={run_id}); \
+         wait for it to end, or cancel it"
+    )]
+    Busy {
+        /// The run that it is busy with.
+        run_id: RunId,
+    },
+    /// Too many runs wait for the same conversation.
+    #[error("{waiting} requests already wait for this agent; try again in {retry_after_seconds} s")]
+    QueueFull {
+        /// How many wait.
+        waiting: i64,
+        /// When to try again.
+        retry_after_seconds: u64,
+    },
+    /// The server is stopping.
+    #[error("the server is shutting down; send the request again in a moment")]
+    ShuttingDown,
+}

@@ -1,0 +1,100 @@
+//! The embedded engine: one writer thread with group commit, and a small pool of readers.
+
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+pub(crate) use writer::Writer;
+
+use crate::StoreError;
+
+/// Readers that may work at once. Reads are short; more would only fight over two or four cores.
+const READERS: usize = 4;
+
+/// Statements each connection keeps prepared; the whole store has about two hundred.
+const STATEMENT_CACHE: usize = 256;
+
+/// The embedded database.
+pub(crate) struct Sqlite {
+    pub(crate) writer: Writer,
+    readers: Arc<Readers>,
+}
+
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    permits: Semaphore,
+}
+
+impl Sqlite {
+    /// Opens the database whose tables exist already.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let writer = Writer::start(open_connection(path, false)?)?;
+        let checkpointer = open_connection(path, false)?;
+        writer::start_checkpointer(checkpointer, writer.alive())?;
+        Ok(Self {
+            writer,
+            readers: Arc::new(Readers {
+                path: path.to_owned(),
+                idle: Mutex::new(Vec::new()),
+                permits: Semaphore::new(READERS),
+            }),
+        })
+    }
+
+    /// Runs `job` on a reader's connection inside one snapshot.
+    pub(crate) async fn read<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> T + Send + 'static,
+    {
+        let readers = Arc::clone(&self.readers);
+        let closed = |_| StoreError::Unavailable("the store is closed".to_owned());
+        let _permit = self.readers.permits.acquire().await.map_err(closed)?;
+        tokio::task::spawn_blocking(move || {
+            let idle = readers.idle.lock().pop();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => open_connection(&readers.path, true)?,
+            };
+            connection.execute_batch("BEGIN")?;
+            let answer = job(&mut connection);
+            connection.execute_batch("COMMIT")?;
+            readers.idle.lock().push(connection);
+            Ok(answer)
+        })
+        .await
+        .map_err(|error| StoreError::Database(format!("a read job died: {error}")))?
+    }
+}
+
+/// Opens a connection with the settings every one of ours has.
+pub(crate) fn open_connection(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
+    let flags = if read_only {
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+    };
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;")?;
+    if !read_only {
+        // FULL: a commit that was answered is on the disk. Checkpoints run off the writer.
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
+             PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;",
+        )?;
+    }
+    Ok(connection)
+}

@@ -1,0 +1,205 @@
+//! The single writer: whole jobs, each in a savepoint, committed together.
+//!
+//! A job is a closure that runs from start to end on the writer's thread. Jobs that wait while a
+//! commit reaches the disk form the next group, so under load many share one fsync. A job that fails
+//! is rolled back alone; a commit that fails fails its whole group, and nothing of it is answered as
+//! done.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{StoreError, failpoints};
+
+/// Jobs of one commit; bounds how long the first waits for the last.
+const MAX_GROUP: usize = 128;
+
+/// Jobs that may wait for the writer; senders beyond that wait in turn.
+const QUEUE: usize = 4096;
+
+/// WAL size in bytes from which the checkpointer works; 8 MiB keeps readers' look-ups in it cheap.
+const CHECKPOINT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// WAL size in bytes above which the checkpointer insists.
+const MAX_LOG_BYTES: u64 = 256 * 1024 * 1024;
+
+/// How often the checkpointer looks at the log's size.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What becomes of a job once its group's commit is decided.
+type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// A job: does its work (or learns that it cannot) and says whether to keep it, and whom to tell.
+type Job = Box<dyn FnOnce(Result<&mut Connection, StoreError>) -> (bool, Answer) + Send>;
+
+/// A handle to the writer's thread.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<Job>,
+    alive: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(crate) fn start(connection: Connection) -> Result<Self, StoreError> {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let alive = Arc::new(AtomicBool::new(true));
+        let flag = Arc::clone(&alive);
+        thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(move || {
+                run(connection, queue);
+                flag.store(false, Ordering::SeqCst);
+            })
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self { jobs, alive })
+    }
+
+    /// Whether the thread still runs.
+    pub(crate) fn alive(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.alive)
+    }
+
+    /// Hands a job to the writer and waits until it is on the disk. Once handed over, it runs to its
+    /// end even if the caller goes away.
+    pub(crate) async fn submit<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+    {
+        let gone = || E::from(StoreError::Unavailable("the store is closed".to_owned()));
+        let (sender, receiver) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let result = connection.map_err(E::from).and_then(work);
+            let keep = result.is_ok();
+            let answer: Answer = Box::new(move |commit| {
+                let answer = match (result, commit) {
+                    (Ok(value), Ok(())) => Ok(value),
+                    (Ok(_), Err(error)) => Err(E::from(error)),
+                    (Err(error), _) => Err(error),
+                };
+                // A caller that went away does not want the answer.
+                let _ = sender.send(answer);
+            });
+            (keep, answer)
+        });
+        self.jobs.send(job).await.map_err(|_| gone())?;
+        receiver.await.map_err(|_| gone())?
+    }
+}
+
+fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
+    while let Some(first) = queue.blocking_recv() {
+        run_group(&mut connection, first, &mut queue);
+    }
+    if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
+    }
+}
+
+/// Runs the jobs that wait, commits them together and answers them.
+fn run_group(connection: &mut Connection, first: Job, queue: &mut mpsc::Receiver<Job>) {
+    if let Err(error) = execute_cached(connection, "BEGIN IMMEDIATE") {
+        let (_, answer) = first(Err(error));
+        answer(Ok(()));
+        return;
+    }
+    let mut answers = Vec::new();
+    let mut next = Some(first);
+    while let Some(job) = next.take() {
+        answers.push(run_job(connection, job));
+        if connection.is_autocommit() {
+            // A full disk or an I/O error made SQLite roll back everything since BEGIN.
+            let lost = StoreError::Unavailable("the transaction was rolled back".to_owned());
+            answers.into_iter().for_each(|answer| answer(Err(lost.clone())));
+            return;
+        }
+        if answers.len() < MAX_GROUP {
+            next = queue.try_recv().ok();
+        }
+    }
+    let outcome = commit(connection);
+    answers.into_iter().for_each(|answer| answer(outcome.clone()));
+}
+
+fn run_job(connection: &mut Connection, job: Job) -> Answer {
+    if let Err(error) = execute_cached(connection, "SAVEPOINT job") {
+        return job(Err(error)).1;
+    }
+    let (keep, answer) = run_caught(job, connection);
+    let undone = if keep { Ok(()) } else { execute_cached(connection, "ROLLBACK TO job") };
+    let ended = undone.and_then(|()| execute_cached(connection, "RELEASE job"));
+    match ended {
+        Ok(()) => answer,
+        Err(error) => Box::new(move |_| answer(Err(error))),
+    }
+}
+
+/// Runs a job; a panic in it is a failure of that job, not the end of the writer.
+fn run_caught(job: Job, connection: &mut Connection) -> (bool, Answer) {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(Ok(connection))));
+    caught.unwrap_or_else(|_| {
+        tracing::error!("a write job panicked and was rolled back");
+        // The caller's channel was dropped by the panic, which it reads as a closed store.
+        (false, Box::new(|_| ()))
+    })
+}
+
+fn execute_cached(connection: &Connection, sql: &str) -> Result<(), StoreError> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+fn commit(connection: &Connection) -> Result<(), StoreError> {
+    failpoints::hit("commit.before");
+    let committed = match failpoints::commit_fault() {
+        Some(fault) => Err(StoreError::Unavailable(fault)),
+        None => execute_cached(connection, "COMMIT"),
+    };
+    failpoints::hit("commit.after");
+    let Err(error) = committed else { return Ok(()) };
+    if !connection.is_autocommit()
+        && let Err(rollback) = connection.execute_batch("ROLLBACK")
+    {
+        tracing::error!(error = %rollback, "rolling back after a failed commit failed");
+    }
+    tracing::error!(%error, "a commit failed; nothing of it was kept");
+    Err(StoreError::Unavailable(error.to_string()))
+}
+
+/// Moves the log into the database file from a thread of its own, so that no commit waits for it.
+pub(crate) fn start_checkpointer(
+    connection: Connection,
+    alive: Arc<AtomicBool>,
+) -> Result<(), StoreError> {
+    thread::Builder::new()
+        .name("sqlite-checkpoint".to_owned())
+        .spawn(move || {
+            let wal = connection.path().map(|path| format!("{path}-wal")).unwrap_or_default();
+            while alive.load(Ordering::SeqCst) {
+                thread::sleep(CHECKPOINT_INTERVAL);
+                let size = std::fs::metadata(&wal).map_or(0, |meta| meta.len());
+                if size < CHECKPOINT_BYTES {
+                    continue;
+                }
+                // Readers and writers go on during PASSIVE; only a log that it could not keep small
+                // makes the writer wait.
+                let mode = if size > MAX_LOG_BYTES { "TRUNCATE" } else { "PASSIVE" };
+                let sql = format!("PRAGMA wal_checkpoint({mode})");
+                if let Err(error) = connection.query_row(&sql, [], |_| Ok(())) {
+                    tracing::warn!(%error, "a checkpoint failed; it is tried again");
+                }
+            }
+        })
+        .map(drop)
+        .map_err(|error| StoreError::Unavailable(error.to_string()))
+}

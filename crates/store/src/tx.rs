@@ -1,0 +1,198 @@
+//! A transaction on either engine: the one place through which every statement goes.
+
+use crate::{Param, Row, StoreError, Value};
+
+/// An open transaction (or, for reads on PostgreSQL, a connection).
+///
+/// On SQLite the methods return without ever waiting: the code of a job runs from start to end on
+/// the thread that owns the connection.
+pub struct Tx<'c> {
+    backend: Backend<'c>,
+}
+
+enum Backend<'c> {
+    Sqlite(&'c mut rusqlite::Connection),
+    Postgres(&'c deadpool_postgres::Client),
+}
+
+/// Which SQL dialect a transaction speaks, for the few places where they differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+impl<'c> Tx<'c> {
+    pub(crate) fn sqlite(connection: &'c mut rusqlite::Connection) -> Self {
+        Self { backend: Backend::Sqlite(connection) }
+    }
+
+    pub(crate) fn postgres(client: &'c deadpool_postgres::Client) -> Self {
+        Self { backend: Backend::Postgres(client) }
+    }
+
+    /// The dialect of this transaction's engine.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match self.backend {
+            Backend::Sqlite(_) => Dialect::Sqlite,
+            Backend::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// A condition that holds where `column` is one of the texts of the list bound as `$n`.
+    #[must_use]
+    pub fn any_of(&self, column: &str, n: usize) -> String {
+        match self.dialect() {
+            Dialect::Sqlite => format!("{column} IN (SELECT value FROM json_each(${n}))"),
+            Dialect::Postgres => format!("{column} = ANY(${n})"),
+        }
+    }
+
+    /// What a SELECT ends with to lock its rows until the commit; SQLite's single writer needs nothing.
+    #[must_use]
+    pub fn for_update(&self) -> &'static str {
+        match self.dialect() {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => " FOR UPDATE",
+        }
+    }
+
+    /// A condition that holds where `column` contains the text bound as `$n`, in any case of letters
+    /// (on SQLite: of ASCII letters). The text is taken literally.
+    #[must_use]
+    pub fn contains(&self, column: &str, n: usize) -> String {
+        match self.dialect() {
+            Dialect::Sqlite => format!("instr(lower({column}), lower(${n})) > 0"),
+            Dialect::Postgres => format!("strpos(lower({column}), lower(${n})) > 0"),
+        }
+    }
+
+    /// Runs a statement that returns rows.
+    ///
+    /// # Errors
+    /// The engine refused the statement or cannot be reached.
+    pub async fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        match &mut self.backend {
+            Backend::Sqlite(connection) => query_sqlite(connection, sql, params),
+            Backend::Postgres(client) => {
+                let statement = client.prepare_cached(sql).await?;
+                let bound: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
+                    params.iter().map(|param| param as _).collect();
+                let rows = client.query(&statement, &bound).await?;
+                rows.iter().map(read_postgres).collect()
+            }
+        }
+    }
+
+    /// Runs a statement of which at most one row is wanted.
+    ///
+    /// # Errors
+    /// As for [`Tx::query`].
+    pub async fn query_opt(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.query(sql, params).await?.into_iter().next())
+    }
+
+    /// Runs a statement that returns exactly one row, such as a count.
+    ///
+    /// # Errors
+    /// As for [`Tx::query`]; besides, there was no row.
+    pub async fn query_one(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Row, StoreError> {
+        self.query_opt(sql, params)
+            .await?
+            .ok_or_else(|| StoreError::Corrupt("a statement returned no row".to_owned()))
+    }
+
+    /// Runs a statement that changes rows; returns how many.
+    ///
+    /// # Errors
+    /// As for [`Tx::query`].
+    pub async fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
+        match &mut self.backend {
+            Backend::Sqlite(connection) => {
+                let mut statement = connection.prepare_cached(sql)?;
+                let changed = statement.execute(rusqlite::params_from_iter(params))?;
+                Ok(changed as u64)
+            }
+            Backend::Postgres(client) => {
+                let statement = client.prepare_cached(sql).await?;
+                let bound: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
+                    params.iter().map(|param| param as _).collect();
+                Ok(client.execute(&statement, &bound).await?)
+            }
+        }
+    }
+
+    /// Inserts several rows with one statement; `columns` is the list in parentheses.
+    ///
+    /// # Errors
+    /// As for [`Tx::query`].
+    pub async fn insert_rows(
+        &mut self,
+        table: &str,
+        columns: &[&str],
+        rows: Vec<Vec<Param<'_>>>,
+    ) -> Result<(), StoreError> {
+        // Both engines bound parameters per statement (SQLite 32,766, PostgreSQL 65,535).
+        const MAX_PARAMS: usize = 30_000;
+        let per_statement = (MAX_PARAMS / columns.len().max(1)).max(1);
+        let mut rows = rows.into_iter();
+        loop {
+            let chunk: Vec<Vec<Param<'_>>> = rows.by_ref().take(per_statement).collect();
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            let sql = insert_sql(table, columns, chunk.len());
+            let bound: Vec<Param<'_>> = chunk.into_iter().flatten().collect();
+            self.execute(&sql, &bound).await?;
+        }
+    }
+}
+
+/// `INSERT INTO table (a, b) VALUES ($1, $2), ($3, $4)`.
+fn insert_sql(table: &str, columns: &[&str], rows: usize) -> String {
+    use std::fmt::Write as _;
+    let mut sql = format!("INSERT INTO {table} ({}) VALUES ", columns.join(", "));
+    let mut n = 0;
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..columns.len() {
+            n += 1;
+            // Writing to a String cannot fail.
+            let _ = write!(sql, "{}${n}", if column == 0 { "" } else { ", " });
+        }
+        sql.push(')');
+    }
+    sql
+}
+
+fn query_sqlite(
+    connection: &mut rusqlite::Connection,
+    sql: &str,
+    params: &[Param<'_>],
+) -> Result<Vec<Row>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let columns = statement.column_count();
+    let mut found = statement.query(rusqlite::params_from_iter(params))?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
+        let mut values = Vec::with_capacity(columns);
+        for index in 0..columns {
+            values.push(Value::from_sqlite(row.get_ref(index)?)?);
+        }
+        rows.push(Row::new(values));
+    }
+    Ok(rows)
+}
+
+fn read_postgres(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
+    let values: Result<Vec<Value>, StoreError> =
+        (0..row.len()).map(|index| Value::from_postgres(row, index)).collect();
+    values.map(Row::new)
+}
