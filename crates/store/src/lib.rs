@@ -5,12 +5,23 @@
 //! [`Store::write`] returns `Ok`, it is on the disk. Every function of a noun takes a
 //! [`mnemic_core::scope::Scope`] and applies it where its query is built.
 
+pub mod context;
+pub mod conversations;
 mod error;
+pub mod events;
 pub mod failpoints;
+pub mod jobs;
+pub mod leases;
+pub mod messages;
 mod migrate;
+pub mod otids;
+pub mod page;
 mod postgres;
+pub mod runs;
 mod secrets;
 mod sqlite;
+pub mod steps;
+pub mod turns;
 mod tx;
 mod value;
 

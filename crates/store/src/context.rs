@@ -1,0 +1,203 @@
+//! The context of a conversation: which messages the model sees, in order. Rows are appended; the
+//! compiled prompt is the first.
+
+use mnemic_core::{
+    ids::{AgentId, ConversationId, MessageId},
+    messages::{Message, MessageBody, Role},
+    scope::Scope,
+    time::Timestamp,
+};
+
+use crate::{Param, StoreError, Tx, messages, params};
+
+/// Appends messages to a context, from position `next` on, and says when the last came in. Returns
+/// the context's new revision.
+///
+/// # Errors
+/// The conversation is gone, or the database's.
+pub async fn append(
+    tx: &mut Tx<'_>,
+    conversation_id: ConversationId,
+    next: i64,
+    message_ids: &[MessageId],
+    now: Timestamp,
+) -> Result<i64, StoreError> {
+    let mut rows = Vec::with_capacity(message_ids.len());
+    for (position, id) in (next..).zip(message_ids) {
+        rows.push(vec![Param::from(conversation_id), Param::Int(position), Param::from(id)]);
+    }
+    let added = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    tx.insert_rows("context_entries", &["conversation_id", "position", "message_id"], rows).await?;
+    let sql = "UPDATE conversations SET next_position = $2, last_message_at = $3, updated_at = $3, \
+                   context_revision = context_revision + 1 \
+               WHERE id = $1 RETURNING context_revision";
+    tx.query_opt(sql, params![conversation_id, next + added, now])
+        .await?
+        .ok_or_else(|| StoreError::not_found("Conversation", conversation_id))?
+        .int()
+}
+
+/// The messages of a context, the compiled prompt first.
+///
+/// # Errors
+/// The database's.
+pub async fn messages(
+    tx: &mut Tx<'_>,
+    conversation_id: ConversationId,
+) -> Result<Vec<Message>, StoreError> {
+    let sql = format!(
+        "SELECT {} FROM context_entries e JOIN messages m ON m.id = e.message_id \
+         WHERE e.conversation_id = $1 ORDER BY e.position",
+        messages::COLUMNS
+    );
+    let rows = tx.query(&sql, params![conversation_id]).await?;
+    rows.into_iter().map(messages::from_row).collect()
+}
+
+/// The ids of a context's messages.
+///
+/// # Errors
+/// The database's.
+pub async fn message_ids(
+    tx: &mut Tx<'_>,
+    conversation_id: ConversationId,
+) -> Result<Vec<MessageId>, StoreError> {
+    let sql = "SELECT message_id FROM context_entries WHERE conversation_id = $1 ORDER BY position";
+    let rows = tx.query(sql, params![conversation_id]).await?;
+    rows.into_iter().map(|mut row| row.parse()).collect()
+}
+
+/// The ids of the messages in the default contexts of several agents.
+///
+/// # Errors
+/// The database's.
+pub async fn default_message_ids(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agents: &[AgentId],
+) -> Result<std::collections::HashMap<AgentId, Vec<MessageId>>, StoreError> {
+    let ids: Vec<String> = agents.iter().map(ToString::to_string).collect();
+    let sql = format!(
+        "SELECT c.agent_id, e.message_id FROM conversations c \
+         JOIN context_entries e ON e.conversation_id = c.id \
+         WHERE c.organization_id = $1 AND c.is_default = 1 AND {} \
+         ORDER BY c.agent_id, e.position",
+        tx.any_of("c.agent_id", 2)
+    );
+    let mut found: std::collections::HashMap<AgentId, Vec<MessageId>> =
+        std::collections::HashMap::new();
+    for mut row in tx.query(&sql, params![scope.organization, ids]).await? {
+        found.entry(row.parse()?).or_default().push(row.parse()?);
+    }
+    Ok(found)
+}
+
+/// Replaces a context by other messages of the same agent, which the caller has checked. The
+/// compiled prompt stays the first and must not be among them.
+///
+/// # Errors
+/// The conversation is gone, or the database's.
+pub async fn replace(
+    tx: &mut Tx<'_>,
+    conversation_id: ConversationId,
+    message_ids: &[MessageId],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM context_entries WHERE conversation_id = $1 AND message_id <> \
+             (SELECT prompt_message_id FROM conversations WHERE id = $1)",
+        params![conversation_id],
+    )
+    .await?;
+    let sql = "SELECT next_position FROM conversations WHERE id = $1";
+    let next = tx
+        .query_opt(sql, params![conversation_id])
+        .await?
+        .ok_or_else(|| StoreError::not_found("Conversation", conversation_id))?
+        .int()?;
+    append(tx, conversation_id, next, message_ids, now).await.map(drop)
+}
+
+/// Takes messages out of a context; they stay in recall memory.
+///
+/// # Errors
+/// The database's.
+pub async fn evict(
+    tx: &mut Tx<'_>,
+    conversation_id: ConversationId,
+    message_ids: &[MessageId],
+) -> Result<(), StoreError> {
+    let ids: Vec<String> = message_ids.iter().map(ToString::to_string).collect();
+    let sql = format!(
+        "DELETE FROM context_entries WHERE conversation_id = $1 AND {}",
+        tx.any_of("message_id", 2)
+    );
+    tx.execute(&sql, params![conversation_id, ids]).await?;
+    tx.execute(
+        "UPDATE conversations SET context_revision = context_revision + 1 WHERE id = $1",
+        params![conversation_id],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A compiled prompt on its way into the store.
+#[derive(Debug, Clone)]
+pub struct CompiledPrompt {
+    /// The text.
+    pub text: String,
+    /// Tokens it takes.
+    pub tokens: i64,
+    /// Ids and revisions of what it was compiled from.
+    pub signature: String,
+    /// The time that it shows.
+    pub rendered_at: Timestamp,
+}
+
+/// Stores a compiled prompt as the first message of a context; a later one keeps the message's id.
+///
+/// # Errors
+/// The conversation is gone, or the database's.
+pub async fn save_prompt(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    (agent_id, conversation_id): (AgentId, ConversationId),
+    prompt: &CompiledPrompt,
+) -> Result<MessageId, StoreError> {
+    let sql = "SELECT prompt_message_id, next_position FROM conversations WHERE id = $1";
+    let mut row = tx
+        .query_opt(sql, params![conversation_id])
+        .await?
+        .ok_or_else(|| StoreError::not_found("Conversation", conversation_id))?;
+    let body = MessageBody::text(prompt.text.as_str());
+    let known: Option<MessageId> = row.opt_parse()?;
+    let next = row.int()?;
+    let id = known.unwrap_or_else(MessageId::new);
+    if known.is_some() {
+        messages::replace_prompt(tx, id, &body, prompt.tokens).await?;
+    } else {
+        let message = Message {
+            id,
+            agent_id,
+            conversation_id,
+            role: Role::System,
+            body,
+            name: None,
+            otid: None,
+            sender_id: None,
+            step_id: None,
+            run_id: None,
+            tokens: prompt.tokens,
+            created_at: prompt.rendered_at,
+        };
+        messages::insert(tx, scope, &[message]).await?;
+        append(tx, conversation_id, next, &[id], prompt.rendered_at).await?;
+    }
+    tx.execute(
+        "UPDATE conversations SET prompt_message_id = $2, prompt_signature = $3, \
+             prompt_rendered_at = $4 WHERE id = $1",
+        params![conversation_id, id, &prompt.signature, prompt.rendered_at],
+    )
+    .await?;
+    Ok(id)
+}

@@ -1,0 +1,165 @@
+//! Background work as rows: leased, retried, never lost with a process.
+
+use mnemic_core::{
+    ids::{AgentId, JobId},
+    scope::Scope,
+    time::Timestamp,
+};
+use serde_json::Value;
+
+use crate::{Dialect, Row, StoreError, Tx, leases::now_sql, params};
+
+/// A job as a worker gets it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Whose it is.
+    pub scope: Scope,
+    /// The agent it works for.
+    pub agent_id: Option<AgentId>,
+    /// What kind of work.
+    pub kind: String,
+    /// What to work on.
+    pub payload: Value,
+    /// How often it was begun, this time included.
+    pub attempts: i64,
+}
+
+/// Work that is to be done.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// The agent it works for.
+    pub agent_id: Option<AgentId>,
+    /// What kind of work.
+    pub kind: String,
+    /// What to work on.
+    pub payload: Value,
+    /// How often it is begun at the most.
+    pub max_attempts: i64,
+    /// Not before this time.
+    pub run_at: Timestamp,
+}
+
+/// Adds a job.
+///
+/// # Errors
+/// The database's.
+pub async fn enqueue(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    job: &NewJob,
+    now: Timestamp,
+) -> Result<JobId, StoreError> {
+    let id = JobId::new();
+    let sql = "INSERT INTO jobs (id, organization_id, agent_id, subject, kind, status, payload, \
+                   attempts, max_attempts, run_at, created_by, created_at) \
+               VALUES ($1, $2, $3, $4, $5, 'created', $6, 0, $7, $8, $9, $10)";
+    tx.execute(
+        sql,
+        params![
+            id,
+            scope.organization,
+            job.agent_id,
+            scope.subject.as_ref(),
+            &job.kind,
+            &job.payload,
+            job.max_attempts,
+            job.run_at,
+            scope.actor,
+            now
+        ],
+    )
+    .await?;
+    Ok(id)
+}
+
+/// Takes the job of these kinds that is due longest, for `lease_micros`; one whose worker let its
+/// lease run out counts as due. Workers never get the same job twice at once.
+///
+/// # Errors
+/// The database's.
+pub async fn claim(
+    tx: &mut Tx<'_>,
+    owner: &str,
+    kinds: &[&str],
+    lease_micros: i64,
+) -> Result<Option<Job>, StoreError> {
+    let now = now_sql(tx.dialect());
+    let skip = match tx.dialect() {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => " FOR UPDATE SKIP LOCKED",
+    };
+    let sql = format!(
+        "UPDATE jobs SET status = 'running', attempts = attempts + 1, lease_owner = $1, \
+             lease_expires_at = {now} + $2 \
+         WHERE id = (SELECT id FROM jobs WHERE {} AND attempts < max_attempts \
+             AND run_at <= {now} AND (status = 'created' \
+                 OR (status = 'running' AND lease_expires_at < {now})) \
+             ORDER BY run_at LIMIT 1{skip}) \
+         RETURNING id, organization_id, created_by, subject, agent_id, kind, payload, attempts",
+        tx.any_of("kind", 3)
+    );
+    let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+    tx.query_opt(&sql, params![owner, lease_micros, kinds]).await?.map(from_row).transpose()
+}
+
+fn from_row(mut row: Row) -> Result<Job, StoreError> {
+    Ok(Job {
+        id: row.parse()?,
+        scope: Scope {
+            organization: row.parse()?,
+            actor: row.parse()?,
+            subject: row.opt_text()?,
+        },
+        agent_id: row.opt_parse()?,
+        kind: row.text()?,
+        payload: row.json()?,
+        attempts: row.int()?,
+    })
+}
+
+/// What became of a job's attempt.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It is done, with a result.
+    Completed(Value),
+    /// It failed: it is tried again at the time given, as long as attempts are left.
+    Failed {
+        /// What went wrong.
+        error: String,
+        /// When to try again.
+        retry_at: Timestamp,
+    },
+}
+
+/// Ends an attempt. A worker whose lease went to another gets [`StoreError::LeaseLost`], and what it
+/// did in the same transaction is rolled back.
+///
+/// # Errors
+/// The lease is another's, or the database's.
+pub async fn settle(
+    tx: &mut Tx<'_>,
+    owner: &str,
+    id: JobId,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let changed = match outcome {
+        Outcome::Completed(result) => {
+            let sql = "UPDATE jobs SET status = 'completed', result = $3, completed_at = $4, \
+                           lease_owner = NULL, lease_expires_at = NULL \
+                       WHERE id = $1 AND lease_owner = $2 AND status = 'running'";
+            tx.execute(sql, params![id, owner, result, now]).await?
+        }
+        Outcome::Failed { error, retry_at } => {
+            let sql = "UPDATE jobs SET \
+                           status = CASE WHEN attempts < max_attempts THEN 'created' ELSE 'failed' END, \
+                           completed_at = CASE WHEN attempts < max_attempts THEN NULL ELSE $5 END, \
+                           error = $3, run_at = $4, lease_owner = NULL, lease_expires_at = NULL \
+                       WHERE id = $1 AND lease_owner = $2 AND status = 'running'";
+            tx.execute(sql, params![id, owner, error, *retry_at, now]).await?
+        }
+    };
+    if changed == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
+}

@@ -1,0 +1,218 @@
+//! Messages: recall memory. A message is written once and never changed, except for the compiled
+//! prompt, which keeps its id.
+
+use mnemic_core::{
+    ids::{AgentId, ConversationId, MessageId, RunId, StepId},
+    messages::{Message, MessageBody, Role},
+    scope::Scope,
+    time::Timestamp,
+};
+
+use crate::{
+    Param, Row, StoreError, Tx,
+    page::{Keys, Order, Page, Select, UnknownCursor},
+    params,
+};
+
+pub(crate) const COLUMNS: &str = "m.id, m.agent_id, m.conversation_id, m.role, m.body, m.name, m.otid, \
+     m.sender_id, m.step_id, m.run_id, m.tokens, m.created_at";
+
+pub(crate) fn from_row(mut row: Row) -> Result<Message, StoreError> {
+    Ok(Message {
+        id: row.parse()?,
+        agent_id: row.parse()?,
+        conversation_id: row.parse()?,
+        role: row.named(Role::parse)?,
+        body: row.json()?,
+        name: row.opt_text()?,
+        otid: row.opt_text()?,
+        sender_id: row.opt_text()?,
+        step_id: row.opt_parse()?,
+        run_id: row.opt_parse()?,
+        tokens: row.int()?,
+        created_at: row.time()?,
+    })
+}
+
+/// Stores messages in their order.
+///
+/// # Errors
+/// The database's.
+pub async fn insert(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    messages: &[Message],
+) -> Result<(), StoreError> {
+    let mut rows = Vec::with_capacity(messages.len());
+    for message in messages {
+        rows.push(vec![
+            Param::from(message.id),
+            Param::from(scope.organization),
+            Param::from(message.agent_id),
+            Param::from(message.conversation_id),
+            Param::from(scope.subject.as_ref()),
+            Param::from(message.role.as_str()),
+            Param::from(serde_json::to_string(&message.body)?),
+            Param::from(message.name.as_ref()),
+            Param::from(message.otid.as_ref()),
+            Param::from(message.sender_id.as_ref()),
+            Param::from(message.step_id),
+            Param::from(message.run_id),
+            Param::from(message.tokens),
+            Param::from(message.created_at),
+        ]);
+    }
+    let columns = [
+        "id", "organization_id", "agent_id", "conversation_id", "subject", "role", "body", "name",
+        "otid", "sender_id", "step_id", "run_id", "tokens", "created_at",
+    ];
+    tx.insert_rows("messages", &columns, rows).await
+}
+
+/// Replaces what the message of the compiled prompt says.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn replace_prompt(
+    tx: &mut Tx<'_>,
+    id: MessageId,
+    body: &MessageBody,
+    tokens: i64,
+) -> Result<(), StoreError> {
+    let body = serde_json::to_string(body)?;
+    tx.execute("UPDATE messages SET body = $2, tokens = $3 WHERE id = $1", params![id, body, tokens])
+        .await?;
+    Ok(())
+}
+
+/// A message by its id.
+///
+/// # Errors
+/// There is none, or the database's.
+pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: MessageId) -> Result<Message, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM messages m WHERE m.id = $1 AND m.organization_id = $2 \
+           AND ($3 = '' OR m.subject = $3)"
+    );
+    let subject = scope.subject.as_deref().unwrap_or_default();
+    tx.query_opt(&sql, params![id, scope.organization, subject])
+        .await?
+        .map_or_else(|| Err(StoreError::not_found("Message", id)), from_row)
+}
+
+/// Which messages a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct MessageFilter {
+    /// Only this agent's.
+    pub agent_id: Option<AgentId>,
+    /// Only those of this thread.
+    pub conversation_id: Option<ConversationId>,
+    /// Only those of this run.
+    pub run_id: Option<RunId>,
+    /// Only those of this step.
+    pub step_id: Option<StepId>,
+}
+
+/// A page of messages, in the order in which they came in.
+///
+/// # Errors
+/// The cursor names none, or the database's.
+pub async fn list(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    filter: &MessageFilter,
+    page: &Page,
+) -> Result<Vec<Message>, StoreError> {
+    let mut select = Select::new(format!("SELECT {COLUMNS} FROM messages m"));
+    select.and_bind("m.organization_id = {}", scope.organization);
+    if let Some(subject) = &scope.subject {
+        select.and_bind("m.subject = {}", subject);
+    }
+    if let Some(id) = filter.agent_id {
+        select.and_bind("m.agent_id = {}", id);
+    }
+    if let Some(id) = filter.conversation_id {
+        select.and_bind("m.conversation_id = {}", id);
+    }
+    if let Some(id) = filter.run_id {
+        select.and_bind("m.run_id = {}", id);
+    }
+    if let Some(id) = filter.step_id {
+        select.and_bind("m.step_id = {}", id);
+    }
+    let keys =
+        Keys { key: "m.seq", id: "m.id", cursor: "SELECT seq, id FROM messages WHERE id = $1" };
+    let rows = select.page(tx, keys, page, UnknownCursor::Refuse("Message")).await?;
+    rows.into_iter().map(from_row).collect()
+}
+
+/// What recall memory is searched for.
+#[derive(Debug, Clone, Default)]
+pub struct MessageSearch {
+    /// Words; a message matches when it holds any of them, in any case of letters. Empty matches all.
+    pub terms: Vec<String>,
+    /// Only these speakers; empty is everybody but the system.
+    pub roles: Vec<Role>,
+    /// Not before this time.
+    pub start: Option<Timestamp>,
+    /// Not after this time.
+    pub end: Option<Timestamp>,
+}
+
+/// The newest messages of an agent in which a term stands, at most `limit` candidates.
+///
+/// # Errors
+/// The database's.
+pub async fn search(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: AgentId,
+    search: &MessageSearch,
+    limit: i64,
+) -> Result<Vec<Message>, StoreError> {
+    let mut select = Select::new(format!("SELECT {COLUMNS} FROM messages m"));
+    select
+        .and_bind("m.organization_id = {}", scope.organization)
+        .and_bind("m.agent_id = {}", agent_id);
+    if let Some(subject) = &scope.subject {
+        select.and_bind("m.subject = {}", subject);
+    }
+    let roles: Vec<String> = if search.roles.is_empty() {
+        [Role::User, Role::Assistant, Role::Tool].map(|role| role.as_str().to_owned()).to_vec()
+    } else {
+        search.roles.iter().map(|role| role.as_str().to_owned()).collect()
+    };
+    let n = select.bind(roles);
+    let condition = tx.any_of("m.role", n);
+    select.and(condition);
+    if let Some(start) = search.start {
+        select.and_bind("m.created_at >= {}", start);
+    }
+    if let Some(end) = search.end {
+        select.and_bind("m.created_at <= {}", end);
+    }
+    let mut any = Vec::new();
+    for term in &search.terms {
+        let n = select.bind(term);
+        any.push(tx.contains("m.body", n));
+    }
+    if !any.is_empty() {
+        select.and(format!("({})", any.join(" OR ")));
+    }
+    let n = select.bind(limit);
+    let tail = format!("ORDER BY m.seq {} LIMIT ${n}", Order::Desc.sql());
+    select.all(tx, &tail).await?.into_iter().map(from_row).collect()
+}
+
+/// How many messages a thread has.
+///
+/// # Errors
+/// The database's.
+pub async fn count(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    conversation_id: ConversationId,
+) -> Result<i64, StoreError> {
+    let sql = "SELECT COUNT(*) FROM messages WHERE conversation_id = $1 AND organization_id = $2";
+    tx.query_one(sql, params![conversation_id, scope.organization]).await?.int()
+}

@@ -1,0 +1,393 @@
+//! Runs: accepted requests, from acceptance to their one terminal state.
+
+use mnemic_core::{
+    ids::{AgentId, ConversationId, RunId},
+    runs::{Run, RunError, RunStatus, StopReason, Usage},
+    scope::Scope,
+    time::Timestamp,
+};
+use serde_json::Value;
+
+use crate::{
+    Row, StoreError, Tx,
+    page::{Keys, Page, Select, UnknownCursor},
+    params,
+};
+
+const COLUMNS: &str = "r.id, r.agent_id, r.conversation_id, c.is_default, r.subject, r.status, \
+     r.stop_reason, r.error, r.background, r.input, r.metadata, r.request_config, r.resumes, \
+     r.prompt_tokens, r.completion_tokens, r.cached_input_tokens, r.cache_write_tokens, \
+     r.reasoning_tokens, r.step_count, r.ttft_ns, r.total_duration_ns, r.callback_url, \
+     r.created_at, r.completed_at";
+
+const FROM: &str = "runs r JOIN conversations c ON c.id = r.conversation_id";
+
+fn from_row(mut row: Row) -> Result<Run, StoreError> {
+    Ok(Run {
+        id: row.parse()?,
+        agent_id: row.parse()?,
+        conversation_id: row.parse()?,
+        in_default_conversation: row.bool()?,
+        subject: row.opt_text()?,
+        status: row.named(RunStatus::parse)?,
+        stop_reason: row.opt_text()?.as_deref().and_then(StopReason::parse),
+        error: row.opt_json()?,
+        background: row.bool()?,
+        input: row.json()?,
+        metadata: row.json()?,
+        request_config: row.json()?,
+        resumes: row.int()?,
+        usage: usage(&mut row)?,
+        step_count: row.int()?,
+        ttft_ns: row.opt_int()?,
+        total_duration_ns: row.opt_int()?,
+        callback_url: row.opt_text()?,
+        created_at: row.time()?,
+        completed_at: row.opt_time()?,
+    })
+}
+
+pub(crate) fn usage(row: &mut Row) -> Result<Usage, StoreError> {
+    Ok(Usage {
+        prompt_tokens: row.int()?,
+        completion_tokens: row.int()?,
+        cached_input_tokens: row.int()?,
+        cache_write_tokens: row.int()?,
+        reasoning_tokens: row.int()?,
+    })
+}
+
+/// A run at its acceptance.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    /// Its id.
+    pub id: RunId,
+    /// The agent.
+    pub agent_id: AgentId,
+    /// The thread.
+    pub conversation_id: ConversationId,
+    /// `Running` when it holds the conversation already, `Created` when it waits.
+    pub status: RunStatus,
+    /// Whether its events are kept as they happen.
+    pub background: bool,
+    /// The whole accepted request as JSON.
+    pub input: String,
+    /// SHA-256 of the request.
+    pub body_hash: String,
+    /// What the API shows as metadata.
+    pub metadata: Value,
+    /// What the API shows as request_config.
+    pub request_config: Value,
+    /// Where to post its end.
+    pub callback_url: Option<String>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+}
+
+/// Stores an accepted run.
+///
+/// # Errors
+/// The database's.
+pub async fn insert(tx: &mut Tx<'_>, scope: &Scope, run: &NewRun) -> Result<(), StoreError> {
+    let sql = "INSERT INTO runs (id, organization_id, agent_id, conversation_id, subject, status, \
+                   background, input, body_hash, metadata, request_config, resumes, prompt_tokens, \
+                   completion_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, \
+                   step_count, callback_url, created_by, created_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0, 0, 0, 0, $12, $13, $14)";
+    tx.execute(
+        sql,
+        params![
+            run.id,
+            scope.organization,
+            run.agent_id,
+            run.conversation_id,
+            scope.subject.as_ref(),
+            run.status.as_str(),
+            run.background,
+            run.input.as_str(),
+            &run.body_hash,
+            &run.metadata,
+            &run.request_config,
+            run.callback_url.as_ref(),
+            scope.actor,
+            run.created_at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A run by its id.
+///
+/// # Errors
+/// There is none, or the database's.
+pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: RunId) -> Result<Run, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {FROM} WHERE r.id = $1 AND r.organization_id = $2 \
+           AND ($3 = '' OR r.subject = $3)"
+    );
+    let subject = scope.subject.as_deref().unwrap_or_default();
+    tx.query_opt(&sql, params![id, scope.organization, subject])
+        .await?
+        .map_or_else(|| Err(StoreError::not_found("Run", id)), from_row)
+}
+
+/// Which runs a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Only these agents'; empty is all.
+    pub agent_ids: Vec<AgentId>,
+    /// Only this thread's.
+    pub conversation_id: Option<ConversationId>,
+    /// Only those that stand at one of these; empty is all.
+    pub statuses: Vec<RunStatus>,
+    /// Only those that ended for this reason.
+    pub stop_reason: Option<StopReason>,
+    /// Only background runs, or only others.
+    pub background: Option<bool>,
+}
+
+/// A page of runs by the time of their acceptance.
+///
+/// # Errors
+/// The cursor names none, or the database's.
+pub async fn list(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    filter: &RunFilter,
+    page: &Page,
+) -> Result<Vec<Run>, StoreError> {
+    let mut select = Select::new(format!("SELECT {COLUMNS} FROM {FROM}"));
+    select.and_bind("r.organization_id = {}", scope.organization);
+    if let Some(subject) = &scope.subject {
+        select.and_bind("r.subject = {}", subject);
+    }
+    if !filter.agent_ids.is_empty() {
+        let ids: Vec<String> = filter.agent_ids.iter().map(ToString::to_string).collect();
+        let n = select.bind(ids);
+        select.and(tx.any_of("r.agent_id", n));
+    }
+    if let Some(id) = filter.conversation_id {
+        select.and_bind("r.conversation_id = {}", id);
+    }
+    if !filter.statuses.is_empty() {
+        let names: Vec<String> =
+            filter.statuses.iter().map(|status| status.as_str().to_owned()).collect();
+        let n = select.bind(names);
+        select.and(tx.any_of("r.status", n));
+    }
+    if let Some(reason) = filter.stop_reason {
+        select.and_bind("r.stop_reason = {}", reason.as_str());
+    }
+    if let Some(background) = filter.background {
+        select.and_bind("r.background = {}", background);
+    }
+    let cursor = "SELECT created_at, id FROM runs WHERE id = $1";
+    let keys = Keys { key: "r.created_at", id: "r.id", cursor };
+    let rows = select.page(tx, keys, page, UnknownCursor::Refuse("Run")).await?;
+    rows.into_iter().map(from_row).collect()
+}
+
+/// A run that is not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRun {
+    /// The run.
+    pub id: RunId,
+    /// Whose it is.
+    pub scope: Scope,
+    /// The agent.
+    pub agent_id: AgentId,
+    /// The thread.
+    pub conversation_id: ConversationId,
+    /// Whether it runs or waits.
+    pub status: RunStatus,
+    /// How often a crash made it start again.
+    pub resumes: i64,
+}
+
+/// The runs that are not over, in the order of their acceptance: all of them (for recovery, across
+/// organizations), or those of one conversation.
+///
+/// # Errors
+/// The database's.
+pub async fn open(
+    tx: &mut Tx<'_>,
+    conversation_id: Option<ConversationId>,
+) -> Result<Vec<OpenRun>, StoreError> {
+    let sql = "SELECT id, organization_id, created_by, subject, agent_id, conversation_id, status, \
+                   resumes \
+               FROM runs WHERE status IN ('created', 'running') AND ($1 = '' OR conversation_id = $1) \
+               ORDER BY seq";
+    let wanted = conversation_id.map(|id| id.to_string()).unwrap_or_default();
+    let rows = tx.query(sql, params![wanted]).await?;
+    rows.into_iter()
+        .map(|mut row| {
+            Ok(OpenRun {
+                id: row.parse()?,
+                scope: Scope {
+                    organization: row.parse()?,
+                    actor: row.parse()?,
+                    subject: row.opt_text()?,
+                },
+                agent_id: row.parse()?,
+                conversation_id: row.parse()?,
+                status: row.named(RunStatus::parse)?,
+                resumes: row.int()?,
+            })
+        })
+        .collect()
+}
+
+/// Whether an earlier run of the conversation is still not over.
+///
+/// # Errors
+/// The database's.
+pub async fn has_earlier_open(
+    tx: &mut Tx<'_>,
+    conversation_id: ConversationId,
+    id: RunId,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT COUNT(*) FROM runs WHERE conversation_id = $1 \
+               AND status IN ('created', 'running') AND seq < (SELECT seq FROM runs WHERE id = $2)";
+    Ok(tx.query_one(sql, params![conversation_id, id]).await?.int()? > 0)
+}
+
+/// Moves a waiting run to `running`. `false` when it is over already (cancelled while it waited).
+///
+/// # Errors
+/// The database's.
+pub async fn start(tx: &mut Tx<'_>, id: RunId) -> Result<bool, StoreError> {
+    let sql = "UPDATE runs SET status = 'running' WHERE id = $1 AND status IN ('created', 'running')";
+    Ok(tx.execute(sql, params![id]).await? == 1)
+}
+
+/// Notes that a crash made the run start again; returns how often that happened.
+///
+/// # Errors
+/// The run is gone, or the database's.
+pub async fn count_resume(tx: &mut Tx<'_>, id: RunId) -> Result<i64, StoreError> {
+    let sql = "UPDATE runs SET resumes = resumes + 1 WHERE id = $1 RETURNING resumes";
+    tx.query_opt(sql, params![id])
+        .await?
+        .ok_or_else(|| StoreError::not_found("Run", id))?
+        .int()
+}
+
+/// What a run has taken so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Tokens of its steps.
+    pub usage: Usage,
+    /// How many steps.
+    pub step_count: i64,
+    /// Nanoseconds to the first token.
+    pub ttft_ns: Option<i64>,
+}
+
+/// Notes a run's progress at the end of a step after which it goes on.
+///
+/// # Errors
+/// The database's.
+pub async fn progress(tx: &mut Tx<'_>, id: RunId, progress: &Progress) -> Result<(), StoreError> {
+    let usage = &progress.usage;
+    let sql = "UPDATE runs SET prompt_tokens = $2, completion_tokens = $3, cached_input_tokens = $4, \
+                   cache_write_tokens = $5, reasoning_tokens = $6, step_count = $7, ttft_ns = $8 \
+               WHERE id = $1";
+    tx.execute(
+        sql,
+        params![
+            id,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cached_input_tokens,
+            usage.cache_write_tokens,
+            usage.reasoning_tokens,
+            progress.step_count,
+            progress.ttft_ns
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// How a run ends.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// Why; the status follows from it.
+    pub stop_reason: StopReason,
+    /// The error, for failed runs.
+    pub error: Option<RunError>,
+    /// What it took.
+    pub progress: Progress,
+    /// When.
+    pub completed_at: Timestamp,
+}
+
+/// Ends a run by compare-and-set: `false` when it is over already, so that of cancel and finish only
+/// one wins. What the run took is noted either way.
+///
+/// # Errors
+/// The database's.
+pub async fn finish(tx: &mut Tx<'_>, id: RunId, ending: &Ending) -> Result<bool, StoreError> {
+    let usage = &ending.progress.usage;
+    let error = ending.error.as_ref().map(serde_json::to_string).transpose()?;
+    let sql = "UPDATE runs SET status = $2, stop_reason = $3, error = $4, completed_at = $5, \
+                   total_duration_ns = ($5 - created_at) * 1000, prompt_tokens = $6, \
+                   completion_tokens = $7, cached_input_tokens = $8, cache_write_tokens = $9, \
+                   reasoning_tokens = $10, step_count = $11, ttft_ns = $12 \
+               WHERE id = $1 AND status IN ('created', 'running')";
+    let ended = tx
+        .execute(
+            sql,
+            params![
+                id,
+                ending.stop_reason.run_status().as_str(),
+                ending.stop_reason.as_str(),
+                error,
+                ending.completed_at,
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                usage.cached_input_tokens,
+                usage.cache_write_tokens,
+                usage.reasoning_tokens,
+                ending.progress.step_count,
+                ending.progress.ttft_ns
+            ],
+        )
+        .await?;
+    if ended == 0 {
+        progress(tx, id, &ending.progress).await?;
+    }
+    Ok(ended == 1)
+}
+
+/// The newest run with the same request that was accepted since a time.
+///
+/// # Errors
+/// The database's.
+pub async fn same_request(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: AgentId,
+    body_hash: &str,
+    since: Timestamp,
+) -> Result<Option<RunId>, StoreError> {
+    let sql = "SELECT id FROM runs WHERE agent_id = $1 AND organization_id = $2 AND body_hash = $3 \
+               AND created_at >= $4 ORDER BY created_at DESC LIMIT 1";
+    tx.query_opt(sql, params![agent_id, scope.organization, body_hash, since])
+        .await?
+        .map(|mut row| row.parse())
+        .transpose()
+}
+
+/// Removes a run and its steps and events; its messages stay.
+///
+/// # Errors
+/// There is none, it is not over yet, or the database's.
+pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: RunId) -> Result<(), StoreError> {
+    if !get(tx, scope, id).await?.status.is_terminal() {
+        return Err(StoreError::Conflict(format!("run {id} is not over: cancel it first")));
+    }
+    tx.execute("DELETE FROM runs WHERE id = $1", params![id]).await?;
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! The one query that begins a turn or step: where the conversation stands, and whether anything that
+//! its prompt shows has moved.
+
+use mnemic_core::{
+    conversations::Thread,
+    ids::{AgentId, ConversationId, MessageId, RunId},
+    scope::Scope,
+};
+
+use crate::{StoreError, Tx, params};
+
+/// Where a conversation stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// Whether it is the agent's default one.
+    pub is_default: bool,
+    /// Grows with every change of the context's rows.
+    pub context_revision: i64,
+    /// The position that the next context row gets.
+    pub next_position: i64,
+    /// Ids and revisions of what the stored prompt was compiled from.
+    pub stored_signature: Option<String>,
+    /// The same as things stand now; equal texts mean that the stored prompt is true.
+    pub signature: String,
+    /// The message of the compiled prompt.
+    pub prompt_message_id: Option<MessageId>,
+    /// How many runs are not over.
+    pub open_runs: i64,
+    /// The run that holds the conversation.
+    pub running: Option<RunId>,
+}
+
+/// Reads the head of an agent's thread and, on PostgreSQL, locks its row until the commit.
+///
+/// # Errors
+/// There is no such agent or conversation, or the database's.
+pub async fn head(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: AgentId,
+    thread: Thread,
+) -> Result<Head, StoreError> {
+    let lock = match tx.dialect() {
+        crate::Dialect::Sqlite => "",
+        crate::Dialect::Postgres => " FOR UPDATE OF c",
+    };
+    let which = match thread {
+        Thread::Default => "c.is_default = 1 AND $3 = ''",
+        Thread::Id(_) => "c.id = $3",
+    };
+    let sql = format!(
+        "SELECT c.id, c.is_default, c.context_revision, c.next_position, c.prompt_signature, \
+             a.id || ':' || a.revision || ' ' || COALESCE((SELECT \
+                 string_agg(b.id || ':' || b.revision, ' ' ORDER BY ab.position, b.id) \
+                 FROM agents_blocks ab JOIN blocks b ON b.id = ab.block_id \
+                 WHERE ab.agent_id = a.id), ''), \
+             c.prompt_message_id, \
+             (SELECT COUNT(*) FROM runs r WHERE r.conversation_id = c.id \
+                 AND r.status IN ('created', 'running')), \
+             (SELECT l.run_id FROM leases l WHERE l.conversation_id = c.id) \
+         FROM agents a JOIN conversations c ON c.agent_id = a.id \
+         WHERE a.id = $1 AND a.organization_id = $2 AND c.deleted_at IS NULL AND {which}{lock}"
+    );
+    let id = match thread {
+        Thread::Default => String::new(),
+        Thread::Id(id) => id.to_string(),
+    };
+    let row = tx.query_opt(&sql, params![agent_id, scope.organization, id]).await?;
+    let mut row = row.ok_or_else(|| match thread {
+        Thread::Default => StoreError::not_found("Agent", agent_id),
+        Thread::Id(id) => StoreError::not_found("Conversation", id),
+    })?;
+    Ok(Head {
+        conversation_id: row.parse()?,
+        is_default: row.bool()?,
+        context_revision: row.int()?,
+        next_position: row.int()?,
+        stored_signature: row.opt_text()?,
+        signature: row.text()?,
+        prompt_message_id: row.opt_parse()?,
+        open_runs: row.int()?,
+        running: row.opt_parse()?,
+    })
+}
