@@ -1,1 +1,110 @@
-//! placeholder
+//! The V1 REST API over the engine.
+//!
+//! Architecture invariant: only this crate knows HTTP. A handler reads a request into a type that
+//! cannot be wrong, calls the engine or reads from the store, and renders what came back. It holds no
+//! state of its own and decides nothing about agents.
+
+pub mod actor;
+pub mod error;
+pub mod extract;
+mod health;
+pub mod letta_messages;
+mod middleware;
+mod openapi;
+pub mod page;
+mod paths;
+pub mod validation;
+
+use std::sync::Arc;
+
+use axum::{Router, extract::DefaultBodyLimit};
+use http::{HeaderName, StatusCode};
+use mnemic_engine::Engine;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer},
+};
+
+use crate::{error::ApiError, paths::OneForm};
+
+/// How the API behaves.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// The password that every request must carry; `None` lets everybody in.
+    pub password: Option<String>,
+    /// Refuse requests that do not name their user.
+    pub no_default_actor: bool,
+    /// Bytes that a request's body may have.
+    pub body_limit_bytes: usize,
+    /// Web pages of these origins may call the API; `*` stands for all.
+    pub cors_origins: Vec<String>,
+    /// The version that `/v1/health` tells.
+    pub version: String,
+    /// Whether images may be fetched from addresses of private networks.
+    pub allow_private_urls: bool,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        let local = ["http://localhost:3000", "http://localhost:8283", "http://127.0.0.1:8283"];
+        Self {
+            password: None,
+            no_default_actor: false,
+            body_limit_bytes: 32 * 1024 * 1024,
+            cors_origins: local.map(str::to_owned).to_vec(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            allow_private_urls: false,
+        }
+    }
+}
+
+/// What every handler can reach.
+#[derive(Clone)]
+pub struct AppState {
+    /// The engine.
+    pub engine: Engine,
+    /// How the API behaves.
+    pub settings: Arc<ApiSettings>,
+}
+
+/// The whole API.
+#[must_use]
+pub fn router(engine: Engine, settings: ApiSettings) -> Router {
+    let cors = cors(&settings.cors_origins);
+    let limit = settings.body_limit_bytes;
+    let state = AppState { engine, settings: Arc::new(settings) };
+    let (routes, document) = openapi::routes().split_for_parts();
+    let inner = routes
+        .merge(openapi::pages(document))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(middleware::panicked))
+        .layer(DefaultBodyLimit::max(limit))
+        .layer(axum::middleware::from_fn_with_state(state.clone(), middleware::around))
+        .layer(cors)
+        .with_state(state);
+    Router::new().fallback_service(OneForm::new(inner))
+}
+
+async fn not_found() -> ApiError {
+    ApiError::not_found("Not Found")
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+}
+
+/// Which web pages may call the API: as the recorded answers, with credentials and any header.
+fn cors(origins: &[String]) -> CorsLayer {
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::mirror_request()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok()))
+    };
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_credentials(true)
+        .allow_methods(AllowMethods::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([HeaderName::from_static("x-request-id")])
+}

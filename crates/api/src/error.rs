@@ -1,0 +1,301 @@
+//! The one place where errors become HTTP answers (V1 contract, section 1.7).
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use mnemic_core::{ids::RunId, runs::RunError};
+use mnemic_engine::EngineError;
+use mnemic_llm::LlmError;
+use mnemic_store::StoreError;
+use serde_json::{Value, json};
+
+use crate::validation::{self, Issue};
+
+/// Seconds after which a client may try again when the database is not available.
+const UNAVAILABLE_RETRY_SECONDS: u64 = 2;
+
+/// An answer that says why a request was refused or failed.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    body: Value,
+    retry_after: Option<u64>,
+    never_retry: bool,
+    /// What the log gets and the client does not.
+    cause: Option<String>,
+}
+
+impl ApiError {
+    /// An answer `{"detail": ...}`.
+    pub fn new(status: StatusCode, detail: impl Into<Value>) -> Self {
+        let body = json!({ "detail": detail.into() });
+        Self { status, body, retry_after: None, never_retry: false, cause: None }
+    }
+
+    /// 400: the request asks for something that cannot be.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail.into())
+    }
+
+    /// 404: what was named does not exist.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail.into())
+    }
+
+    /// 409: the state forbids it.
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail.into())
+    }
+
+    /// 422 with one sentence.
+    pub fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail.into())
+    }
+
+    /// 422 with the list of what is wrong.
+    #[must_use]
+    pub fn invalid(issues: &[Issue]) -> Self {
+        Self {
+            body: json!({ "trace_id": "", "detail": validation::detail(issues) }),
+            ..Self::unprocessable("")
+        }
+    }
+
+    /// 422 for a malformed id, with an example of a good one.
+    #[must_use]
+    pub fn invalid_id(issue: &Issue, example: &str) -> Self {
+        let detail = validation::detail(std::slice::from_ref(issue));
+        Self {
+            body: json!({ "trace_id": "", "detail": detail, "examples": [example] }),
+            ..Self::unprocessable("")
+        }
+    }
+
+    /// 413: the body is over the server's limit.
+    #[must_use]
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the request's body is larger than the server's limit of {limit} bytes"),
+        )
+    }
+
+    /// 503: try again.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(UNAVAILABLE_RETRY_SECONDS),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail.into())
+        }
+    }
+
+    /// 500: a defect of ours. The client learns nothing; the log has the cause under the request's id.
+    pub fn internal(cause: impl Into<String>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "An unknown error occurred")
+        }
+    }
+
+    /// 409: the conversation is busy with another run. Clients match on its words and read `run_id`.
+    #[must_use]
+    pub fn busy(run_id: RunId) -> Self {
+        let detail = format!(
+            "CONFLICT: Cannot send a new message: the conversation is currently being processed \
+             by another request (run_id={run_id}). Wait for it to end, or cancel it."
+        );
+        Self {
+            body: json!({ "detail": detail, "run_id": run_id }),
+            never_retry: true,
+            ..Self::conflict("")
+        }
+    }
+
+    /// What a failed run's error is in HTTP.
+    #[must_use]
+    pub fn of_run(error: &RunError) -> Self {
+        let status = provider_status(&error.error_type);
+        let body = json!({
+            "error": {
+                "type": error.error_type,
+                "message": error.message,
+                "detail": error.detail,
+            }
+        });
+        Self { body, ..Self::new(status, "") }
+    }
+
+    /// The status, for tests and logs.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The body, for tests.
+    #[must_use]
+    pub const fn body(&self) -> &Value {
+        &self.body
+    }
+}
+
+/// The status of a model provider's error by its type.
+fn provider_status(error_type: &str) -> StatusCode {
+    match error_type {
+        "llm_timeout" => StatusCode::GATEWAY_TIMEOUT,
+        "llm_rate_limit" => StatusCode::TOO_MANY_REQUESTS,
+        "llm_authentication" => StatusCode::UNAUTHORIZED,
+        "llm_insufficient_credits" => StatusCode::PAYMENT_REQUIRED,
+        "llm_bad_request"
+        | "context_window_exceeded"
+        | "context_window_overflow_in_system_prompt" => StatusCode::BAD_REQUEST,
+        "llm_overloaded" | "stream_incomplete" => StatusCode::SERVICE_UNAVAILABLE,
+        "not_found" => StatusCode::NOT_FOUND,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(status = self.status.as_u16(), cause, "a request failed");
+        }
+        let mut response = (self.status, axum::Json(self.body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.never_retry {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let text = error.to_string();
+        match error {
+            StoreError::NotFound { .. } => Self::not_found(text),
+            StoreError::Conflict(_) => Self::conflict(text),
+            StoreError::Invalid(_) => Self::bad_request(text),
+            StoreError::LeaseLost | StoreError::Contended => {
+                Self { retry_after: Some(1), ..Self::conflict(text) }
+            }
+            StoreError::Unavailable(_) => Self {
+                cause: Some(text),
+                ..Self::unavailable(
+                    "the database is not available just now; nothing was changed, try again",
+                )
+            },
+            StoreError::Database(_) | StoreError::Corrupt(_) => Self::internal(text),
+        }
+    }
+}
+
+impl From<LlmError> for ApiError {
+    fn from(error: LlmError) -> Self {
+        Self::of_run(&RunError {
+            error_type: error.error_type().to_owned(),
+            message: error.to_string(),
+            detail: None,
+        })
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        let text = error.to_string();
+        match error {
+            EngineError::Store(error) => error.into(),
+            EngineError::Llm(error) => error.into(),
+            EngineError::Invalid(_) => Self::bad_request(text),
+            EngineError::NotFound(_) => Self::not_found(text),
+            EngineError::Conflict(_) => Self::conflict(text),
+            EngineError::Busy { run_id } => Self::busy(run_id),
+            EngineError::QueueFull { retry_after_seconds, .. } => Self {
+                retry_after: Some(retry_after_seconds),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, text)
+            },
+            EngineError::ShuttingDown => Self::unavailable(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(error: impl Into<ApiError>) -> (u16, Value, Option<String>) {
+        let error = error.into();
+        let body = error.body().clone();
+        let response = error.into_response();
+        let retry = response.headers().get(header::RETRY_AFTER);
+        let retry = retry.map(|value| value.to_str().unwrap().to_owned());
+        (response.status().as_u16(), body, retry)
+    }
+
+    #[test]
+    fn a_busy_conversation_answers_what_clients_match_on() {
+        let run_id = RunId::new();
+        let response = ApiError::from(EngineError::Busy { run_id }).into_response();
+        assert_eq!(response.headers()["x-should-retry"], "false");
+        let (status, body, _) = answer(EngineError::Busy { run_id });
+        assert_eq!(status, 409);
+        assert_eq!(body["run_id"], run_id.to_string());
+        let detail = body["detail"].as_str().unwrap();
+        assert!(detail.contains("is currently being processed"));
+        assert!(detail.contains(&format!("run_id={run_id}")));
+    }
+
+    #[test]
+    fn a_defect_reveals_nothing() {
+        let (status, body, _) = answer(StoreError::Database("SELECT secret FROM t".to_owned()));
+        assert_eq!(status, 500);
+        assert_eq!(body, json!({"detail": "An unknown error occurred"}));
+    }
+
+    #[test]
+    fn an_unavailable_database_is_503_and_worth_another_try() {
+        let (status, body, retry) = answer(StoreError::Unavailable("/var/db: disk full".into()));
+        assert_eq!((status, retry.as_deref()), (503, Some("2")));
+        assert!(!body.to_string().contains("/var/db"));
+    }
+
+    #[test]
+    fn contention_may_be_tried_again_after_a_second() {
+        let (status, _, retry) = answer(StoreError::Contended);
+        assert_eq!((status, retry.as_deref()), (409, Some("1")));
+    }
+
+    #[test]
+    fn a_full_queue_is_429_with_the_time_to_wait() {
+        let error = EngineError::QueueFull { waiting: 32, retry_after_seconds: 7 };
+        let (status, _, retry) = answer(error);
+        assert_eq!((status, retry.as_deref()), (429, Some("7")));
+    }
+
+    #[test]
+    fn errors_of_providers_have_the_statuses_of_the_contract() {
+        let table = [
+            ("llm_timeout", 504),
+            ("llm_rate_limit", 429),
+            ("llm_authentication", 401),
+            ("llm_insufficient_credits", 402),
+            ("llm_bad_request", 400),
+            ("context_window_exceeded", 400),
+            ("llm_error", 500),
+            ("internal_error", 500),
+        ];
+        for (error_type, status) in table {
+            let error = RunError {
+                error_type: error_type.to_owned(),
+                message: "m".to_owned(),
+                detail: Some("d".to_owned()),
+            };
+            let error = ApiError::of_run(&error);
+            assert_eq!(error.status().as_u16(), status, "{error_type}");
+            assert_eq!(
+                error.body(),
+                &json!({"error": {"type": error_type, "message": "m", "detail": "d"}})
+            );
+        }
+    }
+}

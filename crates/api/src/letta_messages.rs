@@ -1,0 +1,511 @@
+//! Messages as the V1 API shows them (V1 contract, section 3.3): whole ones, and the fragments of
+//! token streams.
+
+use mnemic_core::{
+    ids::{FileId, MessageId, RunId, StepId},
+    messages::{ContentPart, ToolCall, ToolReturn, ToolStatus},
+    parts::{MessagePart, Part},
+    runs::{RunError, StopReason, Usage},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
+
+/// What kind of message it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum MessageType {
+    SystemMessage,
+    UserMessage,
+    AssistantMessage,
+    ReasoningMessage,
+    HiddenReasoningMessage,
+    ToolCallMessage,
+    ToolReturnMessage,
+    ApprovalRequestMessage,
+    ApprovalResponseMessage,
+    SummaryMessage,
+    EventMessage,
+}
+
+impl MessageType {
+    /// The kind under which a part is shown.
+    #[must_use]
+    pub const fn of(part: &Part) -> Self {
+        match part {
+            Part::System { .. } => Self::SystemMessage,
+            Part::User { .. } => Self::UserMessage,
+            Part::Reasoning { .. } => Self::ReasoningMessage,
+            Part::Assistant { .. } => Self::AssistantMessage,
+            Part::ToolCalls { .. } => Self::ToolCallMessage,
+            Part::ToolReturn { .. } => Self::ToolReturnMessage,
+        }
+    }
+
+    /// Whether a list of wanted kinds, where there is one, names this part's kind.
+    #[must_use]
+    pub fn wants(wanted: Option<&[Self]>, part: &Part) -> bool {
+        wanted.is_none_or(|wanted| wanted.contains(&Self::of(part)))
+    }
+}
+
+/// A message.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "message_type", rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum LettaMessage {
+    SystemMessage(SystemMessage),
+    UserMessage(UserMessage),
+    AssistantMessage(AssistantMessage),
+    ReasoningMessage(ReasoningMessage),
+    ToolCallMessage(ToolCallMessage),
+    ToolReturnMessage(ToolReturnMessage),
+    /// Only in streams: the stream lives.
+    Ping(Ping),
+}
+
+/// What all messages have.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Head<Id: Serialize = MessageId> {
+    /// The stored message's id; several messages may share one.
+    #[schema(value_type = String)]
+    pub id: Id,
+    /// When it was said, to the second.
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "to_the_second")]
+    pub date: Timestamp,
+    /// The speaker's or the tool's name.
+    pub name: Option<String>,
+    /// The client's own id of a message it sent; of others, the id of this part of the message.
+    pub otid: Option<String>,
+    /// Which agent or identity sent it.
+    pub sender_id: Option<String>,
+    /// The step.
+    #[schema(value_type = Option<String>)]
+    pub step_id: Option<StepId>,
+    /// Always null.
+    pub is_err: Option<bool>,
+    /// Its number in the stream of a background run.
+    pub seq_id: Option<u64>,
+    /// The run.
+    #[schema(value_type = Option<String>)]
+    pub run_id: Option<RunId>,
+}
+
+fn to_the_second<S: Serializer>(date: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&date.to_message_date())
+}
+
+/// Instructions: the compiled prompt, or a notice.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SystemMessage {
+    #[serde(flatten)]
+    head: Head,
+    /// The text.
+    content: String,
+}
+
+/// What the user said.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UserMessage {
+    #[serde(flatten)]
+    head: Head,
+    /// A text, or a list of texts and images.
+    content: UserContent,
+}
+
+/// A text, or a list of texts and images.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum UserContent {
+    /// One text.
+    Text(String),
+    /// Several parts.
+    Parts(Vec<UserPart>),
+}
+
+/// A piece of what the user said.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum UserPart {
+    /// A text.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// An image.
+    Image {
+        /// Where it is.
+        source: ImageSource,
+    },
+}
+
+/// An image that the server keeps.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ImageSource {
+    /// Always `letta`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The id under which it is kept.
+    #[schema(value_type = String)]
+    file_id: FileId,
+    /// The MIME type.
+    media_type: String,
+    /// The bytes in base64.
+    data: String,
+    /// Always null.
+    detail: Option<String>,
+}
+
+/// What the agent said, or a fragment of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AssistantMessage {
+    #[serde(flatten)]
+    head: Head,
+    /// The text.
+    content: String,
+}
+
+/// What the model thought, or a fragment of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReasoningMessage {
+    #[serde(flatten)]
+    head: Head,
+    /// `reasoner_model`: the model's own reasoning.
+    source: &'static str,
+    /// The thoughts.
+    reasoning: String,
+    /// The provider's signature of them.
+    signature: Option<String>,
+}
+
+/// Tools that the agent calls, or a fragment of one call.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ToolCallMessage {
+    #[serde(flatten)]
+    head: Head,
+    /// The first call.
+    tool_call: ToolCallView,
+    /// All calls; in a fragment, the call that it belongs to.
+    tool_calls: ToolCallList,
+}
+
+/// A call; in a fragment, what is new of it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ToolCallView {
+    /// The tool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// The arguments as JSON text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<String>,
+    /// The call's id.
+    tool_call_id: String,
+}
+
+/// All calls, or the one of a fragment.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(missing_docs)]
+pub enum ToolCallList {
+    Whole(Vec<ToolCallView>),
+    Fragment(ToolCallView),
+}
+
+/// What a tool returned.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ToolReturnMessage {
+    #[serde(flatten)]
+    head: Head,
+    /// What the model reads.
+    tool_return: String,
+    /// `success` or `error`.
+    status: &'static str,
+    /// The call that this answers.
+    tool_call_id: String,
+    /// Lines that the tool printed.
+    stdout: Option<Vec<String>>,
+    /// Lines that the tool printed as errors.
+    stderr: Option<Vec<String>>,
+    /// The same as a list.
+    tool_returns: Vec<ToolReturnView>,
+}
+
+/// One return of a [`ToolReturnMessage`].
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ToolReturnView {
+    /// Always `tool`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// What the model reads.
+    tool_return: String,
+    /// `success` or `error`.
+    status: &'static str,
+    /// The call that this answers.
+    tool_call_id: String,
+    /// Lines that the tool printed.
+    stdout: Option<Vec<String>>,
+    /// Lines that the tool printed as errors.
+    stderr: Option<Vec<String>>,
+}
+
+/// Only in streams: the stream lives.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ping {
+    #[serde(flatten)]
+    head: Head<String>,
+}
+
+impl Ping {
+    /// A ping of a run's stream.
+    #[must_use]
+    pub fn of(run_id: RunId, now: Timestamp) -> LettaMessage {
+        LettaMessage::Ping(Self {
+            head: Head {
+                id: format!("ping-{}", uuid::Uuid::new_v4()),
+                date: now,
+                name: None,
+                otid: None,
+                sender_id: None,
+                step_id: None,
+                is_err: None,
+                seq_id: None,
+                run_id: Some(run_id),
+            },
+        })
+    }
+}
+
+/// Whether a part is shown whole or as a fragment of a token stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Whole.
+    Whole,
+    /// What is new of it.
+    Fragment,
+}
+
+/// A part as the API shows it.
+#[must_use]
+pub fn letta_message(part: &MessagePart, shown: Shown, seq_id: Option<u64>) -> LettaMessage {
+    let head = head(part, seq_id);
+    match &part.part {
+        Part::System { text } => {
+            LettaMessage::SystemMessage(SystemMessage { head, content: text.clone() })
+        }
+        Part::User { content } => {
+            let content = user_content(part.message_id, content);
+            LettaMessage::UserMessage(UserMessage { head, content })
+        }
+        Part::Reasoning { text, signature } => LettaMessage::ReasoningMessage(ReasoningMessage {
+            head,
+            source: "reasoner_model",
+            reasoning: text.clone(),
+            signature: signature.clone(),
+        }),
+        Part::Assistant { text } => {
+            LettaMessage::AssistantMessage(AssistantMessage { head, content: text.clone() })
+        }
+        Part::ToolCalls { calls } => LettaMessage::ToolCallMessage(tool_calls(head, calls, shown)),
+        Part::ToolReturn { result } => LettaMessage::ToolReturnMessage(tool_return(head, result)),
+    }
+}
+
+/// All parts of a stored message that are wanted.
+pub fn letta_messages(
+    message: &mnemic_core::messages::Message,
+    wanted: Option<&[MessageType]>,
+) -> Vec<LettaMessage> {
+    mnemic_core::parts::of_message(message)
+        .iter()
+        .filter(|part| MessageType::wants(wanted, &part.part))
+        .map(|part| letta_message(part, Shown::Whole, None))
+        .collect()
+}
+
+fn head(part: &MessagePart, seq_id: Option<u64>) -> Head {
+    // Messages that came from outside have their sender's otid or none; what the agent makes has
+    // the otid of its part.
+    let otid = match &part.part {
+        Part::System { .. } | Part::User { .. } => part.otid.clone(),
+        _ => Some(part.message_id.part_otid(part.index).to_string()),
+    };
+    Head {
+        id: part.message_id,
+        date: part.date,
+        name: part.name.clone(),
+        otid,
+        sender_id: part.sender_id.clone(),
+        step_id: part.step_id,
+        is_err: None,
+        seq_id,
+        run_id: part.run_id,
+    }
+}
+
+/// A single text is shown as a string, anything else as a list.
+fn user_content(message_id: MessageId, content: &[ContentPart]) -> UserContent {
+    match content {
+        [] => UserContent::Text(String::new()),
+        [ContentPart::Text { text }] => UserContent::Text(text.clone()),
+        parts => {
+            let parts = parts.iter().enumerate().map(|(index, part)| match part {
+                ContentPart::Text { text } | ContentPart::Reasoning { text, .. } => {
+                    UserPart::Text { text: text.clone() }
+                }
+                ContentPart::Image { media_type, data } => UserPart::Image {
+                    source: ImageSource {
+                        kind: "letta",
+                        file_id: FileId::from_uuid(message_id.part_otid(index)),
+                        media_type: media_type.clone(),
+                        data: data.clone(),
+                        detail: None,
+                    },
+                },
+            });
+            UserContent::Parts(parts.collect())
+        }
+    }
+}
+
+fn tool_calls(head: Head, calls: &[ToolCall], shown: Shown) -> ToolCallMessage {
+    // A fragment leaves out what it adds nothing to.
+    let text = |text: &String| match shown {
+        Shown::Fragment if text.is_empty() => None,
+        _ => Some(text.clone()),
+    };
+    let views: Vec<ToolCallView> = calls
+        .iter()
+        .map(|call| ToolCallView {
+            name: text(&call.name),
+            arguments: text(&call.arguments),
+            tool_call_id: call.id.clone(),
+        })
+        .collect();
+    let first = views.first().cloned().unwrap_or_else(|| ToolCallView {
+        name: None,
+        arguments: None,
+        tool_call_id: String::new(),
+    });
+    let list = match shown {
+        Shown::Whole => ToolCallList::Whole(views),
+        Shown::Fragment => ToolCallList::Fragment(first.clone()),
+    };
+    ToolCallMessage { head, tool_call: first, tool_calls: list }
+}
+
+fn tool_return(head: Head, result: &ToolReturn) -> ToolReturnMessage {
+    let status = match result.status {
+        ToolStatus::Success => "success",
+        ToolStatus::Error => "error",
+    };
+    let lines = |lines: &Vec<String>| (!lines.is_empty()).then(|| lines.clone());
+    ToolReturnMessage {
+        head,
+        tool_return: result.text.clone(),
+        status,
+        tool_call_id: result.tool_call_id.clone(),
+        stdout: lines(&result.stdout),
+        stderr: lines(&result.stderr),
+        tool_returns: vec![ToolReturnView {
+            kind: "tool",
+            tool_return: result.text.clone(),
+            status,
+            tool_call_id: result.tool_call_id.clone(),
+            stdout: lines(&result.stdout),
+            stderr: lines(&result.stderr),
+        }],
+    }
+}
+
+/// Why a run ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StopReasonView {
+    /// Always `stop_reason`.
+    message_type: &'static str,
+    /// Why.
+    #[schema(value_type = String)]
+    stop_reason: StopReason,
+}
+
+impl From<StopReason> for StopReasonView {
+    fn from(stop_reason: StopReason) -> Self {
+        Self { message_type: "stop_reason", stop_reason }
+    }
+}
+
+/// What a run took.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(missing_docs)]
+pub struct UsageView {
+    /// Always `usage_statistics`.
+    message_type: &'static str,
+    completion_tokens: i64,
+    prompt_tokens: i64,
+    total_tokens: i64,
+    step_count: i64,
+    /// Background runs that this one began.
+    run_ids: Option<Vec<String>>,
+    cached_input_tokens: i64,
+    cache_write_tokens: i64,
+    reasoning_tokens: i64,
+    /// Tokens of the context after the last step.
+    context_tokens: Option<i64>,
+}
+
+impl UsageView {
+    /// The usage of a run.
+    #[must_use]
+    pub const fn of(usage: &Usage, step_count: i64, context_tokens: Option<i64>) -> Self {
+        Self {
+            message_type: "usage_statistics",
+            completion_tokens: usage.completion_tokens,
+            prompt_tokens: usage.prompt_tokens,
+            total_tokens: usage.total_tokens(),
+            step_count,
+            run_ids: None,
+            cached_input_tokens: usage.cached_input_tokens,
+            cache_write_tokens: usage.cache_write_tokens,
+            reasoning_tokens: usage.reasoning_tokens,
+            context_tokens,
+        }
+    }
+}
+
+/// The error with which a stream ends.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorView {
+    /// Always `error_message`.
+    message_type: &'static str,
+    /// The run.
+    #[schema(value_type = String)]
+    run_id: RunId,
+    /// A word for the kind of error, such as `llm_timeout`.
+    error_type: String,
+    /// What happened.
+    message: String,
+    /// More of it.
+    detail: Option<String>,
+    /// Always null.
+    seq_id: Option<u64>,
+}
+
+impl ErrorView {
+    /// The error of a run.
+    #[must_use]
+    pub fn of(run_id: RunId, error: &RunError) -> Self {
+        Self {
+            message_type: "error_message",
+            run_id,
+            error_type: error.error_type.clone(),
+            message: error.message.clone(),
+            detail: error.detail.clone(),
+            seq_id: None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "letta_messages_tests.rs"]
+mod tests;

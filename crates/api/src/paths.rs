@@ -1,0 +1,83 @@
+//! One route per resource, however its path is written: `/v1/agents/`, `/v1/agents` and
+//! `/latest/agents` mean the same.
+
+use std::task::{Context, Poll};
+
+use axum::{Router, extract::Request, response::Response, routing::RouterIntoService};
+use http::{Uri, uri::PathAndQuery};
+use tower::Service;
+
+/// Sends requests to a router under the one form of their path that it knows.
+#[derive(Clone)]
+pub struct OneForm {
+    inner: RouterIntoService<axum::body::Body>,
+}
+
+impl OneForm {
+    /// Wraps a router whose routes begin with `/v1` and have no slash at their end.
+    #[must_use]
+    pub fn new(router: Router) -> Self {
+        Self { inner: router.into_service() }
+    }
+}
+
+impl Service<Request> for OneForm {
+    type Response = Response;
+    type Error = std::convert::Infallible;
+    type Future = <RouterIntoService<axum::body::Body> as Service<Request>>::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Service::<Request>::poll_ready(&mut self.inner, context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        if let Some(uri) = one_form(request.uri()) {
+            *request.uri_mut() = uri;
+        }
+        self.inner.call(request)
+    }
+}
+
+/// The form of a path that the router knows, where it is another one.
+fn one_form(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    // The pages of the documentation refer to one another relative to their slash.
+    if path.starts_with("/docs") {
+        return None;
+    }
+    let latest = path.strip_prefix("/latest/");
+    let trimmed = path.len() > 1 && path.ends_with('/');
+    if latest.is_none() && !trimmed {
+        return None;
+    }
+    let path = latest.map_or_else(|| path.to_owned(), |rest| format!("/v1/{rest}"));
+    let path = path.trim_end_matches('/');
+    let path = if path.is_empty() { "/" } else { path };
+    let text = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(text).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_a_path_becomes_the_one_that_the_router_knows() {
+        let table = [
+            ("/v1/agents/", Some("/v1/agents")),
+            ("/v1/agents", None),
+            ("/v1/agents/?limit=2&tags=a%2Fb", Some("/v1/agents?limit=2&tags=a%2Fb")),
+            ("/latest/agents/", Some("/v1/agents")),
+            ("/latest/agents?x=1", Some("/v1/agents?x=1")),
+            ("/", None),
+            ("//", Some("/")),
+            ("/docs/", None),
+        ];
+        for (given, wanted) in table {
+            let uri = one_form(&given.parse().unwrap());
+            assert_eq!(uri.map(|uri| uri.to_string()).as_deref(), wanted, "{given}");
+        }
+    }
+}
