@@ -1,1 +1,63 @@
-//! placeholder
+//! The model side: one call to a language model, whatever the server that runs it.
+//!
+//! The engine hands over a [`Call`]: an [`Endpoint`], a model, a [`SystemPrompt`], a [`Transcript`]
+//! and a [`ToolSet`]. These keep their wire bytes, so that a turn copies its history once, in whole
+//! blocks, and never serialises it again. Back comes a [`Completion`], or a [`DeltaStream`] whose
+//! items an [`Assembler`] folds into one.
+//!
+//! Architecture invariant: only this crate knows a provider's JSON, and nothing here knows agents,
+//! the store or our own API. A provider is data (an [`Endpoint`] with its [`Quirks`]); a protocol is
+//! a module with the same few functions, chosen by [`Protocol`].
+
+mod adaptation;
+mod body;
+mod calls;
+mod catalogue;
+mod client;
+mod completion;
+mod connect;
+mod endpoints;
+mod errors;
+mod images;
+mod json;
+mod models;
+mod openai_chat;
+mod retry;
+mod sse;
+mod streaming;
+mod toolset;
+mod transcript;
+mod url_guard;
+mod windows;
+
+pub use calls::{Call, SystemPrompt, ToolChoice};
+pub use catalogue::{Catalogue, Listing, ResolveError, ResolvedModel, Unreachable};
+pub use client::Client;
+pub use completion::{Assembler, Completion, Delta, FinishReason};
+pub use endpoints::{Endpoint, EndpointConfig, EndpointError, Protocol, Quirks, Secret};
+pub use errors::LlmError;
+pub use images::{ImageError, image_from_data_url, sniff_image};
+pub use models::{ModelInfo, ModelKind};
+pub use retry::{RetryPolicy, Timeouts};
+pub use sse::{SseEvent, SseParser, TooLong};
+pub use streaming::DeltaStream;
+pub use toolset::{ToolSet, ToolSpec};
+pub use transcript::{MessageView, Transcript};
+pub use url_guard::{FetchLimits, Fetched, UrlError, UrlGuard, is_public};
+
+/// Reads the answer to a call that did not ask for a stream.
+///
+/// # Errors
+/// When the bytes are no answer of the protocol, or carry the provider's error.
+pub fn parse_response(endpoint: &Endpoint, bytes: &[u8]) -> Result<Completion, LlmError> {
+    match endpoint.protocol() {
+        Protocol::OpenAiChat => openai_chat::response::parse(endpoint, bytes),
+    }
+}
+
+/// Reads the recorded bytes of a stream, for replays and fuzzing: the deltas that came, and the
+/// error with which it ended, if any.
+#[must_use]
+pub fn parse_stream(endpoint: &Endpoint, bytes: &[u8]) -> (Vec<Delta>, Option<LlmError>) {
+    streaming::replay(endpoint, bytes)
+}

@@ -1,0 +1,154 @@
+//! What an endpoint turned out not to accept, learned from its refusals.
+//!
+//! Servers that call themselves compatible refuse one parameter or another, and which ones changes
+//! with their versions. So a refusal that names a parameter is answered by the same request without
+//! it, once, and remembered for that model for as long as the process lives.
+
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use parking_lot::RwLock;
+
+/// Parameters that a request can do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Parameter {
+    /// `stream_options`, which asks for usage in streams.
+    StreamOptions,
+    /// `max_tokens`; its successor `max_completion_tokens` takes its place.
+    MaxTokens,
+    /// `temperature`, which reasoning models refuse.
+    Temperature,
+    /// `parallel_tool_calls`.
+    ParallelToolCalls,
+    /// `reasoning_effort`.
+    ReasoningEffort,
+    /// System messages after the first one; they are sent as the user's.
+    LaterSystemMessages,
+}
+
+impl Parameter {
+    const NAMED: [(Self, &'static str); 5] = [
+        (Self::StreamOptions, "stream_options"),
+        (Self::MaxTokens, "max_tokens"),
+        (Self::Temperature, "temperature"),
+        (Self::ParallelToolCalls, "parallel_tool_calls"),
+        (Self::ReasoningEffort, "reasoning_effort"),
+    ];
+
+    /// Words by which chat templates refuse later system messages (Qwen, Mistral and others).
+    const SYSTEM_FIRST: [&'static str; 3] = [
+        "system message must be at the beginning",
+        "system message must be the first",
+        "only the first message can be a system",
+    ];
+
+    /// Words that say that a parameter itself is refused rather than its value being out of range.
+    const REFUSAL: [&'static str; 12] = [
+        "unsupported",
+        "not supported",
+        "does not support",
+        "unrecognized",
+        "unrecognised",
+        "unknown",
+        "unexpected",
+        "not permitted",
+        "not allowed",
+        "extra inputs",
+        "extra fields",
+        "only allowed when",
+    ];
+
+    /// The parameter that a refusal is about.
+    pub fn refused_by(message: &str) -> Option<Self> {
+        let message = message.to_ascii_lowercase();
+        if Self::SYSTEM_FIRST
+            .iter()
+            .any(|words| message.contains(words))
+        {
+            return Some(Self::LaterSystemMessages);
+        }
+        if !Self::REFUSAL.iter().any(|words| message.contains(words)) {
+            return None;
+        }
+        Self::NAMED
+            .iter()
+            .find(|(_, name)| message.contains(name))
+            .map(|(parameter, _)| *parameter)
+    }
+}
+
+/// What was learned about the models of one endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Adaptations {
+    any: AtomicBool,
+    refused: RwLock<HashSet<(String, Parameter)>>,
+}
+
+impl Adaptations {
+    /// Whether a model is known to refuse a parameter.
+    pub fn refuses(&self, model: &str, parameter: Parameter) -> bool {
+        self.any.load(Ordering::Relaxed)
+            && self
+                .refused
+                .read()
+                .iter()
+                .any(|(known, what)| known == model && *what == parameter)
+    }
+
+    /// Remembers a refusal; false when it was known, so that asking again can't help.
+    pub fn learn(&self, model: &str, parameter: Parameter) -> bool {
+        let new = self.refused.write().insert((model.to_owned(), parameter));
+        self.any.store(true, Ordering::Relaxed);
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_its_parameter() {
+        let table = [
+            (
+                "Unsupported parameter: 'max_tokens' is not supported with this model. Use \
+                 'max_completion_tokens' instead.",
+                Some(Parameter::MaxTokens),
+            ),
+            (
+                "Unsupported value: 'temperature' does not support 0.2 with this model.",
+                Some(Parameter::Temperature),
+            ),
+            (
+                "Unrecognized request argument supplied: stream_options",
+                Some(Parameter::StreamOptions),
+            ),
+            (
+                "[{'type': 'extra_forbidden', 'loc': ('body', 'parallel_tool_calls'), 'msg': 'Extra \
+                 inputs are not permitted'}]",
+                Some(Parameter::ParallelToolCalls),
+            ),
+            (
+                "Jinja Exception: System message must be at the beginning.",
+                Some(Parameter::LaterSystemMessages),
+            ),
+            ("temperature must be between 0 and 2", None),
+            ("unknown model", None),
+        ];
+        for (message, parameter) in table {
+            assert_eq!(Parameter::refused_by(message), parameter, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_remembered_for_its_model_only_and_learned_once() {
+        let known = Adaptations::default();
+        assert!(known.learn("o3", Parameter::Temperature));
+        assert!(!known.learn("o3", Parameter::Temperature));
+        assert!(known.refuses("o3", Parameter::Temperature));
+        assert!(!known.refuses("o3", Parameter::MaxTokens));
+        assert!(!known.refuses("gpt-4o", Parameter::Temperature));
+    }
+}

@@ -1,0 +1,129 @@
+//! What one call to a model consists of.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::{
+    endpoints::{Endpoint, Protocol},
+    json,
+    toolset::ToolSet,
+    transcript::Transcript,
+};
+
+/// The system prompt with its JSON form, made once and shared by all calls that send it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemPrompt {
+    json: Bytes,
+}
+
+impl SystemPrompt {
+    /// Keeps a compiled prompt. An empty one is not sent at all.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        if text.is_empty() {
+            return Self { json: Bytes::new() };
+        }
+        let mut json = Vec::with_capacity(text.len() + text.len() / 16 + 2);
+        json::write(&mut json, text);
+        Self { json: json.into() }
+    }
+
+    /// The prompt as a JSON string; nothing when it is empty.
+    pub(crate) const fn json(&self) -> &Bytes {
+        &self.json
+    }
+}
+
+impl From<&str> for SystemPrompt {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for SystemPrompt {
+    fn from(text: String) -> Self {
+        Self::new(&text)
+    }
+}
+
+impl From<Arc<str>> for SystemPrompt {
+    fn from(text: Arc<str>) -> Self {
+        Self::new(&text)
+    }
+}
+
+/// Whether and which tools the model may call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ToolChoice {
+    /// As it likes.
+    #[default]
+    Auto,
+    /// None, although they are shown.
+    None,
+    /// At least one. When the answer holds no call all the same, the call is made again in a form
+    /// that leaves the model no choice.
+    Required,
+    /// This one: sent as the only tool with `required`, because servers read the protocol's own
+    /// form of it in four different ways.
+    Tool(String),
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Where to.
+    pub endpoint: Arc<Endpoint>,
+    /// The model as its provider calls it.
+    pub model: String,
+    /// The compiled system prompt.
+    pub system: SystemPrompt,
+    /// The messages after it.
+    pub transcript: Transcript,
+    /// The tools shown.
+    pub tools: Arc<ToolSet>,
+    /// Whether it must call one.
+    pub tool_choice: ToolChoice,
+    /// Whether it may call several at once; `None` leaves that to the provider.
+    pub parallel_tool_calls: Option<bool>,
+    /// Sampling temperature.
+    pub temperature: Option<f64>,
+    /// Tokens the answer may take.
+    pub max_tokens: Option<i64>,
+    /// How much a reasoning model thinks.
+    pub reasoning_effort: Option<String>,
+    /// The form the answer must have.
+    pub response_format: Option<Value>,
+}
+
+impl Call {
+    /// A call without tools or options.
+    #[must_use]
+    pub fn new(
+        endpoint: Arc<Endpoint>,
+        model: impl Into<String>,
+        system: SystemPrompt,
+        transcript: Transcript,
+    ) -> Self {
+        Self {
+            endpoint,
+            model: model.into(),
+            system,
+            transcript,
+            tools: Arc::new(ToolSet::new(Protocol::OpenAiChat, &[])),
+            tool_choice: ToolChoice::Auto,
+            parallel_tool_calls: None,
+            temperature: None,
+            max_tokens: None,
+            reasoning_effort: None,
+            response_format: None,
+        }
+    }
+
+    /// Whether an answer without a tool call would be no answer.
+    pub(crate) fn needs_tool_call(&self) -> bool {
+        !self.tools.is_empty()
+            && matches!(self.tool_choice, ToolChoice::Required | ToolChoice::Tool(_))
+    }
+}

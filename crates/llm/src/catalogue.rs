@@ -1,0 +1,442 @@
+//! The catalogue: which models there are, and what a handle means.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use parking_lot::RwLock;
+use tokio::sync::Mutex;
+
+use crate::{
+    client::Client,
+    endpoints::Endpoint,
+    errors::LlmError,
+    models::{Listed, ModelInfo, ModelKind, is_chat_or_embedding, parse_list},
+};
+
+/// How long a list is taken for true.
+const FRESH: Duration = Duration::from_secs(60);
+/// How long after reading a list it is not read again although a model is missing in it.
+const RECENT: Duration = Duration::from_secs(2);
+/// How long an endpoint may take to tell its models.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many names an error suggests.
+const SUGGESTIONS: usize = 5;
+
+/// All models of all endpoints.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// The models that are there, also from lists that could not be read again.
+    pub models: Vec<ModelInfo>,
+    /// The endpoints whose list can't be read at the moment.
+    pub unreachable: Vec<Unreachable>,
+}
+
+/// An endpoint that does not tell its models.
+#[derive(Debug, Clone)]
+pub struct Unreachable {
+    /// Which one.
+    pub endpoint: Arc<Endpoint>,
+    /// Why.
+    pub error: LlmError,
+}
+
+/// What a handle means.
+#[derive(Debug, Clone)]
+pub struct ResolvedModel {
+    /// Where it is served.
+    pub endpoint: Arc<Endpoint>,
+    /// The model as its provider calls it.
+    pub model: String,
+    /// The handle as the catalogue publishes it.
+    pub handle: String,
+    /// Tokens that request and answer may take together.
+    pub context_window: i64,
+    /// Tokens an answer may take, when that is known.
+    pub max_output_tokens: Option<i64>,
+}
+
+/// Why a handle means nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// It has no slash.
+    #[error("{handle:?} is no model handle: write provider/model, for example {example}")]
+    Malformed {
+        /// What was given.
+        handle: String,
+        /// A handle that exists, or a made-up one.
+        example: String,
+    },
+    /// Nothing is configured at all.
+    #[error(
+        "no model provider is configured, so {handle:?} can't be used: set OPENAI_API_KEY, or \
+         OPENAI_BASE_URL for a server of your own, or add one to mnemic.toml with `mnemic configure`"
+    )]
+    NoProviders {
+        /// What was given.
+        handle: String,
+    },
+    /// No provider has that name.
+    #[error("no provider is named {provider:?} (asked for {handle:?}); there are: {known}")]
+    UnknownProvider {
+        /// What was given.
+        handle: String,
+        /// Its first part.
+        provider: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The provider has no such model.
+    #[error("provider {provider:?} has no model {model:?}; {suggestions}")]
+    UnknownModel {
+        /// The provider.
+        provider: String,
+        /// The model's name.
+        model: String,
+        /// What comes near it.
+        suggestions: String,
+    },
+}
+
+/// The configured endpoints with what is known of their models.
+#[derive(Debug)]
+pub struct Catalogue {
+    client: Client,
+    shelves: RwLock<Vec<Arc<Shelf>>>,
+}
+
+/// An endpoint and its list.
+#[derive(Debug)]
+struct Shelf {
+    endpoint: Arc<Endpoint>,
+    known: RwLock<Known>,
+    /// Held while the list is read, so that it is read once however many wait for it.
+    reading: Mutex<()>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Known {
+    models: Option<Arc<HashMap<String, ModelInfo>>>,
+    /// The models' names in the server's order.
+    order: Arc<Vec<String>>,
+    error: Option<LlmError>,
+    read_at: Option<Instant>,
+}
+
+impl Catalogue {
+    /// A catalogue of these endpoints. Nothing is read before it is asked for.
+    #[must_use]
+    pub fn new(client: Client, endpoints: Vec<Endpoint>) -> Self {
+        let catalogue = Self {
+            client,
+            shelves: RwLock::default(),
+        };
+        catalogue.replace(endpoints);
+        catalogue
+    }
+
+    /// Puts other endpoints in the place of the present ones. Those whose configuration is the same
+    /// keep what is known of them; runs keep the ones they have resolved.
+    pub fn replace(&self, endpoints: Vec<Endpoint>) {
+        let mut shelves = self.shelves.write();
+        let next = endpoints.into_iter().map(|endpoint| {
+            let same = shelves
+                .iter()
+                .find(|old| old.endpoint.config() == endpoint.config());
+            same.cloned()
+                .unwrap_or_else(|| Arc::new(Shelf::new(endpoint)))
+        });
+        *shelves = next.collect();
+    }
+
+    /// The configured endpoints.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.shelves
+            .read()
+            .iter()
+            .map(|shelf| shelf.endpoint.clone())
+            .collect()
+    }
+
+    /// The client that calls them.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// All models. Lists older than a minute are read again, all at once; an endpoint that does not
+    /// answer within five seconds holds nobody up for longer and is named in the result.
+    pub async fn list(&self) -> Listing {
+        let shelves = self.shelves.read().clone();
+        let lists = join_all(shelves.iter().map(|shelf| shelf.read(&self.client, FRESH))).await;
+        let mut listing = Listing {
+            models: Vec::new(),
+            unreachable: Vec::new(),
+        };
+        for (shelf, known) in shelves.iter().zip(lists) {
+            listing.models.extend(known.published(&shelf.endpoint));
+            if let Some(error) = known.error {
+                listing.unreachable.push(Unreachable {
+                    endpoint: shelf.endpoint.clone(),
+                    error,
+                });
+            }
+        }
+        listing
+    }
+
+    /// The model that a handle means. Costs no request when the model is known; a model that is
+    /// not makes the list be read again. Where no list can be read, a handle is taken at its word.
+    ///
+    /// # Errors
+    /// When no provider or model has that name.
+    pub async fn resolve(&self, handle: &str) -> Result<ResolvedModel, ResolveError> {
+        let Some((provider, model)) = handle
+            .split_once('/')
+            .filter(|(provider, model)| !provider.is_empty() && !model.is_empty())
+        else {
+            return Err(self.malformed(handle));
+        };
+        let shelf = self.shelf(handle, provider)?;
+        if let Some(found) = shelf.known.read().find(model) {
+            return Ok(found.into());
+        }
+        let known = shelf.read(&self.client, RECENT).await;
+        if let Some(found) = known.find(model) {
+            return Ok(found.into());
+        }
+        if known.models.is_none() {
+            return Ok(Listed::named(model).describe(&shelf.endpoint).into());
+        }
+        Err(ResolveError::UnknownModel {
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            suggestions: suggest(model, &known),
+        })
+    }
+
+    fn shelf(&self, handle: &str, provider: &str) -> Result<Arc<Shelf>, ResolveError> {
+        let shelves = self.shelves.read();
+        let named = |name: &str| shelves.iter().find(|shelf| shelf.endpoint.name() == name);
+        let aliased = || {
+            shelves
+                .iter()
+                .find(|shelf| shelf.endpoint.handle_prefix() == provider)
+        };
+        if let Some(shelf) = named(provider).or_else(aliased) {
+            return Ok(shelf.clone());
+        }
+        if shelves.is_empty() {
+            return Err(ResolveError::NoProviders {
+                handle: handle.to_owned(),
+            });
+        }
+        let known: Vec<_> = shelves
+            .iter()
+            .map(|shelf| shelf.endpoint.handle_prefix())
+            .collect();
+        Err(ResolveError::UnknownProvider {
+            handle: handle.to_owned(),
+            provider: provider.to_owned(),
+            known: known.join(", "),
+        })
+    }
+
+    fn malformed(&self, handle: &str) -> ResolveError {
+        let shelves = self.shelves.read();
+        let existing = shelves.iter().find_map(|shelf| {
+            let known = shelf.known.read();
+            let name = known
+                .order
+                .iter()
+                .find(|name| name.contains(handle) && !handle.is_empty());
+            let name = name.or_else(|| known.order.first())?;
+            known.find(name).map(|model| model.handle)
+        });
+        let example = existing.unwrap_or_else(|| "openai/gpt-4o-mini".to_owned());
+        ResolveError::Malformed {
+            handle: handle.to_owned(),
+            example,
+        }
+    }
+}
+
+impl Shelf {
+    fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint: Arc::new(endpoint),
+            known: RwLock::default(),
+            reading: Mutex::default(),
+        }
+    }
+
+    /// What is known, after reading the list if the last reading is older than `age`.
+    async fn read(&self, client: &Client, age: Duration) -> Known {
+        let recent = || {
+            let known = self.known.read();
+            known
+                .read_at
+                .is_some_and(|at| at.elapsed() < age)
+                .then(|| known.clone())
+        };
+        if let Some(known) = recent() {
+            return known;
+        }
+        let _reading = self.reading.lock().await;
+        if let Some(known) = recent() {
+            return known;
+        }
+        let list = self.fetch(client).await;
+        let mut known = self.known.write();
+        known.read_at = Some(Instant::now());
+        match list {
+            Ok(models) => {
+                known.set(&models, &self.endpoint);
+                known.error = None;
+            }
+            Err(error) => {
+                if known.error.as_ref() != Some(&error) {
+                    tracing::warn!(provider = self.endpoint.name(), %error, "its models can't be listed");
+                }
+                known.error = Some(error);
+            }
+        }
+        known.clone()
+    }
+
+    async fn fetch(&self, client: &Client) -> Result<Option<Vec<Listed>>, LlmError> {
+        let config = self.endpoint.config();
+        let named = || {
+            config
+                .models
+                .iter()
+                .map(|id| Listed::named(id))
+                .collect::<Vec<_>>()
+        };
+        if config.quirks.no_model_list {
+            return Ok((!config.models.is_empty()).then(named));
+        }
+        let bytes = match client.model_list(&self.endpoint, PATIENCE).await {
+            Ok(bytes) => bytes,
+            // A server without a list is not a server in trouble.
+            Err(LlmError::NotFound { .. }) => return Ok((!config.models.is_empty()).then(named)),
+            Err(error) => return Err(error),
+        };
+        let listed = parse_list(&bytes).ok_or_else(|| LlmError::InvalidResponse {
+            provider: self.endpoint.name().to_owned(),
+            message: "its list of models is none".to_owned(),
+        })?;
+        if config.models.is_empty() {
+            return Ok(Some(listed));
+        }
+        let chosen = config.models.iter().map(|id| {
+            listed
+                .iter()
+                .find(|model| model.id == *id)
+                .cloned()
+                .unwrap_or_else(|| Listed::named(id))
+        });
+        Ok(Some(chosen.collect()))
+    }
+}
+
+impl Known {
+    fn set(&mut self, models: &Option<Vec<Listed>>, endpoint: &Arc<Endpoint>) {
+        let Some(models) = models else {
+            self.models = None;
+            return;
+        };
+        self.order = Arc::new(models.iter().map(|model| model.id.clone()).collect());
+        let described = models
+            .iter()
+            .map(|model| (model.id.clone(), model.describe(endpoint)));
+        self.models = Some(Arc::new(described.collect()));
+    }
+
+    fn find(&self, model: &str) -> Option<ModelInfo> {
+        self.models.as_ref()?.get(model).cloned()
+    }
+
+    /// The models worth showing, in the server's order; configured ones are shown although the
+    /// server is away.
+    fn published(&self, endpoint: &Arc<Endpoint>) -> Vec<ModelInfo> {
+        let all = endpoint.is_openai() && endpoint.config().models.is_empty();
+        if self.models.is_none() {
+            let configured = endpoint.config().models.iter();
+            return configured
+                .map(|id| Listed::named(id).describe(endpoint))
+                .collect();
+        }
+        let shown = self
+            .order
+            .iter()
+            .filter(|id| !all || is_chat_or_embedding(id));
+        shown.filter_map(|id| self.find(id)).collect()
+    }
+}
+
+impl From<ModelInfo> for ResolvedModel {
+    fn from(model: ModelInfo) -> Self {
+        Self {
+            endpoint: model.endpoint,
+            model: model.model,
+            handle: model.handle,
+            context_window: model.context_window,
+            max_output_tokens: model.max_output_tokens,
+        }
+    }
+}
+
+/// The nearest names, or what there is.
+fn suggest(wanted: &str, known: &Known) -> String {
+    let talks = |id: &&String| {
+        known
+            .find(id)
+            .is_some_and(|model| model.kind == ModelKind::Llm)
+    };
+    let mut near: Vec<(usize, &String)> = known
+        .order
+        .iter()
+        .filter(talks)
+        .map(|id| (distance(wanted, id), id))
+        .collect();
+    near.sort();
+    let handles: Vec<String> = near
+        .iter()
+        .take(SUGGESTIONS)
+        .filter_map(|(_, id)| known.find(id).map(|model| model.handle))
+        .collect();
+    match handles.as_slice() {
+        [] => "it has none at all".to_owned(),
+        _ if near.len() <= SUGGESTIONS => format!("it has {}", handles.join(", ")),
+        _ => format!("near it are {}", handles.join(", ")),
+    }
+}
+
+/// How far apart two names are: Levenshtein's distance, and little for one inside the other.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
+    if a.contains(&b) || b.contains(&a) {
+        return 1;
+    }
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
+            let change = diagonal + usize::from(from != *to);
+            diagonal = *cell;
+            left = change.min(left + 1).min(diagonal + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0) + 1
+}

@@ -1,0 +1,307 @@
+//! The client: sends calls, retries them, and reads their answers.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{Response, header::CONTENT_TYPE};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    body::WireBody,
+    calls::Call,
+    completion::Completion,
+    connect,
+    endpoints::{Endpoint, Protocol},
+    errors::LlmError,
+    openai_chat,
+    retry::{RetryPolicy, Timeouts, retry_after},
+    streaming::{self, DeltaStream, MAX_ANSWER, Pump},
+};
+
+/// Bytes of an error body that are read.
+const MAX_ERROR: usize = 256 * 1024;
+/// How many parameters a call may lose before its refusal is believed.
+const MAX_ADAPTATIONS: u32 = 6;
+
+/// Calls models. Cheap to clone; all clones share one pool of connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    timeouts: Timeouts,
+    retries: RetryPolicy,
+}
+
+/// What one try brought.
+enum Answer {
+    Whole(Completion),
+    Streaming(Box<Pump>),
+}
+
+impl Client {
+    /// A client.
+    ///
+    /// # Errors
+    /// When the system's TLS certificates can't be read.
+    pub fn new(timeouts: Timeouts, retries: RetryPolicy) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            http: connect::builder(timeouts.connect).build()?,
+            timeouts,
+            retries,
+        })
+    }
+
+    /// The limits on waiting.
+    #[must_use]
+    pub const fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// Calls a model and waits for the whole answer.
+    ///
+    /// # Errors
+    /// When no answer came, after the retries that the error allows.
+    pub async fn call(&self, call: &Call) -> Result<Completion, LlmError> {
+        let completion = match self.answer(call, false).await? {
+            Answer::Whole(completion) => completion,
+            Answer::Streaming(mut pump) => {
+                let mut assembler = crate::Assembler::new();
+                while let Some(delta) = pump.next().await? {
+                    assembler.push(&delta);
+                }
+                assembler.finish()
+            }
+        };
+        if call.needs_tool_call() && completion.body.tool_calls.is_empty() {
+            return Ok(self.force(call, completion).await);
+        }
+        Ok(completion)
+    }
+
+    /// Calls a model and yields its answer as it is made. Returns when the first piece is there, so
+    /// that everything before it could be retried.
+    ///
+    /// # Errors
+    /// When no answer began, after the retries that the error allows.
+    pub async fn stream(&self, call: &Call) -> Result<DeltaStream, LlmError> {
+        let pump = match self.answer(call, true).await? {
+            Answer::Streaming(pump) => *pump,
+            Answer::Whole(completion) => Pump::whole(
+                call.endpoint.clone(),
+                completion.into_deltas(),
+                self.timeouts,
+            ),
+        };
+        if call.needs_tool_call() {
+            return Ok(streaming::with_forced_call(
+                pump,
+                self.clone(),
+                call.clone(),
+            ));
+        }
+        Ok(streaming::into_stream(pump))
+    }
+
+    /// Makes a call again whose answer lacks the tool call it had to hold. What comes of it is added
+    /// to the answer; when nothing does, the answer stays as it is.
+    pub(crate) async fn force(&self, call: &Call, mut completion: Completion) -> Completion {
+        let again = match call.endpoint.protocol() {
+            Protocol::OpenAiChat => openai_chat::forced::by_schema(call),
+        };
+        match self.answer(&again, false).await {
+            Ok(Answer::Whole(forced)) => {
+                if let Some(usage) = &forced.usage {
+                    completion.usage.get_or_insert_default().add(usage);
+                }
+                let forced_call = openai_chat::forced::read(&forced, call);
+                completion.body.tool_calls.extend(forced_call);
+            }
+            Ok(Answer::Streaming(_)) => {}
+            Err(error) => tracing::warn!(%error, "the forced tool call failed"),
+        }
+        completion
+    }
+
+    /// Tries until there is an answer or no hope.
+    async fn answer(&self, call: &Call, stream: bool) -> Result<Answer, LlmError> {
+        let mut body = render(call, stream);
+        let (mut tried, mut adapted) = (1, 0);
+        loop {
+            let error = match self.attempt(call, &body, stream).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if adapted < MAX_ADAPTATIONS && may_adapt(call, &error) {
+                adapted += 1;
+                body = render(call, stream);
+                continue;
+            }
+            let Some(wait) = self.retries.wait(tried, &error) else {
+                return Err(error);
+            };
+            tracing::warn!(tried, wait_ms = wait.as_millis(), %error, "a model call is tried again");
+            tokio::time::sleep(wait).await;
+            tried += 1;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        call: &Call,
+        body: &WireBody,
+        stream: bool,
+    ) -> Result<Answer, LlmError> {
+        let sent = Instant::now();
+        let endpoint = &call.endpoint;
+        let (patience, phase, again) = if stream {
+            (
+                self.timeouts.first_byte,
+                "the first byte of the answer",
+                true,
+            )
+        } else {
+            (self.timeouts.answer, "the whole answer", false)
+        };
+        let request = self
+            .http
+            .post(endpoint.chat_url().clone())
+            .headers(endpoint.headers().clone())
+            .body(body.to_request())
+            .send();
+        let response = timeout(patience, request)
+            .await
+            .map_err(|_| late(endpoint, phase, patience, again))?
+            .map_err(|error| self.not_sent(endpoint, &error))?;
+        if !response.status().is_success() {
+            return Err(self.refusal(endpoint, response).await);
+        }
+        // What comes back is told by its type rather than by what was asked for: some servers
+        // stream always, others never.
+        let streams = media_type(&response).map_or(stream, |kind| kind.contains("event-stream"));
+        if streams {
+            let mut pump = Pump::new(endpoint.clone(), response, self.timeouts, sent);
+            pump.prime().await?;
+            return Ok(Answer::Streaming(Box::new(pump)));
+        }
+        let left = self.timeouts.answer.saturating_sub(sent.elapsed());
+        let bytes = timeout(left, streaming::read_whole(endpoint, response, MAX_ANSWER))
+            .await
+            .map_err(|_| late(endpoint, "the whole answer", self.timeouts.answer, false))??;
+        crate::parse_response(endpoint, &bytes).map(Answer::Whole)
+    }
+
+    /// The error that an answer without success stands for.
+    async fn refusal(&self, endpoint: &Endpoint, response: Response) -> LlmError {
+        let status = response.status();
+        let wait = retry_after(response.headers());
+        if status.is_redirection() {
+            let to = response
+                .headers()
+                .get("location")
+                .and_then(|to| to.to_str().ok());
+            return LlmError::InvalidResponse {
+                provider: endpoint.name().to_owned(),
+                message: format!(
+                    "it redirects to {}, which is not followed; use that as the base URL if it is right",
+                    to.unwrap_or("nowhere")
+                ),
+            };
+        }
+        let reading = streaming::read_whole(endpoint, response, MAX_ERROR);
+        let body = match timeout(self.timeouts.idle, reading).await {
+            Ok(Ok(body)) => body,
+            _ => bytes::Bytes::new(),
+        };
+        match endpoint.protocol() {
+            Protocol::OpenAiChat => {
+                openai_chat::errors::from_answer(endpoint, status.as_u16(), &body, wait)
+            }
+        }
+    }
+
+    fn not_sent(&self, endpoint: &Endpoint, error: &reqwest::Error) -> LlmError {
+        if error.is_timeout() {
+            return late(endpoint, "the connection", self.timeouts.connect, true);
+        }
+        broken_connection(endpoint, error, false)
+    }
+
+    /// The list of an endpoint's models as it came.
+    pub(crate) async fn model_list(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        patience: Duration,
+    ) -> Result<bytes::Bytes, LlmError> {
+        let fetch = async {
+            let request = self
+                .http
+                .get(endpoint.models_url().clone())
+                .headers(endpoint.headers().clone());
+            let response = request
+                .send()
+                .await
+                .map_err(|error| self.not_sent(endpoint, &error))?;
+            if !response.status().is_success() {
+                return Err(self.refusal(endpoint, response).await);
+            }
+            streaming::read_whole(endpoint, response, MAX_ANSWER).await
+        };
+        timeout(patience, fetch)
+            .await
+            .map_err(|_| late(endpoint, "the list of models", patience, true))?
+    }
+}
+
+fn render(call: &Call, stream: bool) -> WireBody {
+    match call.endpoint.protocol() {
+        Protocol::OpenAiChat => openai_chat::request::render(call, stream),
+    }
+}
+
+/// Whether an error names a parameter that the call can do without.
+fn may_adapt(call: &Call, error: &LlmError) -> bool {
+    match error {
+        LlmError::BadRequest { message, .. } | LlmError::Server { message, .. } => {
+            call.endpoint.learn(&call.model, message)
+        }
+        _ => false,
+    }
+}
+
+fn media_type(response: &Response) -> Option<&str> {
+    response.headers().get(CONTENT_TYPE)?.to_str().ok()
+}
+
+/// The error of a wait that took too long.
+pub(crate) fn late(endpoint: &Endpoint, what: &str, waited: Duration, again: bool) -> LlmError {
+    LlmError::Timeout {
+        provider: endpoint.name().to_owned(),
+        phase: format!("{what} took longer than {} s", waited.as_secs_f64()),
+        again,
+    }
+}
+
+/// The error of a connection that failed before or, when something was `heard`, within an answer.
+pub(crate) fn broken_connection(
+    endpoint: &Endpoint,
+    error: &reqwest::Error,
+    heard: bool,
+) -> LlmError {
+    let provider = endpoint.name().to_owned();
+    let message = endpoint.redact(&root_cause(error));
+    if heard {
+        return LlmError::StreamIncomplete { provider, message };
+    }
+    LlmError::Connection {
+        provider,
+        url: endpoint.base_url().to_owned(),
+        message,
+    }
+}
+
+/// The innermost cause: the outer ones only say that a request failed, and name its URL.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

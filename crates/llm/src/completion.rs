@@ -1,0 +1,279 @@
+//! What a model answers: in pieces, and whole.
+
+use mnemic_core::{
+    messages::{ContentPart, MessageBody, ToolCall},
+    runs::Usage,
+};
+
+use crate::json;
+
+/// Why a model stopped. Whether it called tools is told by the calls, never by this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum FinishReason {
+    /// It had finished.
+    Stop,
+    /// The answer reached its limit of tokens.
+    Length,
+    /// It waits for tools.
+    ToolCalls,
+    /// The provider withheld the rest.
+    ContentFilter,
+    /// The provider did not say, or used a word of its own.
+    #[default]
+    Unknown,
+}
+
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delta {
+    /// More text.
+    Text(String),
+    /// More of what a reasoning model thinks.
+    Reasoning(String),
+    /// A tool call begins.
+    ToolCallStart {
+        /// Which call of the answer, from 0.
+        index: usize,
+        /// Its id, unique within the answer.
+        id: String,
+        /// The tool's name.
+        name: String,
+    },
+    /// More of a call's arguments.
+    ToolCallArguments {
+        /// Which call.
+        index: usize,
+        /// A piece of JSON text.
+        fragment: String,
+    },
+    /// The model as the provider names it.
+    Model(String),
+    /// The tokens it took.
+    Usage(Usage),
+    /// It has ended: the last item of every stream that did not fail.
+    Finish(FinishReason),
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Completion {
+    /// What it says and calls.
+    pub body: MessageBody,
+    /// The tokens it took, when the provider said.
+    pub usage: Option<Usage>,
+    /// Why it ended.
+    pub finish: FinishReason,
+    /// The model as the provider names it.
+    pub raw_model: Option<String>,
+}
+
+impl Completion {
+    /// Whether it neither says nor calls anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.body.tool_calls.is_empty()
+            && !self.body.content.iter().any(|part| match part {
+                ContentPart::Text { text } => !text.is_empty(),
+                _ => false,
+            })
+    }
+
+    /// The same answer as a stream would have brought it.
+    pub(crate) fn into_deltas(self) -> Vec<Delta> {
+        let mut deltas = Vec::new();
+        deltas.extend(self.raw_model.map(Delta::Model));
+        for part in self.body.content {
+            match part {
+                ContentPart::Text { text } => deltas.push(Delta::Text(text)),
+                ContentPart::Reasoning { text, .. } => deltas.push(Delta::Reasoning(text)),
+                ContentPart::Image { .. } => {}
+            }
+        }
+        for (index, call) in self.body.tool_calls.into_iter().enumerate() {
+            deltas.push(Delta::ToolCallStart {
+                index,
+                id: call.id,
+                name: call.name,
+            });
+            deltas.push(Delta::ToolCallArguments {
+                index,
+                fragment: call.arguments,
+            });
+        }
+        deltas.extend(self.usage.map(Delta::Usage));
+        deltas.push(Delta::Finish(self.finish));
+        deltas
+    }
+}
+
+/// Folds the deltas of one answer into a [`Completion`].
+#[derive(Debug, Clone, Default)]
+pub struct Assembler {
+    text: String,
+    reasoning: String,
+    calls: Vec<ToolCall>,
+    usage: Option<Usage>,
+    finish: FinishReason,
+    raw_model: Option<String>,
+}
+
+impl Assembler {
+    /// One that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in a delta.
+    pub fn push(&mut self, delta: &Delta) {
+        match delta {
+            Delta::Text(text) => self.text.push_str(text),
+            Delta::Reasoning(text) => self.reasoning.push_str(text),
+            Delta::ToolCallStart { id, name, .. } => self.calls.push(ToolCall {
+                id: id.clone(),
+                name: name.clone(),
+                arguments: String::new(),
+            }),
+            Delta::ToolCallArguments { index, fragment } => {
+                if let Some(call) = self.calls.get_mut(*index) {
+                    call.arguments.push_str(fragment);
+                }
+            }
+            Delta::Model(name) => self.raw_model = Some(name.clone()),
+            Delta::Usage(usage) => self.usage = Some(*usage),
+            Delta::Finish(reason) => self.finish = *reason,
+        }
+    }
+
+    /// The text so far.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The calls so far; the last one's arguments may be incomplete.
+    #[must_use]
+    pub fn calls(&self) -> &[ToolCall] {
+        &self.calls
+    }
+
+    /// The whole answer.
+    #[must_use]
+    pub fn finish(self) -> Completion {
+        let mut content = Vec::with_capacity(2);
+        if !self.reasoning.is_empty() {
+            content.push(ContentPart::Reasoning {
+                text: self.reasoning,
+                signature: None,
+            });
+        }
+        if !self.text.is_empty() {
+            content.push(ContentPart::Text { text: self.text });
+        }
+        let mut tool_calls = self.calls;
+        for call in &mut tool_calls {
+            if call.arguments.trim().is_empty() {
+                "{}".clone_into(&mut call.arguments);
+            }
+        }
+        Completion {
+            body: MessageBody {
+                content,
+                tool_calls,
+                tool_returns: Vec::new(),
+            },
+            usage: self.usage,
+            finish: self.finish,
+            raw_model: self.raw_model,
+        }
+    }
+
+    /// What stands of an answer that was cut short: its text, and the calls whose arguments are
+    /// whole.
+    #[must_use]
+    pub fn interrupted(mut self) -> Completion {
+        self.calls.retain(|call| json::is_object(&call.arguments));
+        self.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(index: usize, id: &str) -> Delta {
+        Delta::ToolCallStart {
+            index,
+            id: id.into(),
+            name: "tool".into(),
+        }
+    }
+
+    fn arguments(index: usize, fragment: &str) -> Delta {
+        Delta::ToolCallArguments {
+            index,
+            fragment: fragment.into(),
+        }
+    }
+
+    fn fold(deltas: &[Delta]) -> Assembler {
+        let mut assembler = Assembler::new();
+        deltas.iter().for_each(|delta| assembler.push(delta));
+        assembler
+    }
+
+    #[test]
+    fn deltas_become_one_answer_and_the_answer_becomes_deltas_again() {
+        let usage = Usage {
+            prompt_tokens: 3,
+            completion_tokens: 2,
+            ..Usage::default()
+        };
+        let completion = fold(&[
+            Delta::Reasoning("hm".into()),
+            Delta::Text("he".into()),
+            Delta::Text("llo".into()),
+            start(0, "a"),
+            arguments(0, "{\"x\""),
+            arguments(0, ":1}"),
+            start(1, "b"),
+            Delta::Usage(usage),
+            Delta::Finish(FinishReason::ToolCalls),
+        ])
+        .finish();
+        assert_eq!(
+            completion.body.content,
+            [
+                ContentPart::Reasoning {
+                    text: "hm".into(),
+                    signature: None
+                },
+                ContentPart::text("hello"),
+            ]
+        );
+        let calls: Vec<_> = completion
+            .body
+            .tool_calls
+            .iter()
+            .map(|c| (c.id.as_str(), c.arguments.as_str()))
+            .collect();
+        assert_eq!(calls, [("a", "{\"x\":1}"), ("b", "{}")]);
+        assert_eq!(completion.usage, Some(usage));
+        assert_eq!(fold(&completion.clone().into_deltas()).finish(), completion);
+    }
+
+    #[test]
+    fn an_interrupted_answer_keeps_its_text_and_its_whole_calls() {
+        let completion = fold(&[
+            Delta::Text("so far".into()),
+            start(0, "whole"),
+            arguments(0, "{}"),
+            start(1, "torn"),
+            arguments(1, "{\"x\": \"ha"),
+        ])
+        .interrupted();
+        assert_eq!(completion.body.plain_text(), "so far");
+        assert_eq!(completion.body.tool_calls.len(), 1);
+        assert_eq!(completion.body.tool_calls[0].id, "whole");
+    }
+}

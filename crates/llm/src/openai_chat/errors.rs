@@ -1,0 +1,235 @@
+//! The protocol's errors, in the forms in which its many servers write them.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{endpoints::Endpoint, errors::LlmError};
+
+/// Characters of a provider's words that are passed on.
+const MAX_MESSAGE: usize = 600;
+
+/// What an error body says.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// Its sentence.
+    pub message: String,
+    /// Its code or type, or both, in lower case.
+    code: String,
+    /// The HTTP status that it names itself.
+    status: Option<u16>,
+}
+
+/// Phrases by which providers say that a request is too long, in lower case. Sources: the error
+/// texts of the OpenAI, Anthropic, Mistral, Groq, Together, xAI, Gemini, DeepSeek and OpenRouter
+/// APIs, llama-server, vLLM, SGLang, TGI, LM Studio and Ollama as of November 2026.
+const OVERFLOW: [&str; 26] = [
+    "context_length_exceeded",
+    "exceed_context_size",
+    "model_max_prompt_tokens_exceeded",
+    "maximum context length",
+    "max context length",
+    "context length exceeded",
+    "exceeds the context length",
+    "exceeds context length",
+    "greater than the context length",
+    "longer than the model's context length",
+    "longer than the context length",
+    "exceeds the available context",
+    "exceed the available context",
+    "context window",
+    "context size",
+    "context the overflows",
+    "context overflow",
+    "maximum model length",
+    "max_model_len",
+    "prompt is too long",
+    "input is too long",
+    "maximum prompt length",
+    "reduce the length of the messages",
+    "exceeds the maximum number of tokens",
+    "exceeds the model's maximum",
+    "`inputs` tokens + `max_new_tokens` must be",
+];
+
+/// Codes and phrases by which they say that the money is gone.
+const NO_CREDIT: [&str; 7] = [
+    "insufficient_quota",
+    "insufficient_credits",
+    "insufficient balance",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "credit balance is too low",
+    "exceeded your current quota",
+];
+
+/// The error of an HTTP answer that is no success.
+pub(crate) fn from_answer(
+    endpoint: &Endpoint,
+    status: u16,
+    body: &[u8],
+    retry_after: Option<Duration>,
+) -> LlmError {
+    let said = read(body);
+    classify(endpoint, status, &said, retry_after)
+}
+
+/// The error of an `error` object inside an answer whose status was a success.
+pub(crate) fn from_object(endpoint: &Endpoint, error: &Value) -> LlmError {
+    let said = read_value(error);
+    let status = said.status.unwrap_or_else(|| status_of_code(&said.code));
+    classify(endpoint, status, &said, None)
+}
+
+fn classify(
+    endpoint: &Endpoint,
+    status: u16,
+    said: &Said,
+    retry_after: Option<Duration>,
+) -> LlmError {
+    let provider = endpoint.name().to_owned();
+    let message = shorten(&endpoint.redact(&said.message), status);
+    let lower = format!("{} {}", said.code, said.message.to_ascii_lowercase());
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
+    if status == 402 || says(&NO_CREDIT) {
+        return LlmError::InsufficientCredits { provider, message };
+    }
+    // 429 is never an overflow, though "request too large" for a rate limit reads like one.
+    if status == 413 || (matches!(status, 400 | 422 | 500) && says(&OVERFLOW)) {
+        return LlmError::ContextWindowExceeded { provider, message };
+    }
+    match status {
+        401 | 403 => LlmError::Authentication { provider, message },
+        404 | 405 => LlmError::NotFound { provider, message },
+        429 => LlmError::RateLimit {
+            provider,
+            message,
+            retry_after,
+        },
+        503 | 529 => LlmError::Overloaded {
+            provider,
+            message,
+            retry_after,
+        },
+        408 | 409 | 425 | 500.. => LlmError::Server {
+            provider,
+            status,
+            message,
+            retry_after,
+        },
+        _ => LlmError::BadRequest {
+            provider,
+            status,
+            message,
+        },
+    }
+}
+
+/// The status that an error's code or type stands for.
+fn status_of_code(code: &str) -> u16 {
+    const CODES: [(&str, u16); 9] = [
+        ("rate_limit", 429),
+        ("overloaded", 503),
+        ("unavailable", 503),
+        ("authentication", 401),
+        ("permission", 403),
+        ("not_found", 404),
+        ("invalid_request", 400),
+        ("context", 400),
+        ("bad_request", 400),
+    ];
+    CODES
+        .iter()
+        .find(|(word, _)| code.contains(word))
+        .map_or(500, |(_, status)| *status)
+}
+
+/// Reads an error body: JSON in one of its forms, or plain text, or a proxy's HTML.
+pub(crate) fn read(body: &[u8]) -> Said {
+    match serde_json::from_slice::<Value>(body) {
+        Ok(value) => read_value(&value),
+        Err(_) => Said {
+            message: plain(&String::from_utf8_lossy(body)),
+            ..Said::default()
+        },
+    }
+}
+
+/// `{"error":{...}}`, `{"error":"..."}`, `{"message":...}`, `{"detail":...}`, a text, or any of these
+/// in an array.
+fn read_value(value: &Value) -> Said {
+    match value {
+        Value::String(text) => Said {
+            message: plain(text),
+            ..Said::default()
+        },
+        Value::Array(list) => list.first().map(read_value).unwrap_or_default(),
+        Value::Object(fields) => {
+            if let Some(inner) = fields.get("error").filter(|inner| inner.is_object()) {
+                return read_value(inner);
+            }
+            let text_of = |key: &str| match fields.get(key) {
+                Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+                Some(value @ (Value::Object(_) | Value::Array(_))) => Some(value.to_string()),
+                _ => None,
+            };
+            let message = ["message", "error", "detail", "msg"]
+                .into_iter()
+                .find_map(text_of);
+            let mut message = message.unwrap_or_else(|| value.to_string());
+            // OpenRouter says only "Provider returned error" and keeps the cause in here.
+            if let Some(raw) = value.pointer("/metadata/raw").and_then(Value::as_str) {
+                message = format!("{message}: {raw}");
+            }
+            let code = ["code", "type"]
+                .into_iter()
+                .filter_map(|key| fields.get(key)?.as_str());
+            let status = ["code", "status"].into_iter().find_map(|key| {
+                let value = fields.get(key)?;
+                let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
+                u16::try_from(number)
+                    .ok()
+                    .filter(|status| (400..600).contains(status))
+            });
+            Said {
+                message: plain(&message),
+                code: code.collect::<Vec<_>>().join(" ").to_ascii_lowercase(),
+                status,
+            }
+        }
+        _ => Said::default(),
+    }
+}
+
+/// One line without markup.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    let mut in_tag = false;
+    let html = text.trim_start().starts_with('<');
+    for c in text.chars() {
+        match c {
+            '<' if html => in_tag = true,
+            '>' if html => {
+                in_tag = false;
+                out.push(' ');
+            }
+            _ if in_tag => {}
+            c if c.is_whitespace() || c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out.split(' ')
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn shorten(message: &str, status: u16) -> String {
+    if message.is_empty() {
+        return format!("status {status}, without a reason");
+    }
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
+        None => message.to_owned(),
+    }
+}

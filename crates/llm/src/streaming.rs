@@ -1,0 +1,363 @@
+//! Streams of deltas: reading an answer while it is made.
+
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, Stream, stream};
+use mnemic_core::runs::Usage;
+use reqwest::Response;
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    calls::Call,
+    client::{Client, broken_connection, late},
+    completion::{Completion, Delta},
+    endpoints::{Endpoint, Protocol},
+    errors::LlmError,
+    openai_chat::{decoder::Decoder, errors::from_object},
+    retry::Timeouts,
+    sse::SseParser,
+};
+
+/// The deltas of one answer. Its last item is an error or [`Delta::Finish`]. Dropping it ends the
+/// call.
+pub type DeltaStream = Pin<Box<dyn Stream<Item = Result<Delta, LlmError>> + Send>>;
+
+/// The longest event that is read.
+const MAX_EVENT: usize = 16 * 1024 * 1024;
+/// The longest answer that is read.
+pub(crate) const MAX_ANSWER: usize = 64 * 1024 * 1024;
+/// How long usage and the end mark may come after the answer itself has ended.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long an answered connection may take to become free for the next call.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// From bytes to deltas, without I/O.
+struct Reader {
+    endpoint: Arc<Endpoint>,
+    sse: SseParser,
+    decoder: Decoder,
+    queue: VecDeque<Delta>,
+    received: usize,
+}
+
+impl Reader {
+    fn new(endpoint: Arc<Endpoint>) -> Self {
+        let decoder = match endpoint.protocol() {
+            Protocol::OpenAiChat => Decoder::default(),
+        };
+        Self {
+            endpoint,
+            sse: SseParser::new(MAX_EVENT),
+            decoder,
+            queue: VecDeque::new(),
+            received: 0,
+        }
+    }
+
+    /// Takes in bytes; `None` is the end of the stream.
+    fn take_in(&mut self, bytes: Option<&[u8]>) -> Result<(), LlmError> {
+        let Self {
+            endpoint,
+            sse,
+            decoder,
+            queue,
+            received,
+        } = self;
+        let mut result = Ok(());
+        let mut sink = |event: crate::sse::SseEvent<'_>| {
+            if result.is_ok() {
+                result = if event.name == "error" {
+                    Err(error_event(endpoint, event.data))
+                } else {
+                    decoder.event(endpoint, event.data, queue)
+                };
+            }
+        };
+        let parsed = match bytes {
+            Some(bytes) => {
+                *received += bytes.len();
+                sse.feed(bytes, &mut sink)
+            }
+            None => sse.finish(&mut sink),
+        };
+        result?;
+        let too_long = |message: String| LlmError::InvalidResponse {
+            provider: endpoint.name().to_owned(),
+            message,
+        };
+        parsed.map_err(|error| too_long(error.to_string()))?;
+        if *received > MAX_ANSWER {
+            return Err(too_long(format!("it is longer than {MAX_ANSWER} bytes")));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), LlmError> {
+        self.decoder.end(&self.endpoint, &mut self.queue)
+    }
+}
+
+/// The error of an SSE event named `error`.
+fn error_event(endpoint: &Endpoint, data: &[u8]) -> LlmError {
+    let value = serde_json::from_slice(data)
+        .unwrap_or_else(|_| serde_json::Value::String(String::from_utf8_lossy(data).into_owned()));
+    from_object(endpoint, &value)
+}
+
+/// An answer that is being read.
+pub(crate) struct Pump {
+    reader: Reader,
+    response: Option<Response>,
+    timeouts: Timeouts,
+    deadline: Instant,
+    heard: bool,
+    over: bool,
+    failed: Option<LlmError>,
+}
+
+impl Pump {
+    /// Reads the stream in `response`, whose request was sent at `sent`.
+    pub fn new(
+        endpoint: Arc<Endpoint>,
+        response: Response,
+        timeouts: Timeouts,
+        sent: Instant,
+    ) -> Self {
+        Self {
+            reader: Reader::new(endpoint),
+            response: Some(response),
+            timeouts,
+            deadline: sent + timeouts.answer,
+            heard: false,
+            over: false,
+            failed: None,
+        }
+    }
+
+    /// Plays an answer that came whole.
+    pub fn whole(endpoint: Arc<Endpoint>, deltas: Vec<Delta>, timeouts: Timeouts) -> Self {
+        let mut reader = Reader::new(endpoint);
+        reader.queue = deltas.into();
+        Self {
+            reader,
+            response: None,
+            timeouts,
+            deadline: Instant::now(),
+            heard: true,
+            over: true,
+            failed: None,
+        }
+    }
+
+    /// Reads until there is something to show, so that an error before it can still be retried.
+    pub async fn prime(&mut self) -> Result<(), LlmError> {
+        while self.reader.queue.is_empty() && !self.over {
+            self.advance().await;
+        }
+        match self.failed.take_if(|_| self.reader.queue.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// The next delta; `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<Delta>, LlmError> {
+        self.prime().await?;
+        Ok(self.reader.queue.pop_front())
+    }
+
+    /// Reads one piece of the answer. What came before an error is shown before it.
+    async fn advance(&mut self) {
+        if let Err(error) = self.read_piece().await {
+            self.over = true;
+            self.response = None;
+            self.failed = Some(error);
+        }
+    }
+
+    async fn read_piece(&mut self) -> Result<(), LlmError> {
+        let Some(response) = &mut self.response else {
+            self.over = true;
+            return Ok(());
+        };
+        let finished = self.reader.decoder.has_finished();
+        let (patience, phase) = match (finished, self.heard) {
+            (true, _) => (GRACE, "the end of the stream"),
+            (false, true) => (self.timeouts.idle, "the next piece of the stream"),
+            (false, false) => (self.timeouts.first_byte, "the first byte of the answer"),
+        };
+        let until = (Instant::now() + patience).min(self.deadline);
+        let piece = match tokio::time::timeout_at(until, response.chunk()).await {
+            Ok(piece) => piece,
+            Err(_) if finished => Ok(None),
+            Err(_) if until == self.deadline => {
+                return Err(late(
+                    &self.reader.endpoint,
+                    "the whole answer",
+                    self.timeouts.answer,
+                    false,
+                ));
+            }
+            Err(_) => return Err(late(&self.reader.endpoint, phase, patience, true)),
+        };
+        match piece {
+            Ok(Some(bytes)) => {
+                self.heard = true;
+                self.reader.take_in(Some(&bytes))?;
+                if self.reader.decoder.is_done() {
+                    self.end()?;
+                }
+                Ok(())
+            }
+            Ok(None) => {
+                self.reader.take_in(None)?;
+                self.end()
+            }
+            // The answer is all there; how the connection ended does not matter.
+            Err(_) if finished => self.end(),
+            Err(error) => Err(broken_connection(&self.reader.endpoint, &error, self.heard)),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), LlmError> {
+        self.over = true;
+        if let Some(response) = self.response.take() {
+            release(response);
+        }
+        self.reader.end()
+    }
+}
+
+/// Reads what follows the end mark, so that the connection can be used again.
+fn release(mut response: Response) {
+    if let Some(Ok(None) | Err(_)) = response.chunk().now_or_never() {
+        return;
+    }
+    tokio::spawn(timeout(DRAIN, async move {
+        let mut left = 64_usize;
+        while left > 0 && matches!(response.chunk().await, Ok(Some(_))) {
+            left -= 1;
+        }
+    }));
+}
+
+/// The pump as a stream.
+pub(crate) fn into_stream(pump: Pump) -> DeltaStream {
+    Box::pin(stream::unfold(Some(pump), |pump| async move {
+        let mut pump = pump?;
+        match pump.next().await {
+            Ok(Some(delta)) => Some((Ok(delta), Some(pump))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    }))
+}
+
+/// The pump as a stream in which a tool call has to come: when none does, it is forced before the
+/// stream ends.
+pub(crate) fn with_forced_call(pump: Pump, client: Client, call: Call) -> DeltaStream {
+    let state = Forcing {
+        pump,
+        called: false,
+        usage: None,
+        rest: VecDeque::new(),
+    };
+    Box::pin(stream::unfold(
+        Some((state, client, call)),
+        |state| async move {
+            let (mut forcing, client, call) = state?;
+            match forcing.next(&client, &call).await {
+                Ok(Some(delta)) => Some((Ok(delta), Some((forcing, client, call)))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        },
+    ))
+}
+
+struct Forcing {
+    pump: Pump,
+    called: bool,
+    usage: Option<Usage>,
+    rest: VecDeque<Delta>,
+}
+
+impl Forcing {
+    async fn next(&mut self, client: &Client, call: &Call) -> Result<Option<Delta>, LlmError> {
+        loop {
+            if let Some(delta) = self.rest.pop_front() {
+                return Ok(Some(delta));
+            }
+            match self.pump.next().await? {
+                // Held back until it is known whether a second call adds to it.
+                Some(Delta::Usage(usage)) => self.usage = Some(usage),
+                Some(Delta::Finish(finish)) => {
+                    let so_far = Completion {
+                        usage: self.usage.take(),
+                        finish,
+                        ..Completion::default()
+                    };
+                    let whole = if self.called {
+                        so_far
+                    } else {
+                        client.force(call, so_far).await
+                    };
+                    self.rest = whole.into_deltas().into();
+                }
+                Some(delta) => {
+                    self.called |= matches!(delta, Delta::ToolCallStart { .. });
+                    return Ok(Some(delta));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// Reads recorded bytes.
+pub(crate) fn replay(endpoint: &Endpoint, bytes: &[u8]) -> (Vec<Delta>, Option<LlmError>) {
+    let Ok(endpoint) = Endpoint::new(endpoint.config().clone()) else {
+        return (Vec::new(), None);
+    };
+    let mut reader = Reader::new(Arc::new(endpoint));
+    let result = reader
+        .take_in(Some(bytes))
+        .and_then(|()| reader.take_in(None))
+        .and_then(|()| reader.end());
+    (reader.queue.into(), result.err())
+}
+
+/// Reads a whole body, up to [`MAX_ANSWER`] bytes.
+pub(crate) async fn read_whole(
+    endpoint: &Endpoint,
+    mut response: Response,
+    limit: usize,
+) -> Result<Bytes, LlmError> {
+    let announced = response
+        .content_length()
+        .and_then(|len| usize::try_from(len).ok());
+    let first = match response.chunk().await {
+        Ok(Some(first)) => first,
+        Ok(None) => return Ok(Bytes::new()),
+        Err(error) => return Err(broken_connection(endpoint, &error, true)),
+    };
+    if announced == Some(first.len()) {
+        return Ok(first);
+    }
+    let mut whole = Vec::with_capacity(announced.unwrap_or(0).clamp(first.len(), limit));
+    whole.extend_from_slice(&first);
+    loop {
+        match response.chunk().await {
+            Ok(Some(piece)) => whole.extend_from_slice(&piece),
+            Ok(None) => return Ok(whole.into()),
+            Err(error) => return Err(broken_connection(endpoint, &error, true)),
+        }
+        if whole.len() > limit {
+            return Err(LlmError::InvalidResponse {
+                provider: endpoint.name().to_owned(),
+                message: format!("it is longer than {limit} bytes"),
+            });
+        }
+    }
+}

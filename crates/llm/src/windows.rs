@@ -1,0 +1,87 @@
+//! Context windows of well-known models, for servers whose model list does not tell them.
+
+/// What is reckoned with when nothing is known: what most open models have had since 2024.
+pub(crate) const DEFAULT: i64 = 32_768;
+
+/// Beginnings of model names (after any `owner/` part) with their context window and, where it is
+/// known, the most tokens of an answer. The longest match counts. Source: the providers' model
+/// pages and the models' published configurations as of November 2026; where variants differ, the
+/// smallest.
+const KNOWN: [(&str, i64, Option<i64>); 46] = [
+    ("gpt-3.5", 16_385, Some(4_096)),
+    ("gpt-4", 8_192, Some(8_192)),
+    ("gpt-4-32k", 32_768, Some(8_192)),
+    ("gpt-4-turbo", 128_000, Some(4_096)),
+    ("gpt-4o", 128_000, Some(16_384)),
+    ("chatgpt-4o", 128_000, Some(16_384)),
+    ("gpt-4.1", 1_047_576, Some(32_768)),
+    ("gpt-4.5", 128_000, Some(16_384)),
+    ("gpt-5", 400_000, Some(128_000)),
+    ("gpt-5-chat", 128_000, Some(16_384)),
+    ("gpt-oss", 131_072, None),
+    ("o1", 200_000, Some(100_000)),
+    ("o1-mini", 128_000, Some(65_536)),
+    ("o1-preview", 128_000, Some(32_768)),
+    ("o3", 200_000, Some(100_000)),
+    ("o4", 200_000, Some(100_000)),
+    ("claude", 200_000, None),
+    ("gemini", 1_048_576, None),
+    ("gemma", 8_192, None),
+    ("gemma3", 131_072, None),
+    ("gemma-3", 32_768, None),
+    ("llama-2", 4_096, None),
+    ("llama2", 4_096, None),
+    ("llama-3", 8_192, None),
+    ("llama3", 8_192, None),
+    ("meta-llama-3", 8_192, None),
+    ("meta-llama-3.1", 131_072, None),
+    ("llama-3.1", 131_072, None),
+    ("llama-3.2", 131_072, None),
+    ("llama-3.3", 131_072, None),
+    ("llama3.1", 131_072, None),
+    ("llama3.2", 131_072, None),
+    ("llama3.3", 131_072, None),
+    ("llama-4", 131_072, None),
+    ("qwen2", 32_768, None),
+    ("qwen3", 32_768, None),
+    ("qwen3-coder", 262_144, None),
+    ("mistral", 32_768, None),
+    ("mistral-large", 131_072, None),
+    ("mistral-nemo", 131_072, None),
+    ("mistral-small", 32_768, None),
+    ("deepseek", 65_536, None),
+    ("kimi-k2", 131_072, None),
+    ("glm-4", 131_072, None),
+    ("phi-4", 16_384, None),
+    ("grok", 131_072, None),
+];
+
+/// Context window and answer limit of a model, when its name is well known.
+pub(crate) fn known(model: &str) -> Option<(i64, Option<i64>)> {
+    let name = model
+        .rsplit('/')
+        .next()
+        .unwrap_or(model)
+        .to_ascii_lowercase();
+    KNOWN
+        .iter()
+        .filter(|(prefix, ..)| name.starts_with(prefix))
+        .max_by_key(|(prefix, ..)| prefix.len())
+        .map(|(_, window, answer)| (*window, *answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_counts_and_owners_do_not() {
+        let window = |model| known(model).map(|(window, _)| window);
+        assert_eq!(window("gpt-4"), Some(8_192));
+        assert_eq!(window("gpt-4o-mini-2024-07-18"), Some(128_000));
+        assert_eq!(window("openai/gpt-4.1-nano"), Some(1_047_576));
+        assert_eq!(window("o1-mini"), Some(128_000));
+        assert_eq!(window("meta-llama/Llama-3.3-70B-Instruct"), Some(131_072));
+        assert_eq!(window("my-own-model"), None);
+    }
+}
