@@ -5,11 +5,18 @@
 
 pub mod agents;
 pub mod blocks;
+pub mod builtin;
 pub mod conversations;
 pub mod ids;
+pub mod memory;
 pub mod messages;
+pub mod names;
 pub mod parts;
+pub mod prompt;
 pub mod runs;
 pub mod scope;
+pub mod system_prompts;
 pub mod time;
+pub mod tokens;
 pub mod tools;
+pub mod validation;
