@@ -39,6 +39,18 @@ pub enum EngineError {
         /// When to try again.
         retry_after_seconds: u64,
     },
+    /// The prompt alone is larger than the model's window, so no message can fit beside it.
+    #[error(
+        "the system prompt with its memory and tools takes about {prompt_tokens} tokens, the model's \
+         context window has {context_window}: shorten blocks or the system prompt, or choose a model \
+         with a larger window"
+    )]
+    Overflow {
+        /// Tokens of prompt and tools.
+        prompt_tokens: i64,
+        /// Tokens of the window.
+        context_window: i64,
+    },
     /// The server is stopping.
     #[error("the server is shutting down; send the request again in a moment")]
     ShuttingDown,

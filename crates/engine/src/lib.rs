@@ -1,1 +1,133 @@
-//! placeholder
+//! The agent runtime: turns, steps, tools and their recovery.
+//!
+//! Architecture invariant: this crate knows neither HTTP nor SQL nor a provider's JSON. A run is a
+//! task that the engine owns; callers only subscribe to its events, so that a client that goes away
+//! never ends a run.
+
+mod accept;
+mod dispatch;
+mod error;
+mod events;
+mod fit;
+mod follow;
+mod handle;
+mod live;
+mod model;
+mod outlet;
+pub mod prompting;
+mod recall;
+mod recovery;
+mod request;
+mod session;
+mod settle;
+mod step;
+mod supervisor;
+pub mod threads;
+mod turn;
+
+use std::sync::Arc;
+
+pub use error::EngineError;
+pub use events::Event;
+pub use handle::RunHandle;
+pub use live::Numbered;
+use mnemic_core::time::{Clock, Timestamp};
+use mnemic_llm::{Catalogue, Client};
+use mnemic_store::Store;
+pub use request::{DEFAULT_MAX_STEPS, Granularity, SendRequest, WhenBusy};
+use session::Sessions;
+use supervisor::Supervisor;
+
+/// What an administrator sets.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// The model of agents whose creator names none.
+    pub default_llm_handle: Option<String>,
+    /// The embedding model of agents whose creator names none.
+    pub default_embedding_handle: Option<String>,
+    /// Context window in tokens that agents get at the most when their creator names none.
+    pub max_context_window: i64,
+    /// Runs that may wait for one conversation.
+    pub queue_depth: i64,
+    /// Bytes of prompts and transcripts kept in memory between turns.
+    pub session_cache_bytes: usize,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            default_llm_handle: None,
+            default_embedding_handle: None,
+            max_context_window: 128_000,
+            queue_depth: 32,
+            session_cache_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// The agent runtime; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    client: Client,
+    catalogue: Arc<Catalogue>,
+    settings: EngineSettings,
+    clock: Clock,
+    boot_id: String,
+    sessions: Sessions,
+    supervisor: Supervisor,
+}
+
+impl Engine {
+    /// Puts the runtime together. [`Engine::start`] sets it going.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        client: Client,
+        catalogue: Arc<Catalogue>,
+        settings: EngineSettings,
+        clock: Clock,
+    ) -> Self {
+        let sessions = Sessions::new(settings.session_cache_bytes);
+        let boot_id = format!("boot-{}", uuid::Uuid::new_v4());
+        let inner = Inner {
+            store,
+            client,
+            catalogue,
+            settings,
+            clock,
+            boot_id,
+            sessions,
+            supervisor: Supervisor::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The model providers.
+    #[must_use]
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.inner.catalogue
+    }
+
+    /// What the administrator set.
+    #[must_use]
+    pub fn settings(&self) -> &EngineSettings {
+        &self.inner.settings
+    }
+
+    /// The present instant by the engine's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+}

@@ -250,6 +250,8 @@ CREATE TABLE runs (
     conversation_id @text NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
     subject @text,
     status @text NOT NULL,
+    -- The process whose task it is; recovery adopts the runs of dead ones.
+    owner @text NOT NULL,
     stop_reason @text,
     error @text,
     background BIGINT NOT NULL,

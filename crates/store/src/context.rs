@@ -133,12 +133,16 @@ pub async fn evict(
         tx.any_of("message_id", 2)
     );
     tx.execute(&sql, params![conversation_id, ids]).await?;
-    tx.execute(
-        "UPDATE conversations SET context_revision = context_revision + 1 WHERE id = $1",
-        params![conversation_id],
-    )
-    .await?;
-    Ok(())
+    touch(tx, conversation_id).await
+}
+
+/// Says that a context changed in another way than by its rows.
+///
+/// # Errors
+/// The database's.
+pub async fn touch(tx: &mut Tx<'_>, conversation_id: ConversationId) -> Result<(), StoreError> {
+    let sql = "UPDATE conversations SET context_revision = context_revision + 1 WHERE id = $1";
+    tx.execute(sql, params![conversation_id]).await.map(drop)
 }
 
 /// A compiled prompt on its way into the store.

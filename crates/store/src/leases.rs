@@ -85,6 +85,16 @@ fn held(rows: u64) -> Result<(), StoreError> {
     if rows == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
 }
 
+/// Renews all leases of a process, whose turns may wait long for a model.
+///
+/// # Errors
+/// The database's.
+pub async fn renew_all(tx: &mut Tx<'_>, owner: &str) -> Result<u64, StoreError> {
+    let now = now_sql(tx.dialect());
+    let sql = format!("UPDATE leases SET expires_at = {now} + $2 WHERE owner = $1");
+    tx.execute(&sql, params![owner, TTL_MICROS]).await
+}
+
 /// The owners of leases that are held now.
 ///
 /// # Errors

@@ -5,6 +5,9 @@
 //! [`Store::write`] returns `Ok`, it is on the disk. Every function of a noun takes a
 //! [`mnemic_core::scope::Scope`] and applies it where its query is built.
 
+pub mod agent_secrets;
+pub mod agents;
+pub mod blocks;
 pub mod context;
 pub mod conversations;
 mod error;
@@ -21,6 +24,7 @@ pub mod runs;
 mod secrets;
 mod sqlite;
 pub mod steps;
+pub mod tools;
 pub mod turns;
 mod tx;
 mod value;
@@ -169,6 +173,54 @@ impl Store {
                 let client = database.client().await?;
                 job(&mut Tx::postgres(&client)).await
             }
+        }
+    }
+}
+
+/// Shows other processes of the same database that this one is alive, until it is dropped.
+#[derive(Debug)]
+pub struct Presence {
+    connection: Option<tokio_postgres::Client>,
+}
+
+impl Presence {
+    /// Whether others still see it; when not, a new one is to be announced.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.connection.as_ref().is_none_or(|client| !client.is_closed())
+    }
+}
+
+impl Store {
+    /// Announces this process under its boot id. On SQLite there is nobody to tell: the data
+    /// folder's file lock keeps others out.
+    ///
+    /// # Errors
+    /// The database is not available.
+    pub async fn announce(&self, boot_id: &str) -> Result<Presence, StoreError> {
+        Ok(match &*self.engine {
+            Engine::Sqlite(_) => Presence { connection: None },
+            Engine::Postgres(database) => {
+                Presence { connection: Some(postgres::presence::hold(database, boot_id).await?) }
+            }
+        })
+    }
+
+    /// Those of `owners` (boot ids) that are dead. `own` never is.
+    ///
+    /// # Errors
+    /// The database is not available.
+    pub async fn dead_owners(
+        &self,
+        own: &str,
+        owners: Vec<String>,
+    ) -> Result<Vec<String>, StoreError> {
+        let others: Vec<String> = owners.into_iter().filter(|owner| owner != own).collect();
+        match &*self.engine {
+            // There is one process, so whoever else is named was an earlier one.
+            Engine::Sqlite(_) => Ok(others),
+            Engine::Postgres(_) if others.is_empty() => Ok(others),
+            Engine::Postgres(database) => postgres::presence::dead(database, &others).await,
         }
     }
 }

@@ -68,6 +68,8 @@ pub struct NewRun {
     pub conversation_id: ConversationId,
     /// `Running` when it holds the conversation already, `Created` when it waits.
     pub status: RunStatus,
+    /// The process whose task it is.
+    pub owner: String,
     /// Whether its events are kept as they happen.
     pub background: bool,
     /// The whole accepted request as JSON.
@@ -92,8 +94,9 @@ pub async fn insert(tx: &mut Tx<'_>, scope: &Scope, run: &NewRun) -> Result<(), 
     let sql = "INSERT INTO runs (id, organization_id, agent_id, conversation_id, subject, status, \
                    background, input, body_hash, metadata, request_config, resumes, prompt_tokens, \
                    completion_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, \
-                   step_count, callback_url, created_by, created_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0, 0, 0, 0, $12, $13, $14)";
+                   step_count, callback_url, created_by, created_at, owner) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0, 0, 0, 0, $12, $13, \
+                   $14, $15)";
     tx.execute(
         sql,
         params![
@@ -110,7 +113,8 @@ pub async fn insert(tx: &mut Tx<'_>, scope: &Scope, run: &NewRun) -> Result<(), 
             &run.request_config,
             run.callback_url.as_ref(),
             scope.actor,
-            run.created_at
+            run.created_at,
+            &run.owner
         ],
     )
     .await?;
@@ -201,8 +205,8 @@ pub struct OpenRun {
     pub conversation_id: ConversationId,
     /// Whether it runs or waits.
     pub status: RunStatus,
-    /// How often a crash made it start again.
-    pub resumes: i64,
+    /// The process whose task it is.
+    pub owner: String,
 }
 
 /// The runs that are not over, in the order of their acceptance: all of them (for recovery, across
@@ -215,27 +219,26 @@ pub async fn open(
     conversation_id: Option<ConversationId>,
 ) -> Result<Vec<OpenRun>, StoreError> {
     let sql = "SELECT id, organization_id, created_by, subject, agent_id, conversation_id, status, \
-                   resumes \
+                   owner \
                FROM runs WHERE status IN ('created', 'running') AND ($1 = '' OR conversation_id = $1) \
                ORDER BY seq";
     let wanted = conversation_id.map(|id| id.to_string()).unwrap_or_default();
-    let rows = tx.query(sql, params![wanted]).await?;
-    rows.into_iter()
-        .map(|mut row| {
-            Ok(OpenRun {
-                id: row.parse()?,
-                scope: Scope {
-                    organization: row.parse()?,
-                    actor: row.parse()?,
-                    subject: row.opt_text()?,
-                },
-                agent_id: row.parse()?,
-                conversation_id: row.parse()?,
-                status: row.named(RunStatus::parse)?,
-                resumes: row.int()?,
-            })
-        })
-        .collect()
+    tx.query(sql, params![wanted]).await?.into_iter().map(open_from_row).collect()
+}
+
+pub(crate) fn open_from_row(mut row: Row) -> Result<OpenRun, StoreError> {
+    Ok(OpenRun {
+        id: row.parse()?,
+        scope: Scope {
+            organization: row.parse()?,
+            actor: row.parse()?,
+            subject: row.opt_text()?,
+        },
+        agent_id: row.parse()?,
+        conversation_id: row.parse()?,
+        status: row.named(RunStatus::parse)?,
+        owner: row.text()?,
+    })
 }
 
 /// Whether an earlier run of the conversation is still not over.
@@ -252,6 +255,34 @@ pub async fn has_earlier_open(
     Ok(tx.query_one(sql, params![conversation_id, id]).await?.int()? > 0)
 }
 
+/// Whether a run is not over.
+///
+/// # Errors
+/// The database's.
+pub async fn is_open(tx: &mut Tx<'_>, id: RunId) -> Result<bool, StoreError> {
+    let sql = "SELECT COUNT(*) FROM runs WHERE id = $1 AND status IN ('created', 'running')";
+    Ok(tx.query_one(sql, params![id]).await?.int()? == 1)
+}
+
+/// Notes on an agent and its thread how their last run ended.
+///
+/// # Errors
+/// The database's.
+pub async fn note_end(
+    tx: &mut Tx<'_>,
+    (agent_id, conversation_id): (AgentId, ConversationId),
+    stop_reason: StopReason,
+    completed_at: Timestamp,
+    duration_ms: i64,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE agents SET last_run_completion = $2, last_run_duration_ms = $3, \
+                   last_stop_reason = $4 WHERE id = $1";
+    tx.execute(sql, params![agent_id, completed_at, duration_ms, stop_reason.as_str()]).await?;
+    let sql = "UPDATE conversations SET last_run_completion = $2 WHERE id = $1";
+    tx.execute(sql, params![conversation_id, completed_at]).await?;
+    Ok(())
+}
+
 /// Moves a waiting run to `running`. `false` when it is over already (cancelled while it waited).
 ///
 /// # Errors
@@ -259,6 +290,40 @@ pub async fn has_earlier_open(
 pub async fn start(tx: &mut Tx<'_>, id: RunId) -> Result<bool, StoreError> {
     let sql = "UPDATE runs SET status = 'running' WHERE id = $1 AND status IN ('created', 'running')";
     Ok(tx.execute(sql, params![id]).await? == 1)
+}
+
+/// Makes the run of a dead process one of ours. `false` when another was faster, or it is over.
+///
+/// # Errors
+/// The database's.
+pub async fn adopt(
+    tx: &mut Tx<'_>,
+    id: RunId,
+    from: &str,
+    to: &str,
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE runs SET owner = $3 WHERE id = $1 AND owner = $2";
+    Ok(tx.execute(sql, params![id, from, to]).await? == 1)
+}
+
+/// Cancels a run by compare-and-set: `false` when it is over already.
+///
+/// # Errors
+/// The database's.
+pub async fn cancel(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Result<bool, StoreError> {
+    let sql = "UPDATE runs SET status = 'cancelled', stop_reason = 'cancelled', completed_at = $2, \
+                   total_duration_ns = ($2 - created_at) * 1000 \
+               WHERE id = $1 AND status IN ('created', 'running')";
+    Ok(tx.execute(sql, params![id, now]).await? == 1)
+}
+
+/// Which of these runs are cancelled.
+///
+/// # Errors
+/// The database's.
+pub async fn cancelled_among(tx: &mut Tx<'_>, ids: Vec<String>) -> Result<Vec<RunId>, StoreError> {
+    let sql = format!("SELECT id FROM runs WHERE status = 'cancelled' AND {}", tx.any_of("id", 1));
+    tx.query(&sql, params![ids]).await?.into_iter().map(|mut row| row.parse()).collect()
 }
 
 /// Notes that a crash made the run start again; returns how often that happened.
@@ -361,7 +426,7 @@ pub async fn finish(tx: &mut Tx<'_>, id: RunId, ending: &Ending) -> Result<bool,
     Ok(ended == 1)
 }
 
-/// The newest run with the same request that was accepted since a time.
+/// The newest run with the same request that was accepted since a time and did not fail.
 ///
 /// # Errors
 /// The database's.
@@ -373,7 +438,7 @@ pub async fn same_request(
     since: Timestamp,
 ) -> Result<Option<RunId>, StoreError> {
     let sql = "SELECT id FROM runs WHERE agent_id = $1 AND organization_id = $2 AND body_hash = $3 \
-               AND created_at >= $4 ORDER BY created_at DESC LIMIT 1";
+               AND status <> 'failed' AND created_at >= $4 ORDER BY created_at DESC LIMIT 1";
     tx.query_opt(sql, params![agent_id, scope.organization, body_hash, since])
         .await?
         .map(|mut row| row.parse())

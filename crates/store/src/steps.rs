@@ -11,7 +11,7 @@ use crate::{
     Param, Row, StoreError, Tx,
     page::{Keys, Page, Select, UnknownCursor},
     params,
-    runs::usage,
+    runs::{OpenRun, open_from_row, usage},
 };
 
 const COLUMNS: &str = "s.id, s.run_id, s.agent_id, s.position, s.status, s.stop_reason, \
@@ -201,10 +201,12 @@ pub async fn return_call(
 ///
 /// # Errors
 /// The database's.
-pub async fn runs_with_orphans(tx: &mut Tx<'_>) -> Result<Vec<RunId>, StoreError> {
-    let sql = "SELECT r.id FROM steps s JOIN runs r ON r.id = s.run_id \
+pub async fn runs_with_orphans(tx: &mut Tx<'_>) -> Result<Vec<OpenRun>, StoreError> {
+    let sql = "SELECT r.id, r.organization_id, r.created_by, r.subject, r.agent_id, \
+                   r.conversation_id, r.status, r.owner \
+               FROM steps s JOIN runs r ON r.id = s.run_id \
                WHERE s.status = 'pending' AND r.status NOT IN ('created', 'running')";
-    tx.query(sql, &[]).await?.into_iter().map(|mut row| row.parse()).collect()
+    tx.query(sql, &[]).await?.into_iter().map(open_from_row).collect()
 }
 
 /// A step by its id.

@@ -1,5 +1,7 @@
 //! PostgreSQL: a pool of connections whose tables are all in the schema `mnemic`.
 
+pub(crate) mod presence;
+
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use deadpool_postgres::{

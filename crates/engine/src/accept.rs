@@ -1,0 +1,276 @@
+//! Acceptance: the commit with which a request becomes a run, and what is to be done with it.
+
+use std::sync::Arc;
+
+use mnemic_core::{
+    conversations::Thread,
+    ids::{AgentId, ConversationId, RunId},
+    messages::NewMessage,
+    runs::RunStatus,
+    scope::Scope,
+    time::Timestamp,
+};
+use mnemic_store::{
+    Tx, failpoints, leases,
+    leases::Lease,
+    otids::{self, Offered},
+    runs::{self, NewRun},
+    turns::{self, Head},
+};
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+
+use crate::{
+    Engine, EngineError, RunHandle, SendRequest, WhenBusy,
+    live::{LiveRun, RunIdentity},
+    session::{Frame, Session},
+};
+
+/// How long a client's retry finds the run of its first try, in microseconds (DESIGN section 4).
+const RETRY_WINDOW_MICROS: i64 = 10 * 60 * 1_000_000;
+
+/// Seconds after which a client may try again when the queue is full.
+const QUEUE_RETRY_SECONDS: u64 = 2;
+
+/// A request on its way into the store.
+struct Offer {
+    scope: Scope,
+    agent_id: AgentId,
+    thread: Thread,
+    request: Arc<SendRequest>,
+    when_busy: WhenBusy,
+    run_id: RunId,
+    owner: String,
+    queue_depth: i64,
+    now: Timestamp,
+}
+
+/// What became of it.
+enum Accepted {
+    /// It is durable and has the conversation.
+    Started { head: Head, lease: Lease, session: Box<Session> },
+    /// It is durable and waits for the conversation.
+    Queued { conversation_id: ConversationId, is_default: bool },
+    /// It is the same request as an earlier run.
+    Known(RunId),
+}
+
+/// Where `send` waits for the answer.
+type Reply = oneshot::Sender<Result<RunHandle, EngineError>>;
+
+impl Engine {
+    /// Accepts a request as a run and lets it begin. The run goes on if the caller goes away.
+    ///
+    /// # Errors
+    /// There is no such agent or conversation; the conversation is busy or too many wait for it; an
+    /// otid is known with other content; the database is not available.
+    pub async fn send(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+        thread: Thread,
+        request: SendRequest,
+        when_busy: WhenBusy,
+    ) -> Result<RunHandle, EngineError> {
+        if self.inner.supervisor.is_closing() {
+            return Err(EngineError::ShuttingDown);
+        }
+        let offer = Offer {
+            scope: scope.clone(),
+            agent_id,
+            thread,
+            request: Arc::new(request),
+            when_busy,
+            run_id: RunId::new(),
+            owner: self.inner.boot_id.clone(),
+            queue_depth: self.inner.settings.queue_depth,
+            now: self.now(),
+        };
+        let (reply, answer) = oneshot::channel();
+        let engine = self.clone();
+        self.inner.supervisor.tasks.spawn(async move { engine.take_on(offer, reply).await });
+        answer.await.map_err(|_| EngineError::ShuttingDown)?
+    }
+
+    /// Accepts the request and runs it to its end.
+    async fn take_on(&self, offer: Offer, reply: Reply) {
+        let (scope, request, run_id) = (offer.scope.clone(), offer.request.clone(), offer.run_id);
+        let identity = RunIdentity {
+            id: run_id,
+            scope: scope.clone(),
+            agent_id: offer.agent_id,
+            // Known after the commit.
+            conversation_id: ConversationId::new(),
+            in_default_conversation: true,
+            background: request.background,
+        };
+        let accepted_at = offer.now;
+        match self.commit_offer(offer).await {
+            Err(error) => _ = reply.send(Err(error)),
+            Ok(Accepted::Known(earlier)) => {
+                let handle = self.attach(&scope, earlier, 0).await;
+                _ = reply.send(handle.map(RunHandle::attached));
+            }
+            Ok(Accepted::Started { head, lease, session }) => {
+                failpoints::hit("accepted");
+                let live = self.announce(identity, head.conversation_id, head.is_default);
+                _ = reply.send(Ok(self.subscribe(&live)));
+                self.run_turn(live, request, lease, session, accepted_at).await;
+            }
+            Ok(Accepted::Queued { conversation_id, is_default }) => {
+                failpoints::hit("accepted");
+                let live = self.announce(identity, conversation_id, is_default);
+                _ = reply.send(Ok(self.subscribe(&live)));
+                self.wait_and_run(live, request, accepted_at).await;
+            }
+        }
+    }
+
+    fn announce(
+        &self,
+        identity: RunIdentity,
+        conversation_id: ConversationId,
+        is_default: bool,
+    ) -> Arc<LiveRun> {
+        let identity =
+            RunIdentity { conversation_id, in_default_conversation: is_default, ..identity };
+        let live = Arc::new(LiveRun::new(identity, 1));
+        self.inner.supervisor.add(Arc::clone(&live));
+        live
+    }
+
+    /// A subscription to a live run from its first event.
+    pub(crate) fn subscribe(&self, live: &Arc<LiveRun>) -> RunHandle {
+        RunHandle::live(Arc::clone(live), 1, self.inner.store.clone())
+    }
+
+    async fn commit_offer(&self, offer: Offer) -> Result<Accepted, EngineError> {
+        let engine = self.clone();
+        self.inner
+            .store
+            .write(move |tx| Box::pin(async move { accept(tx, &engine, offer).await }))
+            .await
+    }
+}
+
+async fn accept(tx: &mut Tx<'_>, engine: &Engine, offer: Offer) -> Result<Accepted, EngineError> {
+    let scope = &offer.scope;
+    let head = turns::head(tx, scope, offer.agent_id, offer.thread).await?;
+    if let Some(earlier) = known_run(tx, &offer, &head).await? {
+        return Ok(Accepted::Known(earlier));
+    }
+    // A cancelled run holds its conversation until it is settled; that is not being busy.
+    if offer.when_busy == WhenBusy::Refuse && head.open_runs > 0 {
+        let busy = runs::open(tx, Some(head.conversation_id)).await?;
+        if let Some(run) = busy.first() {
+            return Err(EngineError::Busy { run_id: run.id });
+        }
+    }
+    let lease = if head.open_runs == 0 {
+        leases::acquire(tx, head.conversation_id, &offer.owner, offer.run_id).await?
+    } else {
+        None
+    };
+    if lease.is_none() && head.open_runs >= offer.queue_depth {
+        return Err(EngineError::QueueFull {
+            waiting: head.open_runs,
+            retry_after_seconds: QUEUE_RETRY_SECONDS,
+        });
+    }
+    let status = if lease.is_some() { RunStatus::Running } else { RunStatus::Created };
+    runs::insert(tx, scope, &new_run(&offer, &head, status)?).await?;
+    let Some(lease) = lease else {
+        return Ok(Accepted::Queued {
+            conversation_id: head.conversation_id,
+            is_default: head.is_default,
+        });
+    };
+    let session = open_session(tx, engine, scope, offer.agent_id, &head).await?;
+    Ok(Accepted::Started { head, lease, session })
+}
+
+/// The session of a conversation that the caller holds: the one in memory if it is still true, else
+/// one made from the store.
+pub(crate) async fn open_session(
+    tx: &mut Tx<'_>,
+    engine: &Engine,
+    scope: &Scope,
+    agent_id: AgentId,
+    head: &Head,
+) -> Result<Box<Session>, EngineError> {
+    let kept = engine.inner.sessions.take(head.conversation_id);
+    let Some(mut session) = kept.filter(|session| session.has_context_of(head)) else {
+        return Ok(Box::new(Session::load(tx, scope, head, agent_id, engine.now()).await?));
+    };
+    if !session.frame.is_true(head) {
+        session.frame = Frame::load(tx, scope, head, agent_id, engine.now()).await?;
+    }
+    Ok(session)
+}
+
+fn new_run(offer: &Offer, head: &Head, status: RunStatus) -> Result<NewRun, EngineError> {
+    let request = &offer.request;
+    let input = serde_json::to_string(request.as_ref())
+        .map_err(|error| EngineError::Invalid(error.to_string()))?;
+    Ok(NewRun {
+        id: offer.run_id,
+        agent_id: offer.agent_id,
+        conversation_id: head.conversation_id,
+        status,
+        owner: offer.owner.clone(),
+        background: request.background,
+        input,
+        body_hash: request.body_hash.clone(),
+        metadata: request.metadata.clone(),
+        request_config: request.request_config.clone(),
+        callback_url: request.callback_url.clone(),
+        created_at: offer.now,
+    })
+}
+
+/// The run that took in the same request before: known by its otids, or as a client's retry.
+async fn known_run(
+    tx: &mut Tx<'_>,
+    offer: &Offer,
+    head: &Head,
+) -> Result<Option<RunId>, EngineError> {
+    let mut earlier = None;
+    let mut fresh = 0usize;
+    for message in &offer.request.messages {
+        let Some(otid) = &message.otid else { continue };
+        let hash = content_hash(message)?;
+        let taker = (Some(offer.run_id), None);
+        match otids::offer(tx, head.conversation_id, otid, &hash, taker).await? {
+            Offered::New => fresh += 1,
+            Offered::Known { run_id: Some(run_id), .. } if run_id != offer.run_id => {
+                earlier = Some(run_id);
+            }
+            Offered::Known { .. } => {
+                return Err(EngineError::Conflict(format!(
+                    "the message with otid '{otid}' is in this conversation already"
+                )));
+            }
+        }
+    }
+    if earlier.is_some() && fresh > 0 {
+        return Err(EngineError::Conflict(
+            "some of these messages were sent before and others were not: send the new ones in a \
+             request of their own"
+                .to_owned(),
+        ));
+    }
+    if earlier.is_none() && offer.request.is_retry {
+        let since = offer.now.plus_micros(-RETRY_WINDOW_MICROS);
+        let hash = &offer.request.body_hash;
+        return Ok(runs::same_request(tx, &offer.scope, offer.agent_id, hash, since).await?);
+    }
+    Ok(earlier)
+}
+
+/// SHA-256 of who speaks and what is said.
+pub(crate) fn content_hash(message: &NewMessage) -> Result<String, EngineError> {
+    let content = serde_json::to_string(&(message.role, &message.body))
+        .map_err(|error| EngineError::Invalid(error.to_string()))?;
+    let digest = Sha256::digest(content.as_bytes());
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,203 @@
+//! Following and cancelling runs, wherever their task is.
+
+use std::{sync::Arc, time::Duration};
+
+use mnemic_core::{
+    ids::{AgentId, ConversationId, RunId},
+    messages::Role,
+    parts,
+    runs::{Run, RunStatus, StopReason},
+    scope::Scope,
+};
+use mnemic_store::{
+    StoreError,
+    events,
+    messages::{self, MessageFilter},
+    page::{Order, Page},
+    runs::{self, Ending, Progress, RunFilter},
+    steps,
+};
+
+use crate::{Engine, EngineError, Event, RunHandle, handle, live::Numbered, settle};
+
+/// How often the state of a run whose task is in another process is looked at.
+const REMOTE_POLL: Duration = Duration::from_millis(100);
+
+/// Messages or rows of the log that a replay reads at the most.
+const MAX_REPLAY: i64 = 100_000;
+
+impl Engine {
+    /// Follows a run from the event after number `after`: replays what happened, then goes on live.
+    ///
+    /// # Errors
+    /// There is no such run, or the database's.
+    pub async fn attach(
+        &self,
+        scope: &Scope,
+        run_id: RunId,
+        after: u64,
+    ) -> Result<RunHandle, EngineError> {
+        loop {
+            let run = self.run(scope, run_id).await?;
+            if let Some(live) = self.inner.supervisor.get(run_id) {
+                let store = self.inner.store.clone();
+                return Ok(RunHandle::live(live, after + 1, store).attached());
+            }
+            if run.status.is_terminal() {
+                let events = self.past_events(scope, &run, after).await?;
+                return Ok(RunHandle::replay(&run, events));
+            }
+            // Its task is in another process, or just about to leave this one.
+            tokio::time::sleep(REMOTE_POLL).await;
+        }
+    }
+
+    async fn run(&self, scope: &Scope, run_id: RunId) -> Result<Run, EngineError> {
+        let scope = scope.clone();
+        let read = self.inner.store.read(move |tx| {
+            Box::pin(async move { runs::get(tx, &scope, run_id).await })
+        });
+        Ok(read.await.map_err(|error: StoreError| error)?)
+    }
+
+    /// The events of a run that is over: as logged, or told from its messages.
+    async fn past_events(
+        &self,
+        scope: &Scope,
+        run: &Run,
+        after: u64,
+    ) -> Result<Vec<Numbered>, EngineError> {
+        let (run_id, background) = (run.id, run.background);
+        let scope = scope.clone();
+        let from = i64::try_from(after).unwrap_or(i64::MAX);
+        let (rows, said, last_step) = self
+            .inner
+            .store
+            .read(move |tx| {
+                Box::pin(async move {
+                    let rows = if background {
+                        events::after(tx, run_id, from, MAX_REPLAY).await?
+                    } else {
+                        Vec::new()
+                    };
+                    let filter = MessageFilter { run_id: Some(run_id), ..Default::default() };
+                    let page = Page::first(MAX_REPLAY, Order::Asc);
+                    let said = messages::list(tx, &scope, &filter, &page).await?;
+                    let filter = steps::StepFilter { run_id: Some(run_id), ..Default::default() };
+                    let page = Page::first(1, Order::Desc);
+                    let last = steps::list(tx, &scope, &filter, &page).await?;
+                    Ok::<_, StoreError>((rows, said, last.into_iter().next()))
+                })
+            })
+            .await?;
+        if !rows.is_empty() {
+            return Ok(handle::unpack(&rows, after + 1)?);
+        }
+        let answered =
+            said.iter().filter(|message| matches!(message.role, Role::Assistant | Role::Tool));
+        let mut told: Vec<Event> = answered
+            .flat_map(parts::of_message)
+            .map(|part| Event::Message(Box::new(part)))
+            .collect();
+        let context_tokens = last_step.map_or(0, |step| step.usage.total_tokens());
+        let reason = run.stop_reason.unwrap_or(StopReason::Error);
+        told.extend(settle::end_events(reason, &ending(run), context_tokens));
+        let numbered = (1u64..).zip(told.into_iter().map(Arc::new));
+        Ok(numbered.filter(|(seq, _)| *seq > after).collect())
+    }
+
+    /// Cancels the named runs of an agent, or all that are not over; returns which were.
+    ///
+    /// # Errors
+    /// None of them could be cancelled, or the database's.
+    pub async fn cancel_agent(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+        wanted: Option<Vec<RunId>>,
+    ) -> Result<Vec<RunId>, EngineError> {
+        let filter = RunFilter { agent_ids: vec![agent_id], ..Default::default() };
+        let what = format!("agent {agent_id}");
+        self.cancel(scope, filter, wanted, &what).await
+    }
+
+    /// Cancels the runs of a conversation that are not over; returns which.
+    ///
+    /// # Errors
+    /// There was none, or the database's.
+    pub async fn cancel_conversation(
+        &self,
+        scope: &Scope,
+        conversation_id: ConversationId,
+    ) -> Result<Vec<RunId>, EngineError> {
+        let filter = RunFilter { conversation_id: Some(conversation_id), ..Default::default() };
+        let what = format!("conversation {conversation_id}");
+        self.cancel(scope, filter, None, &what).await
+    }
+
+    async fn cancel(
+        &self,
+        scope: &Scope,
+        filter: RunFilter,
+        wanted: Option<Vec<RunId>>,
+        what: &str,
+    ) -> Result<Vec<RunId>, EngineError> {
+        let (scope, now) = (scope.clone(), self.now());
+        let filter = RunFilter { statuses: vec![RunStatus::Created, RunStatus::Running], ..filter };
+        let cancelled = self
+            .inner
+            .store
+            .write(move |tx| {
+                Box::pin(async move {
+                    let page = Page::first(1_000, Order::Asc);
+                    let mut cancelled = Vec::new();
+                    for run in runs::list(tx, &scope, &filter, &page).await? {
+                        let named = wanted.as_ref().is_none_or(|ids| ids.contains(&run.id));
+                        if named && runs::cancel(tx, run.id, now).await? {
+                            cancelled.push(run.id);
+                        }
+                    }
+                    Ok::<_, StoreError>(cancelled)
+                })
+            })
+            .await?;
+        for id in &cancelled {
+            if let Some(live) = self.inner.supervisor.get(*id) {
+                live.cancelled.cancel();
+            }
+        }
+        if cancelled.is_empty() {
+            return Err(EngineError::Conflict(format!("No active runs to cancel for {what}")));
+        }
+        Ok(cancelled)
+    }
+
+    /// Shows a run that was cancelled while it waited to those who follow it.
+    pub(crate) async fn report_over(&self, live: &crate::live::LiveRun) {
+        let ended = match self.run(&live.scope, live.id).await {
+            Ok(run) => settle::end_events(
+                run.stop_reason.unwrap_or(StopReason::Cancelled),
+                &ending(&run),
+                0,
+            ),
+            Err(_) => vec![Event::Stopped { reason: StopReason::Cancelled }, Event::Done],
+        };
+        for event in ended {
+            live.publish(event);
+        }
+    }
+}
+
+/// How a stored run ended.
+fn ending(run: &Run) -> Ending {
+    Ending {
+        stop_reason: run.stop_reason.unwrap_or(StopReason::Error),
+        error: run.error.clone(),
+        progress: Progress {
+            usage: run.usage,
+            step_count: run.step_count,
+            ttft_ns: run.ttft_ns,
+        },
+        completed_at: run.completed_at.unwrap_or(run.created_at),
+    }
+}

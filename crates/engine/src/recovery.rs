@@ -1,0 +1,326 @@
+//! Recovery: what a dead process left is taken over and brought to an end. Nothing that was accepted
+//! is lost, and no tool call is ever run a second time.
+
+use std::{sync::Arc, time::Duration};
+
+use mnemic_core::{
+    conversations::Thread,
+    ids::RunId,
+    messages::{ToolReturn, ToolStatus},
+    runs::{RunError, StopReason},
+};
+use mnemic_store::{
+    StoreError, leases,
+    leases::Lease,
+    runs::{self, OpenRun, Progress},
+    steps::{self, PendingStep},
+    turns,
+};
+
+use crate::{
+    Engine, EngineError, SendRequest, accept,
+    live::{LiveRun, RunIdentity},
+    outlet::Outlet,
+    session::Session,
+    turn::{self, Turn, TurnEnd},
+};
+
+/// How often a crash may interrupt a run before it is given up (DESIGN section 4).
+const MAX_RESUMES: i64 = 2;
+
+/// How often the leases of other processes are looked at.
+const PATROL: Duration = Duration::from_secs(2);
+
+/// How often cancels that other processes took are looked for.
+const CANCEL_POLL: Duration = Duration::from_millis(100);
+
+/// How often a process renews the leases it holds; well below [`leases::TTL_MICROS`].
+const RENEWAL: Duration = Duration::from_secs(15);
+
+/// How long runs may go on after a shutdown was asked for.
+const GRACE: Duration = Duration::from_secs(3);
+
+impl Engine {
+    /// Takes over what earlier processes left, and begins the background tasks. Call once.
+    ///
+    /// # Errors
+    /// The database is not available.
+    pub async fn start(&self) -> Result<(), EngineError> {
+        let presence = self.inner.store.announce(&self.inner.boot_id).await?;
+        self.recover().await?;
+        let engine = self.clone();
+        tokio::spawn(async move { engine.patrol(presence).await });
+        let engine = self.clone();
+        tokio::spawn(async move { engine.renew_leases().await });
+        if self.inner.store.dialect() == mnemic_store::Dialect::Postgres {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.watch_cancels().await });
+        }
+        Ok(())
+    }
+
+    /// Refuses new runs, lets those that run come to an end for a few seconds, and stops the rest:
+    /// the next start resumes them.
+    pub async fn shutdown(&self) {
+        let supervisor = &self.inner.supervisor;
+        supervisor.close();
+        if tokio::time::timeout(GRACE, supervisor.tasks.wait()).await.is_err() {
+            tracing::info!(runs = supervisor.all().len(), "stopping runs; the next start resumes them");
+        }
+        supervisor.abort.cancel();
+        supervisor.all().iter().for_each(|live| live.close());
+    }
+
+    async fn patrol(&self, mut presence: mnemic_store::Presence) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(PATROL) => {}
+                () = self.inner.supervisor.abort.cancelled() => return,
+            }
+            if !presence.is_held()
+                && let Ok(renewed) = self.inner.store.announce(&self.inner.boot_id).await
+            {
+                presence = renewed;
+            }
+            if self.inner.store.dialect() == mnemic_store::Dialect::Postgres
+                && let Err(error) = self.recover().await
+            {
+                tracing::warn!(%error, "looking for the runs of dead processes failed");
+            }
+        }
+    }
+
+    async fn renew_leases(&self) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(RENEWAL) => {}
+                () = self.inner.supervisor.abort.cancelled() => return,
+            }
+            let owner = self.inner.boot_id.clone();
+            let renewed = self.inner.store.write(move |tx| {
+                Box::pin(async move { leases::renew_all(tx, &owner).await })
+            });
+            if let Err(error) = renewed.await {
+                tracing::warn!(%error, "renewing the leases failed");
+            }
+        }
+    }
+
+    async fn watch_cancels(&self) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(CANCEL_POLL) => {}
+                () = self.inner.supervisor.abort.cancelled() => return,
+            }
+            let live = self.inner.supervisor.all();
+            let ids: Vec<String> = live.iter().map(|run| run.id.to_string()).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let found = self.inner.store.read(move |tx| {
+                Box::pin(async move { runs::cancelled_among(tx, ids).await })
+            });
+            for id in found.await.unwrap_or_else(|_: StoreError| Vec::new()) {
+                if let Some(run) = live.iter().find(|run| run.id == id) {
+                    run.cancelled.cancel();
+                }
+            }
+        }
+    }
+
+    /// Adopts the runs of dead processes and goes on with them.
+    async fn recover(&self) -> Result<(), EngineError> {
+        let me = self.inner.boot_id.clone();
+        let (open, orphans, holders) = self
+            .inner
+            .store
+            .read(|tx| {
+                Box::pin(async move {
+                    let open = runs::open(tx, None).await?;
+                    let orphans = steps::runs_with_orphans(tx).await?;
+                    Ok::<_, StoreError>((open, orphans, leases::owners(tx).await?))
+                })
+            })
+            .await?;
+        let mut owners: Vec<String> = open.iter().map(|run| run.owner.clone()).collect();
+        owners.extend(orphans.iter().map(|orphan| orphan.owner.clone()));
+        owners.extend(holders);
+        owners.sort();
+        owners.dedup();
+        let dead = self.inner.store.dead_owners(&me, owners).await?;
+        if dead.is_empty() {
+            return Ok(());
+        }
+        let freed = dead.clone();
+        self.inner
+            .store
+            .write(move |tx| Box::pin(async move { leases::free_dead(tx, &freed).await }))
+            .await?;
+        for run in open.into_iter().chain(orphans).filter(|run| dead.contains(&run.owner)) {
+            self.adopt(run).await?;
+        }
+        Ok(())
+    }
+
+    async fn adopt(&self, run: OpenRun) -> Result<(), EngineError> {
+        let (id, from, me) = (run.id, run.owner.clone(), self.inner.boot_id.clone());
+        let scope = run.scope.clone();
+        let adopted = self
+            .inner
+            .store
+            .write(move |tx| {
+                Box::pin(async move {
+                    let adopted = runs::adopt(tx, id, &from, &me).await?;
+                    let last = mnemic_store::events::last_seq(tx, id).await?;
+                    Ok::<_, StoreError>((adopted, runs::get(tx, &scope, id).await?, last))
+                })
+            })
+            .await?;
+        let (true, stored, last) = adopted else { return Ok(()) };
+        let request: SendRequest = serde_json::from_value(stored.input.clone())
+            .map_err(|error| StoreError::Corrupt(format!("run {id}: {error}")))?;
+        let identity = RunIdentity {
+            id,
+            scope: run.scope,
+            agent_id: run.agent_id,
+            conversation_id: run.conversation_id,
+            in_default_conversation: stored.in_default_conversation,
+            background: stored.background,
+        };
+        let next = u64::try_from(last).unwrap_or(0) + 1;
+        let live = Arc::new(LiveRun::new(identity, next));
+        self.inner.supervisor.add(Arc::clone(&live));
+        let engine = self.clone();
+        let resumed = stored.status != mnemic_core::runs::RunStatus::Created;
+        tracing::info!(run = %id, resumed, "taking over a run of a process that died");
+        self.inner.supervisor.tasks.spawn(async move {
+            if resumed {
+                engine.resume(live, Arc::new(request)).await;
+            } else {
+                engine.wait_and_run(live, Arc::new(request), stored.created_at).await;
+            }
+        });
+        Ok(())
+    }
+
+    /// Goes on with a run that was interrupted.
+    async fn resume(&self, live: Arc<LiveRun>, request: Arc<SendRequest>) {
+        let found = loop {
+            match self.reopen(&live).await {
+                Ok(Some(found)) => break found,
+                Ok(None) => {}
+                Err(error) => tracing::warn!(run = %live.id, %error, "resuming waits"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(CANCEL_POLL) => {}
+                () = self.inner.supervisor.abort.cancelled() => return self.leave(&live),
+            }
+        };
+        let inputs = if found.run.step_count == 0 {
+            turn::inputs(&live, &request, self.now())
+        } else {
+            Vec::new()
+        };
+        if found.run.status.is_terminal() {
+            live.cancelled.cancel();
+        }
+        let turn = Turn {
+            engine: self.clone(),
+            outlet: Outlet::new(Arc::clone(&live), found.resumes),
+            live,
+            request,
+            lease: found.lease,
+            session: found.session,
+            progress: Progress {
+                usage: found.run.usage,
+                step_count: found.run.step_count,
+                ttft_ns: found.run.ttft_ns,
+            },
+            context_tokens: 0,
+            accepted_at: found.run.created_at,
+            inputs,
+            failed_step: None,
+            overflows: 0,
+        };
+        turn.run_resumed(found.pending, found.resumes > MAX_RESUMES).await;
+    }
+
+    async fn reopen(&self, live: &Arc<LiveRun>) -> Result<Option<Found>, EngineError> {
+        let (engine, live) = (self.clone(), Arc::clone(live));
+        self.inner
+            .store
+            .write(move |tx| {
+                Box::pin(async move {
+                    let (scope, id) = (&live.scope, live.id);
+                    let me = &engine.inner.boot_id;
+                    let Some(lease) = leases::acquire(tx, live.conversation_id, me, id).await?
+                    else {
+                        return Ok(None);
+                    };
+                    let thread = Thread::Id(live.conversation_id);
+                    let head = turns::head(tx, scope, live.agent_id, thread).await?;
+                    let session =
+                        accept::open_session(tx, &engine, scope, live.agent_id, &head).await?;
+                    Ok(Some(Found {
+                        lease,
+                        session,
+                        resumes: runs::count_resume(tx, id).await?,
+                        pending: steps::pending(tx, scope, id).await?,
+                        run: runs::get(tx, scope, id).await?,
+                    }))
+                })
+            })
+            .await
+    }
+}
+
+/// What an interrupted run left.
+struct Found {
+    lease: Lease,
+    session: Box<Session>,
+    resumes: i64,
+    pending: Option<PendingStep>,
+    run: mnemic_core::runs::Run,
+}
+
+impl Turn {
+    /// Closes the step that was interrupted, then goes on.
+    async fn run_resumed(mut self, pending: Option<PendingStep>, give_up: bool) {
+        if let Some(pending) = pending
+            && let Err(error) = self.close_interrupted(pending).await
+        {
+            tracing::error!(run = %self.live.id, %error, "an interrupted step could not be closed");
+            return self.end(TurnEnd::Stop(StopReason::Error, Some(interrupted(self.live.id)))).await;
+        }
+        if give_up {
+            return self.end(TurnEnd::Stop(StopReason::Error, Some(interrupted(self.live.id)))).await;
+        }
+        self.run().await;
+    }
+}
+
+/// The return of a call of which nobody knows whether it had its effect.
+pub(crate) fn unknown_effect(call: &mnemic_core::messages::ToolCall) -> ToolReturn {
+    ToolReturn {
+        tool_call_id: call.id.clone(),
+        name: call.name.clone(),
+        status: ToolStatus::Error,
+        text: "Error: the server stopped while this tool ran. Whether it had its effect is unknown; \
+               it was not run again. Check before you repeat it."
+            .to_owned(),
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+    }
+}
+
+fn interrupted(id: RunId) -> RunError {
+    RunError {
+        error_type: "internal_error".to_owned(),
+        message: format!(
+            "the server stopped {} times while run {id} was at work; it was given up. Its input is \
+             kept on the run: send it again when the cause is mended",
+            MAX_RESUMES + 1
+        ),
+        detail: None,
+    }
+}

@@ -1,0 +1,210 @@
+//! What a turn needs of its agent, kept in memory between turns: the compiled prompt, the transcript
+//! in the provider's wire form, and the counts. A session is true as long as the signature and the
+//! context's revision that it was made from are; every turn compares both in its first query.
+
+use std::{collections::HashMap, sync::Arc};
+
+use lru::LruCache;
+use mnemic_core::{
+    agents::Agent,
+    conversations::Thread,
+    ids::{AgentId, ConversationId, MessageId},
+    messages::Message,
+    scope::Scope,
+    time::Timestamp,
+    tools::Tool,
+};
+use mnemic_llm::{MessageView, Protocol, SystemPrompt, ToolSet, ToolSpec, Transcript};
+use mnemic_store::{
+    Tx, agents, blocks, context, conversations, tools,
+    turns::{self, Head},
+};
+use parking_lot::Mutex;
+
+use crate::{error::EngineError, fit::Sized, prompting};
+
+/// Everything of a request but its messages.
+pub(crate) struct Frame {
+    pub signature: String,
+    pub agent: Arc<Agent>,
+    /// A model handle that this thread uses instead of the agent's.
+    pub model_override: Option<String>,
+    pub tools: Vec<Tool>,
+    pub tool_set: Arc<ToolSet>,
+    pub tools_tokens: i64,
+    /// The revisions of the blocks that the prompt shows, by label.
+    pub block_revisions: HashMap<String, i64>,
+    pub system: SystemPrompt,
+    /// Bytes of the prompt's text.
+    pub system_bytes: usize,
+    pub system_tokens: i64,
+}
+
+impl Frame {
+    /// Reads agent, tools and blocks, and compiles the prompt anew when it is not true any more.
+    pub(crate) async fn load(
+        tx: &mut Tx<'_>,
+        scope: &Scope,
+        head: &Head,
+        agent_id: AgentId,
+        now: Timestamp,
+    ) -> Result<Self, EngineError> {
+        let agent = agents::get(tx, scope, agent_id).await?;
+        let shown = blocks::of_agent(tx, scope, agent_id).await?;
+        let attached = tools::of_agent(tx, scope, agent_id).await?;
+        let conversation = conversations::get(tx, scope, head.conversation_id).await?;
+        let prompt = prompting::current(tx, scope, (&agent, &shown), head, now).await?;
+        let specs: Vec<ToolSpec> = attached.iter().map(spec).collect();
+        Ok(Self {
+            signature: head.signature.clone(),
+            agent: Arc::new(agent),
+            model_override: conversation.model,
+            tool_set: Arc::new(ToolSet::new(Protocol::OpenAiChat, &specs)),
+            tools_tokens: attached.iter().map(tool_tokens).sum(),
+            tools: attached,
+            block_revisions: shown.into_iter().map(|block| (block.label, block.revision)).collect(),
+            system: SystemPrompt::new(&prompt.text),
+            system_bytes: prompt.text.len(),
+            system_tokens: prompt.tokens,
+        })
+    }
+
+    /// Whether nothing that the prompt shows has moved.
+    pub(crate) fn is_true(&self, head: &Head) -> bool {
+        self.signature == head.signature
+            && head.stored_signature.as_deref() == Some(head.signature.as_str())
+    }
+}
+
+fn spec(tool: &Tool) -> ToolSpec {
+    let from_schema = |key: &str| tool.json_schema.get(key).cloned();
+    let described = from_schema("description").and_then(|text| text.as_str().map(str::to_owned));
+    ToolSpec {
+        name: tool.name.clone(),
+        description: described.or_else(|| tool.description.clone()).unwrap_or_default(),
+        parameters: from_schema("parameters").unwrap_or_else(
+            || serde_json::json!({"type": "object", "properties": {}, "required": []}),
+        ),
+    }
+}
+
+fn tool_tokens(tool: &Tool) -> i64 {
+    let count = mnemic_core::tokens::count(&tool.json_schema.to_string());
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A turn's view of its agent.
+pub(crate) struct Session {
+    pub conversation_id: ConversationId,
+    pub context_revision: i64,
+    pub next_position: i64,
+    pub frame: Frame,
+    pub transcript: Transcript,
+    /// The messages of the transcript, the compiled prompt left out.
+    pub entries: Vec<(MessageId, Sized)>,
+    pub context_tokens: i64,
+}
+
+impl Session {
+    /// Reads everything from the store.
+    pub(crate) async fn load(
+        tx: &mut Tx<'_>,
+        scope: &Scope,
+        head: &Head,
+        agent_id: AgentId,
+        now: Timestamp,
+    ) -> Result<Self, EngineError> {
+        let frame = Frame::load(tx, scope, head, agent_id, now).await?;
+        // Compiling the first prompt appends a row, so the head is read again.
+        let thread = Thread::Id(head.conversation_id);
+        let head = turns::head(tx, scope, agent_id, thread).await?;
+        let messages = context::messages(tx, head.conversation_id).await?;
+        let mut session = Self {
+            conversation_id: head.conversation_id,
+            context_revision: head.context_revision,
+            next_position: head.next_position,
+            frame,
+            transcript: Transcript::new(Protocol::OpenAiChat),
+            entries: Vec::new(),
+            context_tokens: 0,
+        };
+        let prompt = head.prompt_message_id;
+        // An agent that forgets between turns sees only its prompt.
+        if !session.frame.agent.message_buffer_autoclear {
+            for message in messages.iter().filter(|message| Some(message.id) != prompt) {
+                session.push(message);
+            }
+        }
+        Ok(session)
+    }
+
+    /// Appends a message to the transcript.
+    pub(crate) fn push(&mut self, message: &Message) {
+        self.transcript.push(&MessageView {
+            role: message.role,
+            body: &message.body,
+            name: message.name.as_deref(),
+        });
+        let sized = Sized { role: message.role, tokens: message.tokens };
+        self.entries.push((message.id, sized));
+        self.context_tokens += message.tokens;
+    }
+
+    /// Tokens of a request as things stand.
+    pub(crate) const fn prompt_tokens(&self) -> i64 {
+        self.frame.system_tokens + self.frame.tools_tokens + self.context_tokens
+    }
+
+    /// Whether its messages are those of the stored context.
+    pub(crate) fn has_context_of(&self, head: &Head) -> bool {
+        self.context_revision == head.context_revision && !self.frame.agent.message_buffer_autoclear
+    }
+
+    /// About how many bytes of memory it takes.
+    fn weight(&self) -> usize {
+        // The constant stands for the agent's fields, the tools and the map's entries.
+        self.frame.system_bytes + self.transcript.len_bytes() + self.entries.len() * 40 + 8 * 1024
+    }
+}
+
+/// Sessions between turns, the least recently used out first when they take more than their bytes.
+pub(crate) struct Sessions {
+    cache: Mutex<Cache>,
+    max_bytes: usize,
+}
+
+struct Cache {
+    sessions: LruCache<ConversationId, (usize, Box<Session>)>,
+    bytes: usize,
+}
+
+impl Sessions {
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        let cache = Cache { sessions: LruCache::unbounded(), bytes: 0 };
+        Self { cache: Mutex::new(cache), max_bytes }
+    }
+
+    /// Takes a conversation's session out, for the turn that holds the conversation.
+    pub(crate) fn take(&self, id: ConversationId) -> Option<Box<Session>> {
+        let mut cache = self.cache.lock();
+        let (weight, session) = cache.sessions.pop(&id)?;
+        cache.bytes -= weight;
+        Some(session)
+    }
+
+    /// Keeps a session for the next turn.
+    pub(crate) fn put(&self, session: Box<Session>) {
+        let weight = session.weight();
+        if weight > self.max_bytes {
+            return;
+        }
+        let mut cache = self.cache.lock();
+        let replaced = cache.sessions.put(session.conversation_id, (weight, session));
+        cache.bytes += weight;
+        cache.bytes -= replaced.map_or(0, |(weight, _)| weight);
+        while cache.bytes > self.max_bytes {
+            let Some((_, (weight, _))) = cache.sessions.pop_lru() else { break };
+            cache.bytes -= weight;
+        }
+    }
+}

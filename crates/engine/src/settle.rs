@@ -1,0 +1,627 @@
+//! Commits of a turn: a step with its effects, and the end of a run.
+//!
+//! A step whose tools only touch our own database is one commit. With other tools it is three
+//! phases: the answer and its calls before any of them starts, each return with its effects, and the
+//! close (DESIGN section 4).
+
+use std::{sync::Arc, time::Duration};
+
+use mnemic_core::{
+    conversations::Thread,
+    messages::{Message, Role, ToolCall, ToolReturn},
+    parts,
+    runs::{RunError, Step, StepStatus, StopReason},
+    scope::Scope,
+    time::Timestamp,
+};
+use mnemic_llm::Completion;
+use mnemic_store::{
+    StoreError, Tx, context, failpoints,
+    leases::{self, Lease},
+    messages, otids,
+    runs::{self, Ending, Progress},
+    steps::{self, PendingStep},
+    turns,
+};
+use mnemic_llm::Completion;
+use crate::{
+    Engine, EngineError, Granularity,
+    dispatch::{self, Action, Editor},
+    events::Event,
+    live::LiveRun,
+    model::TurnModel,
+    outlet::Parcel,
+    session::Frame,
+    recovery,
+    step::{self, Answer},
+    turn::{self, Turn, TurnEnd},
+};
+
+/// Tries of a commit that the database could not take, before the client is told.
+const COMMIT_TRIES: u32 = 3;
+
+/// The pause before the second try; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a run that could not be settled is tried again.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Characters of a tool's return that a model sees at least, however small its window
+/// (V1 contract, section 3.6).
+const MIN_RETURN_CHARS: i64 = 5_000;
+
+/// Whether the run went on after a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    Goes,
+    Ended,
+}
+
+/// What is known of a call when the step is committed.
+#[derive(Debug)]
+enum Planned {
+    Returned(ToolReturn),
+    Edit { label: String, edit: mnemic_core::memory::BlockEdit, based_on: Option<i64> },
+}
+
+/// Everything that a step's closing commit writes.
+pub(crate) struct StepCommit {
+    answer: Answer,
+    calls: Vec<ToolCall>,
+    planned: Vec<Planned>,
+    reason: Option<StopReason>,
+    /// Whether the step stands in the store as pending.
+    is_open: bool,
+    max_return_chars: usize,
+}
+
+impl StepCommit {
+    pub(crate) fn new(
+        turn: &Turn,
+        model: &TurnModel,
+        answer: Answer,
+        calls: Vec<ToolCall>,
+        reason: Option<StopReason>,
+    ) -> Self {
+        let _ = turn;
+        // A fifth of the window, at about four characters a token.
+        let chars = (model.context_window / 5 * 4).max(MIN_RETURN_CHARS);
+        Self {
+            answer,
+            calls,
+            planned: Vec::new(),
+            reason,
+            is_open: false,
+            max_return_chars: usize::try_from(chars).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Gets ready a step all of whose tools are our own: searches read now, edits wait for the commit.
+    pub(crate) async fn prepare(
+        &mut self,
+        turn: &Turn,
+        actions: Vec<Action>,
+    ) -> Result<(), EngineError> {
+        for (call, action) in self.calls.iter().zip(actions) {
+            let planned = match action {
+                Action::Known(result) => Planned::Returned(result),
+                Action::Edit { label, edit, based_on } => Planned::Edit { label, edit, based_on },
+                Action::Search(search) => Planned::Returned(search_now(turn, call, search).await?),
+                Action::External(external) => {
+                    Planned::Returned(dispatch::run_external(&external, call).await)
+                }
+            };
+            self.planned.push(planned);
+        }
+        Ok(())
+    }
+
+    /// Runs a step with effects outside of the database: no call of it is ever run twice.
+    pub(crate) async fn run_in_phases(
+        &mut self,
+        turn: &Turn,
+        actions: Vec<Action>,
+    ) -> Result<(), EngineError> {
+        let store = turn.engine.inner.store.clone();
+        let (lease, scope) = (turn.lease.clone(), turn.live.scope.clone());
+        let (step, body) = (self.answer.step.clone(), self.answer.completion.body.clone());
+        let calls = self.calls.clone();
+        store
+            .write(move |tx| {
+                Box::pin(async move {
+                    leases::renew(tx, &lease).await?;
+                    steps::insert(tx, &scope, &step, Some(&body)).await?;
+                    steps::start_calls(tx, step.id, &calls).await
+                })
+            })
+            .await?;
+        self.is_open = true;
+        failpoints::hit("calls.started");
+        for (call, action) in self.calls.iter().zip(actions) {
+            let planned = match action {
+                Action::Known(result) => Planned::Returned(result),
+                Action::Edit { label, edit, based_on } => Planned::Edit { label, edit, based_on },
+                Action::Search(search) => Planned::Returned(search_now(turn, call, search).await?),
+                Action::External(external) => {
+                    Planned::Returned(dispatch::run_external(&external, call).await)
+                }
+            };
+            let returned = self.commit_return(turn, call, planned).await?;
+            self.planned.push(Planned::Returned(returned));
+            failpoints::hit("call.returned");
+        }
+        Ok(())
+    }
+
+    /// Commits one call's return together with its effects in our database.
+    async fn commit_return(
+        &self,
+        turn: &Turn,
+        call: &ToolCall,
+        planned: Planned,
+    ) -> Result<ToolReturn, EngineError> {
+        let (lease, live, now) = (turn.lease.clone(), Arc::clone(&turn.live), turn.engine.now());
+        let (step_id, call, max) = (self.answer.step.id, call.clone(), self.max_return_chars);
+        let store = &turn.engine.inner.store;
+        store
+            .write(move |tx| {
+                Box::pin(async move {
+                    leases::renew(tx, &lease).await?;
+                    let returned = resolve(tx, &live, &call, &planned, now).await?;
+                    let returned = clipped(returned, max);
+                    steps::return_call(tx, step_id, &returned).await?;
+                    Ok::<_, EngineError>(returned)
+                })
+            })
+            .await
+    }
+}
+
+async fn search_now(
+    turn: &Turn,
+    call: &ToolCall,
+    search: mnemic_core::builtin::ConversationSearch,
+) -> Result<ToolReturn, EngineError> {
+    let (store, now) = (&turn.engine.inner.store, turn.engine.now());
+    dispatch::search(store, &turn.live.scope, &turn.session, (call, search), now).await
+}
+
+/// The return of a call, after its edit was applied.
+async fn resolve(
+    tx: &mut Tx<'_>,
+    live: &LiveRun,
+    call: &ToolCall,
+    planned: &Planned,
+    now: Timestamp,
+) -> Result<ToolReturn, EngineError> {
+    match planned {
+        Planned::Returned(result) => Ok(result.clone()),
+        Planned::Edit { label, edit, based_on } => {
+            let editor =
+                Editor { scope: &live.scope, agent_id: live.agent_id, run_id: live.id, now };
+            dispatch::edit(tx, &editor, call, (label, edit, *based_on)).await
+        }
+    }
+}
+
+/// Cuts a return that is too long for the model, and says so in it.
+fn clipped(mut result: ToolReturn, max_chars: usize) -> ToolReturn {
+    let length = result.text.chars().count();
+    if length > max_chars {
+        let head: String = result.text.chars().take(max_chars).collect();
+        result.text = format!("{head}\n[cut: {max_chars} of {length} characters are shown]");
+    }
+    result
+}
+
+/// What a closing commit left behind.
+struct Committed {
+    /// The messages that entered the context.
+    messages: Vec<Message>,
+    context_revision: i64,
+    /// The frame, where something that the prompt shows has moved.
+    frame: Option<Frame>,
+    closing: Closing,
+    parcel: Parcel,
+}
+
+/// What the closing commit needs of the turn.
+struct Context {
+    engine: Engine,
+    live: Arc<LiveRun>,
+    lease: Lease,
+    inputs: Vec<Message>,
+    next_position: i64,
+    signature: String,
+    progress: Progress,
+    granularity: Granularity,
+    assistant: Option<Message>,
+    accepted_at: Timestamp,
+    context_tokens: i64,
+    parcel: Parcel,
+}
+
+impl StepCommit {
+    /// The close of a step that its process did not live to close.
+    fn interrupted(pending: PendingStep, reason: Option<StopReason>) -> Self {
+        let calls: Vec<ToolCall> = pending.calls.iter().map(|(call, _)| call.clone()).collect();
+        let planned = pending
+            .calls
+            .into_iter()
+            .map(|(call, known)| known.unwrap_or_else(|| recovery::unknown_effect(&call)))
+            .map(Planned::Returned)
+            .collect();
+        let answer = Answer {
+            message_id: mnemic_core::ids::MessageId::new(),
+            completion: Completion { body: pending.answer, ..Completion::default() },
+            streamed: false,
+            cancelled: false,
+            started_at: pending.step.created_at,
+            step: pending.step,
+        };
+        Self { answer, calls, planned, reason, is_open: true, max_return_chars: usize::MAX }
+    }
+}
+
+impl Turn {
+    /// Closes the step that a crash interrupted; its started calls get returns, and are not run.
+    pub(crate) async fn close_interrupted(
+        &mut self,
+        pending: PendingStep,
+    ) -> Result<(), EngineError> {
+        self.outlet.begin_step(pending.step.id);
+        self.commit(StepCommit::interrupted(pending, None)).await.map(drop)
+    }
+
+    /// Closes a step: its messages enter the context, and the run moves on or ends.
+    pub(crate) async fn commit(&mut self, commit: StepCommit) -> Result<Closing, EngineError> {
+        let usage = commit.answer.step.usage;
+        self.progress.usage.add(&usage);
+        self.progress.step_count += 1;
+        self.context_tokens = usage.total_tokens();
+        let context = Arc::new(Context {
+            engine: self.engine.clone(),
+            live: Arc::clone(&self.live),
+            lease: self.lease.clone(),
+            inputs: self.inputs.clone(),
+            next_position: self.session.next_position,
+            signature: self.session.frame.signature.clone(),
+            progress: self.progress.clone(),
+            granularity: self.request.granularity,
+            assistant: step::assistant_message(self, &commit.answer, &commit.calls),
+            accepted_at: self.accepted_at,
+            context_tokens: self.context_tokens,
+            parcel: self.outlet.parcel(),
+        });
+        let commit = Arc::new(commit);
+        let committed = self.commit_with_patience(&context, &commit).await;
+        match committed {
+            Ok(committed) => Ok(self.take_in(committed)),
+            Err(error) => {
+                self.outlet.put_back(context.parcel.events.clone());
+                self.progress.step_count -= 1;
+                Err(error)
+            }
+        }
+    }
+
+    async fn commit_with_patience(
+        &self,
+        context: &Arc<Context>,
+        commit: &Arc<StepCommit>,
+    ) -> Result<Committed, EngineError> {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let (for_job, step) = (Arc::clone(context), Arc::clone(commit));
+            let written = self
+                .engine
+                .inner
+                .store
+                .write(move |tx| Box::pin(async move { close(tx, &for_job, &step).await }))
+                .await;
+            match written {
+                Err(EngineError::Store(StoreError::Unavailable(_) | StoreError::Contended))
+                    if attempt < COMMIT_TRIES =>
+                {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                other => return other,
+            }
+        }
+        Err(EngineError::ShuttingDown)
+    }
+
+    /// Brings the session up to what was committed, and shows the step to the run's clients.
+    fn take_in(&mut self, committed: Committed) -> Closing {
+        self.inputs.clear();
+        for message in &committed.messages {
+            self.session.push(message);
+        }
+        self.session.next_position += i64::try_from(committed.messages.len()).unwrap_or(0);
+        self.session.context_revision = committed.context_revision;
+        if let Some(frame) = committed.frame {
+            self.session.frame = frame;
+        }
+        committed.parcel.publish();
+        committed.closing
+    }
+
+    /// Ends the run, unless its last commit did. Returns whether the session is still true.
+    pub(crate) async fn settle(&mut self, end: TurnEnd) -> bool {
+        let (reason, error) = match end {
+            TurnEnd::Settled => return true,
+            TurnEnd::LostLease => {
+                publish_end(&self.live, StopReason::Error, Some(taken_over()));
+                return false;
+            }
+            TurnEnd::Stop(reason, error) => (reason, error),
+        };
+        let ending = Arc::new(RunEnd {
+            engine: self.engine.clone(),
+            live: Arc::clone(&self.live),
+            lease: self.lease.clone(),
+            failed_step: self.failed_step.take(),
+            ending: Ending {
+                stop_reason: reason,
+                error: error.clone(),
+                progress: self.progress.clone(),
+                completed_at: self.engine.now(),
+            },
+            accepted_at: self.accepted_at,
+            context_tokens: self.context_tokens,
+            parcel: self.outlet.parcel(),
+        });
+        if ending.commit_with_patience().await {
+            return error.is_none() && self.inputs.is_empty();
+        }
+        publish_end(&self.live, reason, error.or_else(|| Some(not_settled())));
+        self.engine.settle_later(ending);
+        false
+    }
+}
+
+/// Shows the end of a run that could not be stored to the clients that are connected now.
+fn publish_end(live: &LiveRun, reason: StopReason, error: Option<RunError>) {
+    live.publish(Event::Stopped { reason });
+    if let Some(error) = error {
+        live.publish(Event::Failed { error });
+    }
+    live.publish(Event::Done);
+}
+
+fn taken_over() -> RunError {
+    RunError {
+        error_type: "internal_error".to_owned(),
+        message: "another process took this run over; follow it by its id".to_owned(),
+        detail: None,
+    }
+}
+
+fn not_settled() -> RunError {
+    let unavailable = EngineError::Store(StoreError::Unavailable(String::new()));
+    turn::describe(&unavailable).1
+}
+
+async fn close(
+    tx: &mut Tx<'_>,
+    context: &Context,
+    commit: &StepCommit,
+) -> Result<Committed, EngineError> {
+    let (live, now) = (&context.live, context.engine.now());
+    match commit.reason {
+        None => leases::renew(tx, &context.lease).await?,
+        Some(_) => leases::release(tx, &context.lease).await?,
+    }
+    let returns = returns(tx, context, commit, now).await?;
+    let messages = step_messages(context, commit, returns);
+    messages::insert(tx, &live.scope, &messages).await?;
+    let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+    let conversation_id = live.conversation_id;
+    let context_revision =
+        context::append(tx, conversation_id, context.next_position, &ids, now).await?;
+    store_step(tx, &live.scope, commit, now).await?;
+    failpoints::hit("close.written");
+    let mut parcel = context.parcel.clone();
+    parcel.events.extend(step_events(context, commit, &messages));
+    let mut frame = None;
+    let closing = if let Some(reason) = commit.reason {
+        let ending = Ending {
+            stop_reason: reason,
+            error: None,
+            progress: context.progress.clone(),
+            completed_at: now,
+        };
+        let ended = end_run(tx, live, &ending, context.accepted_at).await?;
+        parcel.events.extend(end_events(ended, &ending, context.context_tokens));
+        Closing::Ended
+    } else {
+        runs::progress(tx, live.id, &context.progress).await?;
+        let head = turns::head(tx, &live.scope, live.agent_id, Thread::Id(conversation_id)).await?;
+        if head.signature != context.signature {
+            frame = Some(Frame::load(tx, &live.scope, &head, live.agent_id, now).await?);
+        }
+        Closing::Goes
+    };
+    parcel.log(tx, now).await?;
+    Ok(Committed { messages, context_revision, frame, closing, parcel })
+}
+
+/// The returns of a step's calls; of a step that ran in phases they are committed already.
+async fn returns(
+    tx: &mut Tx<'_>,
+    context: &Context,
+    commit: &StepCommit,
+    now: Timestamp,
+) -> Result<Vec<ToolReturn>, EngineError> {
+    let mut returns = Vec::with_capacity(commit.calls.len());
+    for (call, planned) in commit.calls.iter().zip(&commit.planned) {
+        let returned = resolve(tx, &context.live, call, planned, now).await?;
+        returns.push(clipped(returned, commit.max_return_chars));
+    }
+    Ok(returns)
+}
+
+/// Input (with the first step), answer and returns, in the order in which the model sees them.
+fn step_messages(
+    context: &Context,
+    commit: &StepCommit,
+    returns: Vec<ToolReturn>,
+) -> Vec<Message> {
+    let mut messages = context.inputs.clone();
+    messages.iter_mut().for_each(|message| message.step_id = Some(commit.answer.step.id));
+    messages.extend(context.assistant.clone());
+    if !returns.is_empty() {
+        let identity = (context.live.agent_id, context.live.conversation_id, context.live.id);
+        messages.push(step::tool_message(identity, &commit.answer, returns));
+    }
+    messages
+}
+
+async fn store_step(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    commit: &StepCommit,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let cancelled = commit.answer.cancelled;
+    let step = Step {
+        status: if cancelled { StepStatus::Cancelled } else { StepStatus::Success },
+        stop_reason: if cancelled { Some(StopReason::Cancelled) } else { commit.reason },
+        completed_at: Some(now),
+        ..commit.answer.step.clone()
+    };
+    if commit.is_open { steps::close(tx, &step).await } else { steps::insert(tx, scope, &step, None).await }
+}
+
+/// What the run's clients see of a step: the answer, unless they saw it grow, and the returns.
+fn step_events(context: &Context, commit: &StepCommit, messages: &[Message]) -> Vec<Event> {
+    let seen = context.granularity == Granularity::Tokens && commit.answer.streamed;
+    messages
+        .iter()
+        .filter(|message| match message.role {
+            Role::Assistant => !seen,
+            Role::Tool => true,
+            Role::User | Role::System => false,
+        })
+        .flat_map(parts::of_message)
+        .map(|part| Event::Message(Box::new(part)))
+        .collect()
+}
+
+/// Ends a run in the store; returns why it ended, which is a cancel when that was faster.
+async fn end_run(
+    tx: &mut Tx<'_>,
+    live: &LiveRun,
+    ending: &Ending,
+    accepted_at: Timestamp,
+) -> Result<StopReason, StoreError> {
+    let won = runs::finish(tx, live.id, ending).await?;
+    let reason = if won { ending.stop_reason } else { StopReason::Cancelled };
+    let duration_ms = (ending.completed_at.0 - accepted_at.0) / 1_000;
+    let whose = (live.agent_id, live.conversation_id);
+    runs::note_end(tx, whose, reason, ending.completed_at, duration_ms).await?;
+    Ok(reason)
+}
+
+/// The last events of a run.
+pub(crate) fn end_events(reason: StopReason, ending: &Ending, context_tokens: i64) -> Vec<Event> {
+    let mut events = vec![Event::Stopped { reason }];
+    match &ending.error {
+        Some(error) if reason != StopReason::Cancelled => {
+            events.push(Event::Failed { error: error.clone() });
+        }
+        _ => events.push(Event::Usage {
+            usage: ending.progress.usage,
+            step_count: ending.progress.step_count,
+            context_tokens,
+        }),
+    }
+    events.push(Event::Done);
+    events
+}
+
+/// The end of a run that no step's commit brought.
+pub(crate) struct RunEnd {
+    engine: Engine,
+    live: Arc<LiveRun>,
+    lease: Lease,
+    failed_step: Option<Step>,
+    ending: Ending,
+    accepted_at: Timestamp,
+    context_tokens: i64,
+    parcel: Parcel,
+}
+
+impl RunEnd {
+    async fn write(self: &Arc<Self>) -> Result<Parcel, EngineError> {
+        let end = Arc::clone(self);
+        self.engine
+            .inner
+            .store
+            .write(move |tx| Box::pin(async move { end.write_in(tx).await }))
+            .await
+    }
+
+    async fn write_in(&self, tx: &mut Tx<'_>) -> Result<Parcel, EngineError> {
+        leases::release(tx, &self.lease).await?;
+        if let Some(step) = &self.failed_step {
+            steps::insert(tx, &self.live.scope, step, None).await?;
+        }
+        let reason = end_run(tx, &self.live, &self.ending, self.accepted_at).await?;
+        if self.ending.error.is_some() && self.ending.progress.step_count == 0 {
+            // Nothing entered the context, so the same messages may be sent again.
+            otids::free(tx, self.live.id).await?;
+        }
+        let mut parcel = self.parcel.clone();
+        parcel.events.extend(end_events(reason, &self.ending, self.context_tokens));
+        parcel.log(tx, self.ending.completed_at).await?;
+        Ok(parcel)
+    }
+
+    /// Tries a few times; `false` when the database cannot take it now.
+    async fn commit_with_patience(self: &Arc<Self>) -> bool {
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..COMMIT_TRIES {
+            match self.write().await {
+                Ok(parcel) => {
+                    parcel.publish();
+                    return true;
+                }
+                Err(EngineError::Store(StoreError::LeaseLost)) => {
+                    publish_end(&self.live, StopReason::Error, Some(taken_over()));
+                    return true;
+                }
+                Err(error) => {
+                    tracing::warn!(run = %self.live.id, %error, "a run's end waits for the database");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+            }
+        }
+        false
+    }
+}
+
+impl Engine {
+    /// Goes on trying to store a run's end, so that its conversation becomes free as soon as the
+    /// database is back.
+    fn settle_later(&self, end: Arc<RunEnd>) {
+        let engine = self.clone();
+        self.inner.supervisor.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(SETTLE_INTERVAL) => {}
+                    () = engine.inner.supervisor.abort.cancelled() => return,
+                }
+                match end.write().await {
+                    Ok(_) | Err(EngineError::Store(StoreError::LeaseLost)) => break,
+                    Err(error) => {
+                        tracing::warn!(run = %end.live.id, %error, "a run's end still waits");
+                    }
+                }
+            }
+            engine.inner.supervisor.conversation_freed(end.live.conversation_id);
+        });
+    }
+}

@@ -1,0 +1,438 @@
+//! A step: one model call and its tool runs.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use mnemic_core::{
+    ids::{AgentId, ConversationId, MessageId, RunId, StepId},
+    messages::{Message, MessageBody, Role, ToolCall, ToolReturn},
+    parts::{MessagePart, Part},
+    runs::{Step, StepStatus, StopReason, Usage},
+    time::Timestamp,
+};
+use mnemic_llm::{
+    Assembler, Call, Completion, Delta, FinishReason, LlmError, MessageView, SystemPrompt,
+};
+use mnemic_store::{context, failpoints, leases};
+
+use crate::{
+    EngineError, Granularity,
+    dispatch::{self, Action},
+    events::Event,
+    fit,
+    model::TurnModel,
+    settle::{Closing, StepCommit},
+    turn::{Turn, llm_failure},
+};
+
+/// How often a turn shortens its context because the provider says that it is too long.
+const MAX_OVERFLOWS: u32 = 3;
+
+/// Part of the window that the context may take after messages had to leave: the same as compaction
+/// leaves (V1 contract, section 7), so that not every following turn evicts again.
+const KEPT_SHARE: f64 = 0.7;
+
+/// How a step ends.
+pub(crate) enum StepEnd {
+    /// Committed; another follows.
+    Continue,
+    /// Committed together with the end of the run.
+    Settled,
+    /// A cancel came while the model answered; what there was of the answer is committed.
+    Cancelled,
+}
+
+/// The model's answer and what is known of its making.
+pub(crate) struct Answer {
+    pub step: Step,
+    pub message_id: MessageId,
+    pub completion: Completion,
+    /// Whether its fragments were shown already.
+    pub streamed: bool,
+    pub cancelled: bool,
+    pub started_at: Timestamp,
+}
+
+impl Turn {
+    /// Takes one step.
+    pub(crate) async fn step(&mut self) -> Result<StepEnd, EngineError> {
+        let request = Arc::clone(&self.request);
+        let model = self.engine.turn_model(&self.session, &request).await?;
+        self.make_room(&model).await?;
+        let answer = match self.ask(&model).await {
+            Ok(answer) => answer,
+            Err(LlmError::ContextWindowExceeded { .. }) if self.overflows < MAX_OVERFLOWS => {
+                self.overflows += 1;
+                let now = self.session.prompt_tokens();
+                self.evict((now as f64 * KEPT_SHARE) as i64).await?;
+                return Ok(StepEnd::Continue);
+            }
+            Err(error) => {
+                self.failed_step = Some(self.failed(&model, &error));
+                return Err(error.into());
+            }
+        };
+        failpoints::hit("answered");
+        self.conclude(&model, answer).await
+    }
+
+    /// Lets the oldest messages go when the request would not fit.
+    async fn make_room(&mut self, model: &TurnModel) -> Result<(), EngineError> {
+        let window = model.context_window;
+        // The answer needs room as well, but never more than half of a small window.
+        let reserve = model.max_tokens.unwrap_or(4_096).clamp(0, window / 2);
+        let inputs: i64 = self.inputs.iter().map(|message| message.tokens).sum();
+        let fixed = self.session.frame.system_tokens + self.session.frame.tools_tokens;
+        if fixed >= window {
+            return Err(EngineError::Overflow { prompt_tokens: fixed, context_window: window });
+        }
+        if self.session.prompt_tokens() + inputs + reserve <= window || self.session.entries.is_empty()
+        {
+            return Ok(());
+        }
+        self.evict((window as f64 * KEPT_SHARE) as i64 - inputs).await
+    }
+
+    /// Takes the oldest messages out of the context until it takes at most `budget` tokens.
+    async fn evict(&mut self, budget: i64) -> Result<(), EngineError> {
+        let fixed = self.session.frame.system_tokens + self.session.frame.tools_tokens;
+        let sized: Vec<fit::Sized> = self.session.entries.iter().map(|(_, sized)| *sized).collect();
+        let count = fit::evictions(&sized, (budget - fixed).max(0));
+        let gone: Vec<MessageId> =
+            self.session.entries.iter().take(count).map(|(id, _)| *id).collect();
+        tracing::info!(run = %self.live.id, messages = gone.len(), "the context was shortened");
+        let (lease, conversation_id) = (self.lease.clone(), self.session.conversation_id);
+        let (engine, live) = (self.engine.clone(), Arc::clone(&self.live));
+        let session = self.engine.inner.store.write(move |tx| {
+            Box::pin(async move {
+                leases::renew(tx, &lease).await?;
+                context::evict(tx, conversation_id, &gone).await?;
+                let thread = mnemic_core::conversations::Thread::Id(conversation_id);
+                let head =
+                    mnemic_store::turns::head(tx, &live.scope, live.agent_id, thread).await?;
+                let now = engine.now();
+                crate::session::Session::load(tx, &live.scope, &head, live.agent_id, now).await
+            })
+        });
+        *self.session = session.await?;
+        Ok(())
+    }
+
+    /// Calls the model. Text that was streamed before a cancel is kept.
+    async fn ask(&mut self, model: &TurnModel) -> Result<Answer, LlmError> {
+        let step = self.new_step(model);
+        self.outlet.begin_step(step.id);
+        let started_at = self.engine.now();
+        let call = self.call(model);
+        let mut answer = Answer {
+            message_id: MessageId::new(),
+            completion: Completion::default(),
+            streamed: self.request.granularity == Granularity::Tokens,
+            cancelled: false,
+            started_at,
+            step,
+        };
+        if answer.streamed {
+            self.ask_streaming(&call, &mut answer).await?;
+        } else {
+            let client = self.engine.inner.client.clone();
+            let cancelled = self.live.cancelled.clone();
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled() => answer.cancelled = true,
+                completion = client.call(&call) => answer.completion = completion?,
+            }
+            self.note_first_token();
+        }
+        let took = self.engine.now().0 - started_at.0;
+        answer.step.llm_request_ns = Some(took.saturating_mul(1_000));
+        answer.step.usage = answer.completion.usage.unwrap_or_default();
+        Ok(answer)
+    }
+
+    /// The step of a call that brought no answer.
+    fn failed(&self, model: &TurnModel, error: &LlmError) -> Step {
+        let (reason, described) = llm_failure(error);
+        Step {
+            status: StepStatus::Failed,
+            stop_reason: Some(reason),
+            error: Some(described),
+            completed_at: Some(self.engine.now()),
+            ..self.new_step(model)
+        }
+    }
+
+    fn new_step(&self, model: &TurnModel) -> Step {
+        let endpoint = &model.resolved.endpoint;
+        Step {
+            id: StepId::new(),
+            run_id: self.live.id,
+            agent_id: self.live.agent_id,
+            position: self.progress.step_count,
+            status: StepStatus::Pending,
+            stop_reason: None,
+            provider_name: endpoint.name().to_owned(),
+            model: model.resolved.model.clone(),
+            model_handle: model.resolved.handle.clone(),
+            model_endpoint: Some(endpoint.base_url().to_owned()),
+            context_window_limit: model.context_window,
+            usage: Usage::default(),
+            error: None,
+            feedback: None,
+            llm_request_ns: None,
+            created_at: self.engine.now(),
+            completed_at: None,
+        }
+    }
+
+    fn call(&self, model: &TurnModel) -> Call {
+        let config = &self.session.frame.agent.llm_config;
+        let mut transcript = self.session.transcript.clone();
+        for input in &self.inputs {
+            transcript.push(&MessageView {
+                role: input.role,
+                body: &input.body,
+                name: input.name.as_deref(),
+            });
+        }
+        let system = match &self.request.override_system {
+            Some(text) => SystemPrompt::new(text),
+            None => self.session.frame.system.clone(),
+        };
+        let mut call = Call::new(
+            Arc::clone(&model.resolved.endpoint),
+            model.resolved.model.clone(),
+            system,
+            transcript,
+        );
+        call.tools = Arc::clone(&self.session.frame.tool_set);
+        call.temperature = config.temperature;
+        call.max_tokens = config.max_tokens;
+        call.parallel_tool_calls = config.parallel_tool_calls;
+        call.reasoning_effort.clone_from(&config.reasoning_effort);
+        call.response_format.clone_from(&self.session.frame.agent.response_format);
+        call
+    }
+
+    async fn ask_streaming(&mut self, call: &Call, answer: &mut Answer) -> Result<(), LlmError> {
+        let client = self.engine.inner.client.clone();
+        let cancelled = self.live.cancelled.clone();
+        let opened = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => { answer.cancelled = true; return Ok(()); }
+            opened = client.stream(call) => opened?,
+        };
+        let mut deltas = std::pin::pin!(opened);
+        let mut assembler = Assembler::default();
+        let mut shown = Shown::default();
+        loop {
+            let deadline = self.outlet.deadline();
+            let due = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled() => { answer.cancelled = true; break; }
+                delta = deltas.next() => match delta {
+                    Some(delta) => {
+                        let delta = delta?;
+                        self.show(&delta, &mut shown, answer);
+                        failpoints::hit("mid-stream");
+                        assembler.push(&delta);
+                        if self.outlet.is_full() { self.flush().await; }
+                    }
+                    None => break,
+                },
+                () = due => self.flush().await,
+            }
+        }
+        answer.completion =
+            if answer.cancelled { assembler.interrupted() } else { assembler.finish() };
+        Ok(())
+    }
+
+    /// Logs waiting events. A log that cannot be written delays what clients see, nothing else: the
+    /// step's commit carries the events along.
+    async fn flush(&mut self) {
+        let (store, now) = (self.engine.inner.store.clone(), self.engine.now());
+        if let Err(error) = self.outlet.flush(&store, now).await {
+            tracing::warn!(run = %self.live.id, %error, "events wait to be logged");
+        }
+    }
+
+    fn note_first_token(&mut self) {
+        if self.progress.ttft_ns.is_none() {
+            let micros = self.engine.now().0 - self.accepted_at.0;
+            self.progress.ttft_ns = Some(micros.saturating_mul(1_000));
+        }
+    }
+
+    /// Shows a fragment to the run's clients.
+    fn show(&mut self, delta: &Delta, shown: &mut Shown, answer: &Answer) {
+        let Some((index, part)) = shown.part(delta) else { return };
+        self.note_first_token();
+        self.outlet.emit(Event::Delta(Box::new(MessagePart {
+            message_id: answer.message_id,
+            index,
+            otid: None,
+            date: answer.started_at,
+            name: None,
+            sender_id: None,
+            step_id: Some(answer.step.id),
+            run_id: Some(self.live.id),
+            part,
+        })));
+    }
+
+    /// Runs the answer's tools and commits the step.
+    async fn conclude(&mut self, model: &TurnModel, answer: Answer) -> Result<StepEnd, EngineError> {
+        let cancelled = answer.cancelled;
+        let mut calls = answer.completion.body.tool_calls.clone();
+        if self.session.frame.agent.llm_config.parallel_tool_calls == Some(false) {
+            calls.truncate(1);
+        }
+        if cancelled {
+            calls.clear();
+        }
+        let reason = self.stop_reason(&calls, &answer);
+        let actions: Vec<Action> =
+            calls.iter().map(|call| dispatch::plan(&self.session, call)).collect();
+        let external = actions.iter().any(|action| matches!(action, Action::External(_)));
+        let mut commit = StepCommit::new(self, model, answer, calls, reason);
+        if external {
+            commit.run_in_phases(self, actions).await?;
+        } else {
+            commit.prepare(self, actions).await?;
+        }
+        let ended = self.commit(commit).await?;
+        failpoints::hit("closed");
+        Ok(match (cancelled, ended) {
+            (true, _) => StepEnd::Cancelled,
+            (false, Closing::Ended) => StepEnd::Settled,
+            (false, Closing::Goes) => StepEnd::Continue,
+        })
+    }
+
+    /// Why the run ends with this step, if it does.
+    fn stop_reason(&self, calls: &[ToolCall], answer: &Answer) -> Option<StopReason> {
+        if answer.cancelled {
+            return None;
+        }
+        if calls.is_empty() {
+            return Some(if answer.completion.finish == FinishReason::Length {
+                StopReason::MaxTokensExceeded
+            } else {
+                StopReason::EndTurn
+            });
+        }
+        let ends_loop = |call: &ToolCall| {
+            self.session.frame.agent.tool_rules.iter().any(|rule| {
+                let field = |key| rule.get(key).and_then(serde_json::Value::as_str);
+                field("type") == Some("exit_loop") && field("tool_name") == Some(&call.name)
+            })
+        };
+        if calls.iter().any(ends_loop) {
+            return Some(StopReason::ToolRule);
+        }
+        (self.progress.step_count + 1 >= self.request.max_steps).then_some(StopReason::MaxSteps)
+    }
+}
+
+/// Which parts of a message were shown, so that each keeps its index.
+#[derive(Default)]
+struct Shown {
+    order: Vec<Kind>,
+    /// Ids and names of the calls, by the provider's index.
+    calls: Vec<(usize, String)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Reasoning,
+    Text,
+    Calls,
+}
+
+impl Shown {
+    fn index(&mut self, kind: Kind) -> usize {
+        if let Some(index) = self.order.iter().position(|known| *known == kind) {
+            return index;
+        }
+        self.order.push(kind);
+        self.order.len() - 1
+    }
+
+    fn part(&mut self, delta: &Delta) -> Option<(usize, Part)> {
+        match delta {
+            Delta::Text(text) if !text.is_empty() => {
+                Some((self.index(Kind::Text), Part::Assistant { text: text.clone() }))
+            }
+            Delta::Reasoning(text) if !text.is_empty() => Some((
+                self.index(Kind::Reasoning),
+                Part::Reasoning { text: text.clone(), signature: None },
+            )),
+            Delta::ToolCallStart { index, id, name } => {
+                self.calls.push((*index, id.clone()));
+                Some(self.call(id.clone(), name.clone(), String::new()))
+            }
+            Delta::ToolCallArguments { index, fragment } if !fragment.is_empty() => {
+                let id = self.calls.iter().rev().find(|(known, _)| known == index)?.1.clone();
+                Some(self.call(id, String::new(), fragment.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    fn call(&mut self, id: String, name: String, arguments: String) -> (usize, Part) {
+        let calls = vec![ToolCall { id, name, arguments }];
+        (self.index(Kind::Calls), Part::ToolCalls { calls })
+    }
+}
+
+/// The stored message of a model's answer.
+pub(crate) fn assistant_message(turn: &Turn, answer: &Answer, calls: &[ToolCall]) -> Option<Message> {
+    let body = MessageBody {
+        content: answer.completion.body.content.clone(),
+        tool_calls: calls.to_vec(),
+        tool_returns: Vec::new(),
+    };
+    if body.content.is_empty() && body.tool_calls.is_empty() {
+        return None;
+    }
+    let place = (turn.live.agent_id, turn.session.conversation_id, turn.live.id);
+    Some(message(place, answer, (answer.message_id, Role::Assistant), body))
+}
+
+/// The agent, conversation and run that a message belongs to.
+pub(crate) type Place = (AgentId, ConversationId, RunId);
+
+/// The stored message of a step's tool returns.
+pub(crate) fn tool_message(place: Place, answer: &Answer, returns: Vec<ToolReturn>) -> Message {
+    let body = MessageBody { tool_returns: returns, ..MessageBody::default() };
+    message(place, answer, (MessageId::new(), Role::Tool), body)
+}
+
+fn message(
+    (agent_id, conversation_id, run_id): Place,
+    answer: &Answer,
+    (id, role): (MessageId, Role),
+    body: MessageBody,
+) -> Message {
+    Message {
+        id,
+        agent_id,
+        conversation_id,
+        role,
+        tokens: mnemic_core::tokens::count_message(role, &body, None),
+        body,
+        name: None,
+        otid: None,
+        sender_id: None,
+        step_id: Some(answer.step.id),
+        run_id: Some(run_id),
+        created_at: answer.started_at,
+    }
+}

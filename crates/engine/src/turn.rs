@@ -1,0 +1,275 @@
+//! A turn: from holding the conversation to the run's one terminal state.
+
+use std::sync::Arc;
+
+use mnemic_core::{
+    conversations::Thread,
+    ids::MessageId,
+    messages::{Message, NewMessage, Role},
+    runs::{RunError, Step, StopReason},
+    time::Timestamp,
+    tokens,
+};
+use mnemic_store::{
+    StoreError,
+    leases::{self, Lease},
+    runs::{self, Progress},
+    turns,
+};
+
+use crate::{
+    Engine, EngineError, SendRequest, accept,
+    live::LiveRun,
+    outlet::Outlet,
+    session::Session,
+    step::StepEnd,
+};
+
+/// How long a waiting run sleeps at the most before it looks at its conversation again; on one
+/// machine it is woken as soon as the conversation is free.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// A run that holds its conversation.
+pub(crate) struct Turn {
+    pub engine: Engine,
+    pub live: Arc<LiveRun>,
+    pub request: Arc<SendRequest>,
+    pub lease: Lease,
+    pub session: Box<Session>,
+    pub outlet: Outlet,
+    pub progress: Progress,
+    /// Tokens of the last step's request and answer.
+    pub context_tokens: i64,
+    pub accepted_at: Timestamp,
+    /// The input, until the first step takes it into the context.
+    pub inputs: Vec<Message>,
+    /// The step whose model call failed, to be stored with the run's end.
+    pub failed_step: Option<Step>,
+    /// How often the provider said that the context is too long, in this turn.
+    pub overflows: u32,
+}
+
+/// How a turn ends, when its last step has not committed that already.
+pub(crate) enum TurnEnd {
+    /// The last step's commit ended the run as well.
+    Settled,
+    /// It is to be ended.
+    Stop(StopReason, Option<RunError>),
+    /// Another process took the conversation over; it owns the run now.
+    LostLease,
+}
+
+impl Engine {
+    /// Waits until the conversation is free and it is this run's turn, then runs it.
+    pub(crate) async fn wait_and_run(
+        &self,
+        live: Arc<LiveRun>,
+        request: Arc<SendRequest>,
+        accepted_at: Timestamp,
+    ) {
+        let waiter = self.inner.supervisor.waiter(live.conversation_id);
+        loop {
+            let freed = waiter.notified();
+            let mut freed = std::pin::pin!(freed);
+            // Registered before looking, so that a release in between is not missed.
+            freed.as_mut().enable();
+            match self.try_begin(&live).await {
+                Ok(Begin::Now { lease, session }) => {
+                    drop(waiter);
+                    return self.run_turn(live, request, lease, session, accepted_at).await;
+                }
+                Ok(Begin::Over) => {
+                    self.report_over(&live).await;
+                    return self.leave(&live);
+                }
+                Ok(Begin::NotYet) => {}
+                Err(error) => tracing::warn!(run = %live.id, %error, "a waiting run looks again"),
+            }
+            tokio::select! {
+                () = freed => {}
+                () = live.cancelled.cancelled() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = self.inner.supervisor.abort.cancelled() => return self.leave(&live),
+            }
+        }
+    }
+
+    async fn try_begin(&self, live: &Arc<LiveRun>) -> Result<Begin, EngineError> {
+        let (engine, run) = (self.clone(), Arc::clone(live));
+        self.inner
+            .store
+            .write(move |tx| Box::pin(async move { begin(tx, &engine, &run).await }))
+            .await
+    }
+
+    /// Runs a turn to its end. Nothing a client does or fails to do keeps it from getting there.
+    pub(crate) async fn run_turn(
+        &self,
+        live: Arc<LiveRun>,
+        request: Arc<SendRequest>,
+        lease: Lease,
+        session: Box<Session>,
+        accepted_at: Timestamp,
+    ) {
+        let inputs = inputs(&live, &request, self.now());
+        let turn = Turn {
+            engine: self.clone(),
+            outlet: Outlet::new(Arc::clone(&live), 0),
+            live,
+            request,
+            lease,
+            session,
+            progress: Progress::default(),
+            context_tokens: 0,
+            accepted_at,
+            inputs,
+            failed_step: None,
+            overflows: 0,
+        };
+        turn.run().await;
+    }
+
+    /// Takes a run out of this process.
+    pub(crate) fn leave(&self, live: &LiveRun) {
+        live.close();
+        self.inner.supervisor.remove(live.id);
+        self.inner.supervisor.conversation_freed(live.conversation_id);
+    }
+}
+
+/// What a waiting run finds.
+enum Begin {
+    Now { lease: Lease, session: Box<Session> },
+    NotYet,
+    /// It was cancelled while it waited.
+    Over,
+}
+
+async fn begin(
+    tx: &mut mnemic_store::Tx<'_>,
+    engine: &Engine,
+    live: &LiveRun,
+) -> Result<Begin, EngineError> {
+    let thread = Thread::Id(live.conversation_id);
+    let head = turns::head(tx, &live.scope, live.agent_id, thread).await?;
+    if !runs::is_open(tx, live.id).await? {
+        return Ok(Begin::Over);
+    }
+    if runs::has_earlier_open(tx, live.conversation_id, live.id).await? {
+        return Ok(Begin::NotYet);
+    }
+    let owner = &engine.inner.boot_id;
+    let Some(lease) = leases::acquire(tx, live.conversation_id, owner, live.id).await? else {
+        return Ok(Begin::NotYet);
+    };
+    runs::start(tx, live.id).await?;
+    let session = accept::open_session(tx, engine, &live.scope, live.agent_id, &head).await?;
+    Ok(Begin::Now { lease, session })
+}
+
+/// The stored form of a request's messages.
+pub(crate) fn inputs(live: &LiveRun, request: &SendRequest, now: Timestamp) -> Vec<Message> {
+    request.messages.iter().map(|new| stored(live, new, now)).collect()
+}
+
+fn stored(live: &LiveRun, new: &NewMessage, now: Timestamp) -> Message {
+    Message {
+        id: MessageId::new(),
+        agent_id: live.agent_id,
+        conversation_id: live.conversation_id,
+        role: new.role,
+        tokens: tokens::count_message(new.role, &new.body, new.name.as_deref()),
+        body: new.body.clone(),
+        name: new.name.clone(),
+        otid: new.otid.clone().or_else(|| {
+            (new.role == Role::User).then(|| MessageId::new().uuid().to_string())
+        }),
+        sender_id: new.sender_id.clone(),
+        step_id: None,
+        run_id: Some(live.id),
+        created_at: new.created_at.unwrap_or(now),
+    }
+}
+
+impl Turn {
+    /// Steps until something ends the run, then settles it.
+    pub(crate) async fn run(mut self) {
+        let end = self.steps().await;
+        self.end(end).await;
+    }
+
+    /// Settles the run and leaves.
+    pub(crate) async fn end(mut self, end: TurnEnd) {
+        let kept = self.settle(end).await;
+        // The session is what the last commit left, unless something failed on the way.
+        if kept {
+            self.engine.inner.sessions.put(self.session);
+        }
+        self.engine.leave(&self.live);
+    }
+
+    async fn steps(&mut self) -> TurnEnd {
+        loop {
+            if self.live.cancelled.is_cancelled() {
+                return TurnEnd::Stop(StopReason::Cancelled, None);
+            }
+            if self.progress.step_count >= self.request.max_steps {
+                return TurnEnd::Stop(StopReason::MaxSteps, None);
+            }
+            match self.step().await {
+                Ok(StepEnd::Continue) => {}
+                Ok(StepEnd::Settled) => return TurnEnd::Settled,
+                Ok(StepEnd::Cancelled) => return TurnEnd::Stop(StopReason::Cancelled, None),
+                Err(EngineError::Store(StoreError::LeaseLost)) => return TurnEnd::LostLease,
+                Err(error) => return self.failure(&error),
+            }
+        }
+    }
+
+    /// The end of a run whose step failed.
+    fn failure(&self, error: &EngineError) -> TurnEnd {
+        tracing::warn!(run = %self.live.id, agent = %self.live.agent_id, %error, "a run failed");
+        let (reason, described) = describe(error);
+        TurnEnd::Stop(reason, Some(described))
+    }
+}
+
+/// How an error stands on a run and in its stream.
+pub(crate) fn describe(error: &EngineError) -> (StopReason, RunError) {
+    let (reason, error_type, message) = match error {
+        EngineError::Llm(llm) => return llm_failure(llm),
+        EngineError::Overflow { .. } => (
+            StopReason::ContextWindowOverflowInSystemPrompt,
+            "context_window_overflow_in_system_prompt",
+            error.to_string(),
+        ),
+        EngineError::Store(StoreError::Unavailable(_) | StoreError::Contended) => (
+            StopReason::Error,
+            "service_unavailable",
+            "the database is not available; nothing of this step was kept: send the message again"
+                .to_owned(),
+        ),
+        EngineError::Store(_) => (
+            StopReason::Error,
+            "internal_error",
+            "an internal error ended the run; the server's log has the details".to_owned(),
+        ),
+        EngineError::Invalid(_) | EngineError::NotFound(_) => {
+            (StopReason::Error, "invalid_request", error.to_string())
+        }
+        _ => (StopReason::Error, "internal_error", error.to_string()),
+    };
+    (reason, RunError { error_type: error_type.to_owned(), message, detail: None })
+}
+
+/// How a failed model call stands on its step and run.
+pub(crate) fn llm_failure(error: &mnemic_llm::LlmError) -> (StopReason, RunError) {
+    let error_type = error.error_type();
+    let reason = match error_type {
+        "llm_insufficient_credits" => StopReason::InsufficientCredits,
+        "llm_empty_response" | "llm_invalid_response" => StopReason::InvalidLlmResponse,
+        _ => StopReason::LlmApiError,
+    };
+    let message = error.to_string();
+    (reason, RunError { error_type: error_type.to_owned(), message, detail: None })
+}

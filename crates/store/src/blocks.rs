@@ -1,0 +1,655 @@
+//! Blocks: core memory, its versions, and the agents it is attached to.
+
+use std::collections::HashMap;
+
+use mnemic_core::{
+    blocks::{Author, Block, BlockVersion},
+    ids::{AgentId, BlockId, IdentityId},
+    memory::{self, BlockEdit},
+    scope::Scope,
+    time::Timestamp,
+};
+
+use crate::{
+    Param, Row, StoreError, Tx,
+    page::{Keys, Page, Select, UnknownCursor},
+    params,
+};
+
+const COLUMNS: &str = "b.id, b.label, b.value, b.char_limit, b.description, b.read_only, \
+     b.metadata, b.hidden, b.subject, b.is_template, b.labels, b.revision, b.created_by, \
+     b.updated_by, b.created_at, b.updated_at";
+
+fn from_row(row: &mut Row) -> Result<Block, StoreError> {
+    Ok(Block {
+        id: row.parse()?,
+        label: row.text()?,
+        value: row.text()?,
+        limit: row.int()?,
+        description: row.opt_text()?,
+        read_only: row.bool()?,
+        metadata: row.json()?,
+        hidden: row.opt_bool()?,
+        subject: row.opt_text()?,
+        is_template: row.bool()?,
+        labels: row.json()?,
+        revision: row.int()?,
+        created_by: row.opt_parse()?,
+        updated_by: row.opt_parse()?,
+        created_at: row.time()?,
+        updated_at: row.time()?,
+        tags: Vec::new(),
+    })
+}
+
+/// Fills in the tags of blocks that were just read.
+async fn with_tags(tx: &mut Tx<'_>, mut blocks: Vec<Block>) -> Result<Vec<Block>, StoreError> {
+    if blocks.is_empty() {
+        return Ok(blocks);
+    }
+    let ids: Vec<String> = blocks.iter().map(|block| block.id.to_string()).collect();
+    let sql = format!(
+        "SELECT block_id, tag FROM block_tags WHERE {} ORDER BY block_id, position",
+        tx.any_of("block_id", 1)
+    );
+    let mut found: HashMap<BlockId, Vec<String>> = HashMap::new();
+    for mut row in tx.query(&sql, params![ids]).await? {
+        found.entry(row.parse()?).or_default().push(row.text()?);
+    }
+    for block in &mut blocks {
+        block.tags = found.remove(&block.id).unwrap_or_default();
+    }
+    Ok(blocks)
+}
+
+async fn one(tx: &mut Tx<'_>, rows: Vec<Row>) -> Result<Option<Block>, StoreError> {
+    let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
+    let block = from_row(&mut row)?;
+    Ok(with_tags(tx, vec![block]).await?.into_iter().next())
+}
+
+/// Stores a new block and its first version.
+///
+/// # Errors
+/// The database's.
+pub async fn insert(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    block: &Block,
+    author: &Author,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO blocks (id, organization_id, subject, label, value, char_limit, \
+                   description, read_only, metadata, hidden, is_template, labels, project_id, \
+                   revision, created_by, updated_by, created_at, updated_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16, $16)";
+    tx.execute(
+        sql,
+        params![
+            block.id,
+            scope.organization,
+            scope.subject.as_ref(),
+            &block.label,
+            &block.value,
+            block.limit,
+            block.description.as_ref(),
+            block.read_only,
+            serde_json::to_string(&block.metadata)?,
+            block.hidden,
+            block.is_template,
+            serde_json::to_string(&block.labels)?,
+            block.labels.project_id.as_ref(),
+            block.revision,
+            scope.actor,
+            block.created_at
+        ],
+    )
+    .await?;
+    set_tags(tx, scope, block.id, &block.tags).await?;
+    add_version(tx, block, author, block.created_at).await
+}
+
+async fn set_tags(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: BlockId,
+    tags: &[String],
+) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM block_tags WHERE block_id = $1", params![id]).await?;
+    let mut rows: Vec<Vec<Param<'_>>> = Vec::new();
+    for (position, tag) in tags.iter().enumerate() {
+        if tags.iter().take(position).any(|earlier| earlier == tag) {
+            continue;
+        }
+        let position = i64::try_from(position).unwrap_or(i64::MAX);
+        rows.push(vec![id.into(), scope.organization.into(), position.into(), tag.into()]);
+    }
+    tx.insert_rows("block_tags", &["block_id", "organization_id", "position", "tag"], rows).await
+}
+
+async fn add_version(
+    tx: &mut Tx<'_>,
+    block: &Block,
+    author: &Author,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO block_versions (block_id, version, label, value, char_limit, description, \
+                   read_only, user_id, agent_id, run_id, tool_call_id, created_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    tx.execute(
+        sql,
+        params![
+            block.id,
+            block.revision,
+            &block.label,
+            &block.value,
+            block.limit,
+            block.description.as_ref(),
+            block.read_only,
+            author.user_id,
+            author.agent_id,
+            author.run_id,
+            author.tool_call_id.as_ref(),
+            now
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A block by its id.
+///
+/// # Errors
+/// There is none, or the database's.
+pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: BlockId) -> Result<Block, StoreError> {
+    find(tx, scope, id, "").await
+}
+
+async fn find(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: BlockId,
+    lock: &str,
+) -> Result<Block, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM blocks b WHERE b.id = $1 AND b.organization_id = $2{lock}"
+    );
+    let rows = tx.query(&sql, params![id, scope.organization]).await?;
+    one(tx, rows).await?.ok_or_else(|| StoreError::not_found("Block", id))
+}
+
+/// The blocks of an agent, in the order in which its prompt shows them.
+///
+/// # Errors
+/// The database's.
+pub async fn of_agent(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: AgentId,
+) -> Result<Vec<Block>, StoreError> {
+    let mut found = of_agents(tx, scope, &[agent_id]).await?;
+    Ok(found.remove(&agent_id).unwrap_or_default())
+}
+
+/// The blocks of several agents, each list in the order in which its prompt shows them.
+///
+/// # Errors
+/// The database's.
+pub async fn of_agents(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agents: &[AgentId],
+) -> Result<HashMap<AgentId, Vec<Block>>, StoreError> {
+    let ids: Vec<String> = agents.iter().map(ToString::to_string).collect();
+    let sql = format!(
+        "SELECT ab.agent_id, {COLUMNS} FROM agents_blocks ab JOIN blocks b ON b.id = ab.block_id \
+         WHERE b.organization_id = $1 AND {} ORDER BY ab.agent_id, ab.position, b.id",
+        tx.any_of("ab.agent_id", 2)
+    );
+    let mut owners = Vec::new();
+    let mut blocks = Vec::new();
+    for mut row in tx.query(&sql, params![scope.organization, ids]).await? {
+        owners.push(row.parse::<AgentId>()?);
+        blocks.push(from_row(&mut row)?);
+    }
+    let mut found: HashMap<AgentId, Vec<Block>> = HashMap::new();
+    for (owner, block) in owners.into_iter().zip(with_tags(tx, blocks).await?) {
+        found.entry(owner).or_default().push(block);
+    }
+    Ok(found)
+}
+
+/// The block of an agent with a label.
+///
+/// # Errors
+/// There is none (the error names those there are), or the database's.
+pub async fn by_label(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: AgentId,
+    label: &str,
+) -> Result<Block, StoreError> {
+    let sql = "SELECT ab.block_id FROM agents_blocks ab JOIN blocks b ON b.id = ab.block_id \
+               WHERE ab.agent_id = $1 AND ab.label = $2 AND b.organization_id = $3";
+    let Some(mut row) = tx.query_opt(sql, params![agent_id, label, scope.organization]).await? else {
+        let sql = "SELECT label FROM agents_blocks WHERE agent_id = $1 ORDER BY position";
+        let rows = tx.query(sql, params![agent_id]).await?;
+        let labels: Result<Vec<String>, _> = rows.into_iter().map(|mut row| row.text()).collect();
+        let labels = labels?.join(", ");
+        let id = format!("{label}' (this agent's blocks: {labels}) '");
+        return Err(StoreError::NotFound { noun: "Block", id: id.trim_end_matches(" '").to_owned() });
+    };
+    let id = row.parse()?;
+    get(tx, scope, id).await
+}
+
+/// What changes in a block; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs)]
+pub struct BlockPatch {
+    pub label: Option<String>,
+    pub value: Option<String>,
+    pub limit: Option<i64>,
+    pub description: Option<Option<String>>,
+    pub read_only: Option<bool>,
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    pub tags: Option<Vec<String>>,
+    pub hidden: Option<Option<bool>>,
+    pub is_template: Option<bool>,
+    pub labels: Option<mnemic_core::blocks::BlockLabels>,
+}
+
+/// Changes a block for a client of the API.
+///
+/// # Errors
+/// There is none, the value is over the limit, the label is another block's of an agent, or the
+/// database's.
+pub async fn update(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: BlockId,
+    patch: BlockPatch,
+    now: Timestamp,
+) -> Result<Block, StoreError> {
+    let lock = tx.for_update();
+    let before = find(tx, scope, id, lock).await?;
+    let mut block = before.clone();
+    block.label = patch.label.unwrap_or(block.label);
+    block.limit = patch.limit.unwrap_or(block.limit);
+    block.description = patch.description.unwrap_or(block.description);
+    block.read_only = patch.read_only.unwrap_or(block.read_only);
+    block.metadata = patch.metadata.unwrap_or(block.metadata);
+    block.hidden = patch.hidden.unwrap_or(block.hidden);
+    block.is_template = patch.is_template.unwrap_or(block.is_template);
+    block.labels = patch.labels.unwrap_or(block.labels);
+    block.tags = patch.tags.unwrap_or(block.tags);
+    if let Some(value) = patch.value {
+        memory::check_limit(&block, &value).map_err(|error| StoreError::Invalid(error.to_string()))?;
+        block.value = value;
+    }
+    let author = Author { user_id: Some(scope.actor), ..Author::default() };
+    write(tx, scope, (&before, block), &author, now).await
+}
+
+/// Writes a changed block; a change of anything that prompts show makes a new version.
+async fn write(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    (before, mut block): (&Block, Block),
+    author: &Author,
+    now: Timestamp,
+) -> Result<Block, StoreError> {
+    let shown = |block: &Block| {
+        let words = (block.label.clone(), block.value.clone(), block.description.clone());
+        (words, block.limit, block.read_only)
+    };
+    let moved = shown(before) != shown(&block);
+    block.revision += i64::from(moved);
+    block.updated_at = now;
+    block.updated_by = Some(scope.actor);
+    let sql = "UPDATE blocks SET label = $2, value = $3, char_limit = $4, description = $5, \
+                   read_only = $6, metadata = $7, hidden = $8, is_template = $9, labels = $10, \
+                   project_id = $11, revision = $12, updated_by = $13, updated_at = $14 \
+               WHERE id = $1";
+    tx.execute(
+        sql,
+        params![
+            block.id,
+            &block.label,
+            &block.value,
+            block.limit,
+            block.description.as_ref(),
+            block.read_only,
+            serde_json::to_string(&block.metadata)?,
+            block.hidden,
+            block.is_template,
+            serde_json::to_string(&block.labels)?,
+            block.labels.project_id.as_ref(),
+            block.revision,
+            scope.actor,
+            now
+        ],
+    )
+    .await?;
+    if before.label != block.label {
+        let sql = "UPDATE agents_blocks SET label = $2 WHERE block_id = $1";
+        tx.execute(sql, params![block.id, &block.label]).await?;
+    }
+    if before.tags != block.tags {
+        set_tags(tx, scope, block.id, &block.tags).await?;
+    }
+    if moved {
+        add_version(tx, &block, author, now).await?;
+    }
+    Ok(block)
+}
+
+/// An edit of an agent's memory.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// The edit.
+    pub edit: &'a BlockEdit,
+    /// The revision that the editor saw.
+    pub based_on: Option<i64>,
+    /// Who makes it.
+    pub author: &'a Author,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Applies an edit to the current value of an agent's block, whoever changed it meanwhile.
+///
+/// # Errors
+/// There is no such block, the edit is refused (the text is for the model), or the database's.
+pub async fn edit(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    (agent_id, label): (AgentId, &str),
+    change: &Change<'_>,
+) -> Result<Block, StoreError> {
+    let id = by_label(tx, scope, agent_id, label).await?.id;
+    let lock = tx.for_update();
+    let before = find(tx, scope, id, lock).await?;
+    let value = memory::apply(change.edit, &before, change.based_on)
+        .map_err(|error| StoreError::Invalid(error.to_string()))?;
+    let block = Block { value, ..before.clone() };
+    write(tx, scope, (&before, block), change.author, change.now).await
+}
+
+/// Removes a block from everywhere.
+///
+/// # Errors
+/// There is none, or the database's.
+pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: BlockId) -> Result<(), StoreError> {
+    get(tx, scope, id).await?;
+    let sql = "UPDATE agents SET revision = revision + 1 WHERE id IN \
+                   (SELECT agent_id FROM agents_blocks WHERE block_id = $1)";
+    tx.execute(sql, params![id]).await?;
+    tx.execute("DELETE FROM blocks WHERE id = $1", params![id]).await?;
+    Ok(())
+}
+
+/// Attaches a block to an agent; twice is as good as once.
+///
+/// # Errors
+/// There is no such block, the agent has another block of that label, or the database's.
+pub async fn attach(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: AgentId,
+    id: BlockId,
+) -> Result<(), StoreError> {
+    let block = get(tx, scope, id).await?;
+    let sql = "SELECT block_id FROM agents_blocks WHERE agent_id = $1 AND label = $2";
+    if let Some(mut row) = tx.query_opt(sql, params![agent_id, &block.label]).await? {
+        if row.parse::<BlockId>()? == id {
+            return Ok(());
+        }
+        return Err(StoreError::Conflict(format!(
+            "the agent has a block with the label '{}' already: labels are unique within an agent",
+            block.label
+        )));
+    }
+    let sql = "INSERT INTO agents_blocks (agent_id, block_id, label, position) \
+               SELECT $1, $2, $3, COALESCE(MAX(position), -1) + 1 FROM agents_blocks \
+               WHERE agent_id = $1";
+    tx.execute(sql, params![agent_id, id, &block.label]).await?;
+    Ok(())
+}
+
+/// Takes a block off an agent; the block itself stays. `false` when it was not attached.
+///
+/// # Errors
+/// The database's.
+pub async fn detach(
+    tx: &mut Tx<'_>,
+    agent_id: AgentId,
+    id: BlockId,
+) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM agents_blocks WHERE agent_id = $1 AND block_id = $2";
+    Ok(tx.execute(sql, params![agent_id, id]).await? > 0)
+}
+
+/// The agents that a block is attached to.
+///
+/// # Errors
+/// The database's.
+pub async fn agents_of(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: BlockId,
+) -> Result<Vec<AgentId>, StoreError> {
+    get(tx, scope, id).await?;
+    let sql = "SELECT ab.agent_id FROM agents_blocks ab JOIN agents a ON a.id = ab.agent_id \
+               WHERE ab.block_id = $1 ORDER BY a.created_at, a.id";
+    let rows = tx.query(sql, params![id]).await?;
+    rows.into_iter().map(|mut row| row.parse()).collect()
+}
+
+/// The versions of a block, the newest first.
+///
+/// # Errors
+/// There is no such block, or the database's.
+pub async fn history(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: BlockId,
+    limit: i64,
+) -> Result<Vec<BlockVersion>, StoreError> {
+    get(tx, scope, id).await?;
+    let sql = "SELECT block_id, version, label, value, char_limit, description, read_only, user_id, \
+                   agent_id, run_id, tool_call_id, created_at \
+               FROM block_versions WHERE block_id = $1 ORDER BY version DESC LIMIT $2";
+    let rows = tx.query(sql, params![id, limit]).await?;
+    rows.into_iter()
+        .map(|mut row| {
+            Ok(BlockVersion {
+                block_id: row.parse()?,
+                version: row.int()?,
+                label: row.text()?,
+                value: row.text()?,
+                limit: row.int()?,
+                description: row.opt_text()?,
+                read_only: row.bool()?,
+                author: Author {
+                    user_id: row.opt_parse()?,
+                    agent_id: row.opt_parse()?,
+                    run_id: row.opt_parse()?,
+                    tool_call_id: row.opt_text()?,
+                },
+                created_at: row.time()?,
+            })
+        })
+        .collect()
+}
+
+/// Gives a block the value, limit and description of an earlier version, as a new version.
+///
+/// # Errors
+/// There is no such block or version, or the database's.
+pub async fn restore(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: BlockId,
+    version: i64,
+    now: Timestamp,
+) -> Result<Block, StoreError> {
+    let lock = tx.for_update();
+    let before = find(tx, scope, id, lock).await?;
+    let sql = "SELECT value, char_limit, description FROM block_versions \
+               WHERE block_id = $1 AND version = $2";
+    let mut row = tx
+        .query_opt(sql, params![id, version])
+        .await?
+        .ok_or_else(|| StoreError::not_found("Block version", version))?;
+    let block = Block {
+        value: row.text()?,
+        limit: row.int()?,
+        description: row.opt_text()?,
+        ..before.clone()
+    };
+    let author = Author { user_id: Some(scope.actor), ..Author::default() };
+    write(tx, scope, (&before, block), &author, now).await
+}
+
+/// Which blocks a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct BlockFilter {
+    /// Only those with this label.
+    pub label: Option<String>,
+    /// Only templates.
+    pub templates_only: bool,
+    /// Only those with this template name.
+    pub name: Option<String>,
+    /// Only those linked to this identity.
+    pub identity_id: Option<IdentityId>,
+    /// Only those linked to an identity of one of these keys.
+    pub identifier_keys: Vec<String>,
+    /// Only those of this project.
+    pub project_id: Option<String>,
+    /// Only those with these tags.
+    pub tags: Vec<String>,
+    /// Whether all of the tags are needed, or any.
+    pub match_all_tags: bool,
+    /// Only those whose label contains this.
+    pub label_search: Option<String>,
+    /// Only those whose description contains this.
+    pub description_search: Option<String>,
+    /// Only those whose value contains this.
+    pub value_search: Option<String>,
+    /// Only those attached to more agents than this.
+    pub agents_more_than: Option<i64>,
+    /// Only those attached to fewer agents than this.
+    pub agents_fewer_than: Option<i64>,
+    /// Only those attached to one of these numbers of agents.
+    pub agents_exactly: Vec<i64>,
+    /// Whether hidden ones are shown as well.
+    pub show_hidden: bool,
+}
+
+fn filtered<'f>(
+    tx: &Tx<'_>,
+    scope: &Scope,
+    filter: &'f BlockFilter,
+    select: &str,
+) -> Select<'f> {
+    let mut query = Select::new(format!("SELECT {select} FROM blocks b"));
+    query.and_bind("b.organization_id = {}", scope.organization);
+    if !filter.show_hidden {
+        query.and("COALESCE(b.hidden, 0) = 0");
+    }
+    if filter.templates_only {
+        query.and("b.is_template = 1");
+    }
+    for (column, wanted) in [("b.label", &filter.label), ("b.project_id", &filter.project_id)] {
+        if let Some(wanted) = wanted {
+            query.and_bind(&format!("{column} = {{}}"), wanted);
+        }
+    }
+    for (column, wanted) in [
+        ("b.label", &filter.label_search),
+        ("b.description", &filter.description_search),
+        ("b.value", &filter.value_search),
+        ("b.labels", &filter.name),
+    ] {
+        if let Some(text) = wanted {
+            let n = query.bind(text);
+            query.and(tx.contains(column, n));
+        }
+    }
+    links(tx, filter, &mut query);
+    query
+}
+
+/// The conditions on what a block is linked to.
+fn links<'f>(tx: &Tx<'_>, filter: &'f BlockFilter, query: &mut Select<'f>) {
+    if !filter.tags.is_empty() {
+        let n = query.bind(filter.tags.clone());
+        let any = tx.any_of("t.tag", n);
+        let mut distinct = filter.tags.clone();
+        distinct.sort();
+        distinct.dedup();
+        let wanted = if filter.match_all_tags { distinct.len() } else { 1 };
+        query.and_bind(
+            &format!("(SELECT COUNT(*) FROM block_tags t WHERE t.block_id = b.id AND {any}) >= {{}}"),
+            i64::try_from(wanted).unwrap_or(i64::MAX),
+        );
+    }
+    if let Some(id) = filter.identity_id {
+        query.and_bind(
+            "EXISTS (SELECT 1 FROM blocks_identities bi \
+             WHERE bi.block_id = b.id AND bi.identity_id = {})",
+            id,
+        );
+    }
+    if !filter.identifier_keys.is_empty() {
+        let n = query.bind(filter.identifier_keys.clone());
+        let any = tx.any_of("i.identifier_key", n);
+        query.and(format!(
+            "EXISTS (SELECT 1 FROM blocks_identities bi JOIN identities i ON i.id = bi.identity_id \
+             WHERE bi.block_id = b.id AND {any})"
+        ));
+    }
+    let agents = "(SELECT COUNT(*) FROM agents_blocks ab WHERE ab.block_id = b.id)";
+    if let Some(number) = filter.agents_more_than {
+        query.and_bind(&format!("{agents} > {{}}"), number);
+    }
+    if let Some(number) = filter.agents_fewer_than {
+        query.and_bind(&format!("{agents} < {{}}"), number);
+    }
+    if !filter.agents_exactly.is_empty() {
+        let numbers: Vec<String> = filter.agents_exactly.iter().map(ToString::to_string).collect();
+        query.and(format!("{agents} IN ({})", numbers.join(", ")));
+    }
+}
+
+/// A page of blocks. An unknown cursor is ignored, as the V1 API does.
+///
+/// # Errors
+/// The database's.
+pub async fn list(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    filter: &BlockFilter,
+    page: &Page,
+) -> Result<Vec<Block>, StoreError> {
+    let cursor = "SELECT created_at, id FROM blocks WHERE id = $1";
+    let keys = Keys { key: "b.created_at", id: "b.id", cursor };
+    let query = filtered(tx, scope, filter, COLUMNS);
+    let rows = query.page(tx, keys, page, UnknownCursor::Ignore).await?;
+    let blocks: Result<Vec<Block>, _> =
+        rows.into_iter().map(|mut row| from_row(&mut row)).collect();
+    with_tags(tx, blocks?).await
+}
+
+/// How many blocks a filter finds.
+///
+/// # Errors
+/// The database's.
+pub async fn count(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    filter: &BlockFilter,
+) -> Result<i64, StoreError> {
+    let rows = filtered(tx, scope, filter, "COUNT(*)").all(tx, "").await?;
+    rows.into_iter().next().map_or(Ok(0), |mut row| row.int())
+}

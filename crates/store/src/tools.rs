@@ -1,0 +1,278 @@
+//! Tools and the agents that have them.
+
+use std::collections::HashMap;
+
+use mnemic_core::{
+    builtin::{self, BuiltinTool},
+    ids::{AgentId, ToolId},
+    scope::Scope,
+    time::Timestamp,
+    tools::{Tool, ToolType},
+};
+
+use crate::{
+    Row, StoreError, Tx,
+    page::{Keys, Page, Select, UnknownCursor},
+    params,
+};
+
+const COLUMNS: &str = "t.id, t.name, t.tool_type, t.description, t.source_type, t.source_code, \
+     t.json_schema, t.tags, t.return_char_limit, t.enable_parallel_execution, \
+     t.default_requires_approval, t.extra, t.created_by, t.updated_by, t.created_at, t.updated_at";
+
+/// Characters of a return that models see (V1 contract, section 5).
+const RETURN_CHAR_LIMIT: i64 = 50_000;
+
+fn from_row(row: &mut Row) -> Result<Tool, StoreError> {
+    Ok(Tool {
+        id: row.parse()?,
+        name: row.text()?,
+        tool_type: row.named(ToolType::parse)?,
+        description: row.opt_text()?,
+        source_type: row.text()?,
+        source_code: row.opt_text()?,
+        json_schema: row.json()?,
+        tags: row.json()?,
+        return_char_limit: row.int()?,
+        enable_parallel_execution: row.bool()?,
+        default_requires_approval: row.opt_bool()?,
+        extra: row.json()?,
+        created_by: row.opt_parse()?,
+        updated_by: row.opt_parse()?,
+        created_at: row.time()?,
+        updated_at: row.time()?,
+    })
+}
+
+/// Makes the built-in tools of an organization be there and up to date. Returns how many changed.
+///
+/// # Errors
+/// The database's.
+pub async fn ensure_builtins(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let known = list(tx, scope, &ToolFilter::default(), &Page::first(10_000, crate::page::Order::Asc))
+        .await?;
+    let mut changed = 0;
+    for tool in builtin::all() {
+        let stored = known.iter().find(|stored| stored.name == tool.name);
+        if stored.is_some_and(|stored| is_current(stored, tool)) {
+            continue;
+        }
+        changed += 1;
+        put_builtin(tx, scope, tool, now).await?;
+    }
+    Ok(changed)
+}
+
+fn is_current(stored: &Tool, tool: &BuiltinTool) -> bool {
+    stored.json_schema == tool.json_schema()
+        && stored.tool_type == tool.tool_type
+        && stored.enable_parallel_execution == tool.enable_parallel_execution
+}
+
+async fn put_builtin(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    tool: &BuiltinTool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let kind = tool.tool_type.as_str();
+    let sql = "INSERT INTO tools (id, organization_id, name, tool_type, description, source_type, \
+                   json_schema, tags, return_char_limit, enable_parallel_execution, extra, \
+                   created_by, updated_by, created_at, updated_at) \
+               VALUES ($1, $2, $3, $4, $5, 'python', $6, $7, $8, $9, '{}', $10, $10, $11, $11) \
+               ON CONFLICT (organization_id, name) DO UPDATE SET tool_type = excluded.tool_type, \
+                   description = excluded.description, json_schema = excluded.json_schema, \
+                   enable_parallel_execution = excluded.enable_parallel_execution, \
+                   updated_at = excluded.updated_at";
+    tx.execute(
+        sql,
+        params![
+            ToolId::new(),
+            scope.organization,
+            tool.name,
+            kind,
+            tool.description,
+            tool.json_schema().to_string(),
+            serde_json::to_string(&[kind])?,
+            RETURN_CHAR_LIMIT,
+            tool.enable_parallel_execution,
+            scope.actor,
+            now
+        ],
+    )
+    .await?;
+    let sql = "UPDATE agents SET revision = revision + 1 WHERE id IN (SELECT at.agent_id \
+                   FROM agents_tools at JOIN tools t ON t.id = at.tool_id \
+                   WHERE t.organization_id = $1 AND t.name = $2)";
+    tx.execute(sql, params![scope.organization, tool.name]).await?;
+    Ok(())
+}
+
+/// A tool by its id.
+///
+/// # Errors
+/// There is none, or the database's.
+pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: ToolId) -> Result<Tool, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM tools t WHERE t.id = $1 AND t.organization_id = $2");
+    tx.query_opt(&sql, params![id, scope.organization])
+        .await?
+        .map_or_else(|| Err(StoreError::not_found("Tool", id)), |mut row| from_row(&mut row))
+}
+
+/// The tools of these names; names without a tool are missing in the answer.
+///
+/// # Errors
+/// The database's.
+pub async fn by_names(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    names: &[String],
+) -> Result<Vec<Tool>, StoreError> {
+    let filter = ToolFilter { names: names.to_vec(), ..ToolFilter::default() };
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    list(tx, scope, &filter, &Page::first(10_000, crate::page::Order::Asc)).await
+}
+
+/// The tools of an agent, in the order in which they were attached.
+///
+/// # Errors
+/// The database's.
+pub async fn of_agent(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: AgentId,
+) -> Result<Vec<Tool>, StoreError> {
+    let mut found = of_agents(tx, scope, &[agent_id]).await?;
+    Ok(found.remove(&agent_id).unwrap_or_default())
+}
+
+/// The tools of several agents, each list in the order of attachment.
+///
+/// # Errors
+/// The database's.
+pub async fn of_agents(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agents: &[AgentId],
+) -> Result<HashMap<AgentId, Vec<Tool>>, StoreError> {
+    let ids: Vec<String> = agents.iter().map(ToString::to_string).collect();
+    let sql = format!(
+        "SELECT at.agent_id, {COLUMNS} FROM agents_tools at JOIN tools t ON t.id = at.tool_id \
+         WHERE t.organization_id = $1 AND {} ORDER BY at.agent_id, at.position, t.id",
+        tx.any_of("at.agent_id", 2)
+    );
+    let mut found: HashMap<AgentId, Vec<Tool>> = HashMap::new();
+    for mut row in tx.query(&sql, params![scope.organization, ids]).await? {
+        found.entry(row.parse()?).or_default().push(from_row(&mut row)?);
+    }
+    Ok(found)
+}
+
+/// Attaches a tool to an agent; twice is as good as once.
+///
+/// # Errors
+/// There is no such tool, or the database's.
+pub async fn attach(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: AgentId,
+    id: ToolId,
+) -> Result<(), StoreError> {
+    get(tx, scope, id).await?;
+    let sql = "INSERT INTO agents_tools (agent_id, tool_id, position) \
+               SELECT $1, $2, COALESCE(MAX(position), -1) + 1 FROM agents_tools WHERE agent_id = $1 \
+               ON CONFLICT (agent_id, tool_id) DO NOTHING";
+    // SQLite needs a WHERE before ON CONFLICT in INSERT ... SELECT; the one above is that.
+    tx.execute(sql, params![agent_id, id]).await?;
+    Ok(())
+}
+
+/// Takes a tool off an agent. `false` when it was not attached.
+///
+/// # Errors
+/// The database's.
+pub async fn detach(tx: &mut Tx<'_>, agent_id: AgentId, id: ToolId) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM agents_tools WHERE agent_id = $1 AND tool_id = $2";
+    Ok(tx.execute(sql, params![agent_id, id]).await? > 0)
+}
+
+/// Which tools a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct ToolFilter {
+    /// Only those of one of these names.
+    pub names: Vec<String>,
+    /// Only those of one of these ids.
+    pub ids: Vec<ToolId>,
+    /// Only those whose name contains this.
+    pub search: Option<String>,
+    /// Only these types.
+    pub types: Vec<ToolType>,
+    /// None of these types.
+    pub without_types: Vec<ToolType>,
+}
+
+fn filtered<'f>(tx: &Tx<'_>, scope: &Scope, filter: &'f ToolFilter, select: &str) -> Select<'f> {
+    let mut query = Select::new(format!("SELECT {select} FROM tools t"));
+    query.and_bind("t.organization_id = {}", scope.organization);
+    if !filter.names.is_empty() {
+        let n = query.bind(filter.names.clone());
+        query.and(tx.any_of("t.name", n));
+    }
+    if !filter.ids.is_empty() {
+        let ids: Vec<String> = filter.ids.iter().map(ToString::to_string).collect();
+        let n = query.bind(ids);
+        query.and(tx.any_of("t.id", n));
+    }
+    if let Some(text) = &filter.search {
+        let n = query.bind(text);
+        query.and(tx.contains("t.name", n));
+    }
+    let names = |types: &[ToolType]| -> Vec<String> {
+        types.iter().map(|kind| kind.as_str().to_owned()).collect()
+    };
+    if !filter.types.is_empty() {
+        let n = query.bind(names(&filter.types));
+        query.and(tx.any_of("t.tool_type", n));
+    }
+    if !filter.without_types.is_empty() {
+        let n = query.bind(names(&filter.without_types));
+        query.and(format!("NOT ({})", tx.any_of("t.tool_type", n)));
+    }
+    query
+}
+
+/// A page of tools. An unknown cursor is ignored, as the V1 API does.
+///
+/// # Errors
+/// The database's.
+pub async fn list(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    filter: &ToolFilter,
+    page: &Page,
+) -> Result<Vec<Tool>, StoreError> {
+    let cursor = "SELECT created_at, id FROM tools WHERE id = $1";
+    let keys = Keys { key: "t.created_at", id: "t.id", cursor };
+    let query = filtered(tx, scope, filter, COLUMNS);
+    let rows = query.page(tx, keys, page, UnknownCursor::Ignore).await?;
+    rows.into_iter().map(|mut row| from_row(&mut row)).collect()
+}
+
+/// How many tools a filter finds.
+///
+/// # Errors
+/// The database's.
+pub async fn count(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    filter: &ToolFilter,
+) -> Result<i64, StoreError> {
+    let rows = filtered(tx, scope, filter, "COUNT(*)").all(tx, "").await?;
+    rows.into_iter().next().map_or(Ok(0), |mut row| row.int())
+}
