@@ -23,6 +23,7 @@ pub(crate) enum Action {
     /// Nothing is left to do: the return is known.
     Known(ToolReturn),
     /// A tool with effects outside of the database.
+    #[cfg_attr(not(feature = "failpoints"), allow(dead_code))]
     External(External),
 }
 

@@ -1,7 +1,7 @@
 //! What the engine answers when it cannot do what was asked.
 
 use mnemic_core::ids::RunId;
-use mnemic_llm::LlmError;
+use mnemic_llm::{LlmError, ResolveError};
 use mnemic_store::StoreError;
 
 /// An error of the engine.
@@ -13,6 +13,9 @@ pub enum EngineError {
     /// The model provider's answer.
     #[error(transparent)]
     Llm(#[from] LlmError),
+    /// No configured provider has the model.
+    #[error(transparent)]
+    Model(#[from] ResolveError),
     /// The request asks for something that cannot be; the text says what and why.
     #[error("{0}")]
     Invalid(String),

@@ -95,7 +95,6 @@ pub async fn render(
         archival_count: 0,
         archive_tags: &[],
         line_numbers: agent.llm_config.model_endpoint_type == "anthropic",
-        directories: None,
     };
     let text = prompt::render(&inputs);
     let tokens = i64::try_from(tokens::count(&text)).unwrap_or(i64::MAX);

@@ -286,14 +286,15 @@ struct Found {
 impl Turn {
     /// Closes the step that was interrupted, then goes on.
     async fn run_resumed(mut self, pending: Option<PendingStep>, give_up: bool) {
+        let given_up = interrupted(self.live.id);
         if let Some(pending) = pending
             && let Err(error) = self.close_interrupted(pending).await
         {
             tracing::error!(run = %self.live.id, %error, "an interrupted step could not be closed");
-            return self.end(TurnEnd::Stop(StopReason::Error, Some(interrupted(self.live.id)))).await;
+            return self.end(TurnEnd::Stop(StopReason::Error, Some(given_up))).await;
         }
         if give_up {
-            return self.end(TurnEnd::Stop(StopReason::Error, Some(interrupted(self.live.id)))).await;
+            return self.end(TurnEnd::Stop(StopReason::Error, Some(given_up))).await;
         }
         self.run().await;
     }

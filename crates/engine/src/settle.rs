@@ -23,7 +23,6 @@ use mnemic_store::{
     steps::{self, PendingStep},
     turns,
 };
-use mnemic_llm::Completion;
 use crate::{
     Engine, EngineError, Granularity,
     dispatch::{self, Action, Editor},

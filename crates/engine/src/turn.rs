@@ -75,7 +75,6 @@ impl Engine {
             freed.as_mut().enable();
             match self.try_begin(&live).await {
                 Ok(Begin::Now { lease, session }) => {
-                    drop(waiter);
                     return self.run_turn(live, request, lease, session, accepted_at).await;
                 }
                 Ok(Begin::Over) => {
@@ -254,7 +253,7 @@ pub(crate) fn describe(error: &EngineError) -> (StopReason, RunError) {
             "internal_error",
             "an internal error ended the run; the server's log has the details".to_owned(),
         ),
-        EngineError::Invalid(_) | EngineError::NotFound(_) => {
+        EngineError::Invalid(_) | EngineError::NotFound(_) | EngineError::Model(_) => {
             (StopReason::Error, "invalid_request", error.to_string())
         }
         _ => (StopReason::Error, "internal_error", error.to_string()),
