@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use mnemic_core::{ids::RunId, runs::RunError};
 use mnemic_engine::EngineError;
-use mnemic_llm::LlmError;
+use mnemic_llm::{LlmError, ResolveError};
 use mnemic_store::StoreError;
 use serde_json::{Value, json};
 
@@ -206,7 +206,11 @@ impl From<EngineError> for ApiError {
         match error {
             EngineError::Store(error) => error.into(),
             EngineError::Llm(error) => error.into(),
-            EngineError::Invalid(_) => Self::bad_request(text),
+            EngineError::Model(ResolveError::Malformed { .. }) => {
+                Self::bad_request(format!("INVALID_ARGUMENT: {text}"))
+            }
+            EngineError::Model(_) => Self::not_found(format!("NOT_FOUND: {text}")),
+            EngineError::Invalid(_) | EngineError::Overflow { .. } => Self::bad_request(text),
             EngineError::NotFound(_) => Self::not_found(text),
             EngineError::Conflict(_) => Self::conflict(text),
             EngineError::Busy { run_id } => Self::busy(run_id),

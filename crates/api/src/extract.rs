@@ -215,18 +215,22 @@ impl FromRequest<AppState> for Body {
 /// # Errors
 /// The text is no JSON, or not of the form of `T`.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // Keeping track of the path costs time, so that is done only for requests that are wrong.
+    let error = match serde_json::from_slice(body) {
+        Ok(parsed) => return Ok(parsed),
+        Err(error) => error,
+    };
     let mut json = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| ApiError::invalid(&[validation::of_json(body, &error)]))?;
-    json.end().map_err(|error| {
-        ApiError::invalid(&[Issue {
+    let issue = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Err(error) => validation::of_json(body, &error),
+        Ok(_) => Issue {
             kind: "json_invalid",
             loc: vec![Loc::from("body")],
             msg: format!("JSON decode error: {error}"),
             input: Value::Null,
-        }])
-    })?;
-    Ok(parsed)
+        },
+    };
+    Err(ApiError::invalid(&[issue]))
 }
 
 /// A JSON body, as a request or as an answer.

@@ -67,10 +67,9 @@ pub enum LettaMessage {
 
 /// What all messages have.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Head<Id: Serialize = MessageId> {
+pub struct Head {
     /// The stored message's id; several messages may share one.
-    #[schema(value_type = String)]
-    pub id: Id,
+    pub id: String,
     /// When it was said, to the second.
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "to_the_second")]
@@ -254,7 +253,7 @@ pub struct ToolReturnView {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Ping {
     #[serde(flatten)]
-    head: Head<String>,
+    head: Head,
 }
 
 impl Ping {
@@ -332,7 +331,7 @@ fn head(part: &MessagePart, seq_id: Option<u64>) -> Head {
         _ => Some(part.message_id.part_otid(part.index).to_string()),
     };
     Head {
-        id: part.message_id,
+        id: part.message_id.to_string(),
         date: part.date,
         name: part.name.clone(),
         otid,

@@ -5,14 +5,27 @@
 //! state of its own and decides nothing about agents.
 
 pub mod actor;
+mod answer;
+mod capture;
+mod content;
+mod conversation_messages;
+mod conversations;
 pub mod error;
 pub mod extract;
 mod health;
+mod history;
 pub mod letta_messages;
+mod messages;
+mod models;
 mod middleware;
 mod openapi;
 pub mod page;
 mod paths;
+mod runs;
+mod send_request;
+mod sse;
+mod steps;
+mod turns;
 pub mod validation;
 
 use std::sync::Arc;
@@ -20,6 +33,7 @@ use std::sync::Arc;
 use axum::{Router, extract::DefaultBodyLimit};
 use http::{HeaderName, StatusCode};
 use mnemic_engine::Engine;
+use mnemic_llm::UrlGuard;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer},
@@ -65,6 +79,8 @@ pub struct AppState {
     pub engine: Engine,
     /// How the API behaves.
     pub settings: Arc<ApiSettings>,
+    /// Fetches images that requests name by URL.
+    pub images: UrlGuard,
 }
 
 /// The whole API.
@@ -72,7 +88,8 @@ pub struct AppState {
 pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let cors = cors(&settings.cors_origins);
     let limit = settings.body_limit_bytes;
-    let state = AppState { engine, settings: Arc::new(settings) };
+    let images = UrlGuard::new(settings.allow_private_urls);
+    let state = AppState { engine, settings: Arc::new(settings), images };
     let (routes, document) = openapi::routes().split_for_parts();
     let inner = routes
         .merge(openapi::pages(document))

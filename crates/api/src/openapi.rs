@@ -9,7 +9,9 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::{AppState, health};
+use crate::{
+    AppState, capture, conversation_messages, conversations, health, messages, models, runs, steps,
+};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -21,7 +23,15 @@ struct Document;
 
 /// All routes, each described where it is written.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(Document::openapi()).merge(health::routes())
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(messages::routes())
+        .merge(capture::routes())
+        .merge(conversations::routes())
+        .merge(conversation_messages::routes())
+        .merge(runs::routes())
+        .merge(steps::routes())
+        .merge(models::routes())
+        .merge(health::routes())
 }
 
 /// The description itself and the pages that show it, all from the binary.

@@ -1,0 +1,329 @@
+//! Conversations: the threads of an agent.
+
+use axum::extract::State;
+use mnemic_core::{
+    conversations::Conversation,
+    ids::{AgentId, BlockId, ConversationId, MessageId, UserId},
+    scope::Scope,
+    time::Timestamp,
+};
+use mnemic_store::{
+    Tx, context,
+    conversations::{self, ConversationFilter, ConversationOrder, ConversationPatch, NewConversation},
+    page::Order,
+};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    AppState,
+    actor::Actor,
+    error::ApiError,
+    extract::{Json, OptionalJson, Path, Query, query_id},
+    page::PageQuery,
+    validation::Issue,
+};
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(retrieve, update, delete))
+}
+
+/// A conversation.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(missing_docs)]
+pub struct ConversationView {
+    #[schema(value_type = Option<String>)]
+    created_by_id: Option<UserId>,
+    #[schema(value_type = Option<String>)]
+    last_updated_by_id: Option<UserId>,
+    #[schema(value_type = String)]
+    created_at: Timestamp,
+    #[schema(value_type = String)]
+    updated_at: Timestamp,
+    #[schema(value_type = String)]
+    id: ConversationId,
+    #[schema(value_type = String)]
+    agent_id: AgentId,
+    summary: Option<String>,
+    /// The messages that the model sees; the compiled prompt is the first.
+    #[schema(value_type = Vec<String>)]
+    in_context_message_ids: Vec<MessageId>,
+    #[schema(value_type = Vec<String>)]
+    isolated_block_ids: Vec<BlockId>,
+    /// A model in place of the agent's.
+    model: Option<String>,
+    model_settings: Option<Value>,
+    #[schema(value_type = Option<String>)]
+    last_message_at: Option<Timestamp>,
+}
+
+impl ConversationView {
+    fn of(row: Conversation, in_context: Vec<MessageId>, scope: &Scope) -> Self {
+        Self {
+            created_by_id: Some(scope.actor),
+            last_updated_by_id: Some(scope.actor),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            id: row.id,
+            agent_id: row.agent_id,
+            summary: row.summary,
+            in_context_message_ids: in_context,
+            isolated_block_ids: row.isolated_block_ids,
+            model: row.model,
+            model_settings: row.model_settings,
+            last_message_at: row.last_message_at,
+        }
+    }
+}
+
+/// A conversation with the ids of its context.
+async fn view(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    row: Conversation,
+) -> Result<ConversationView, ApiError> {
+    let in_context = context::message_ids(tx, row.id).await?;
+    Ok(ConversationView::of(row, in_context, scope))
+}
+
+/// Which conversations a list shows.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+struct ConversationsQuery {
+    /// Only this agent's.
+    agent_id: Option<String>,
+    /// Only those whose summary contains this.
+    summary_search: Option<String>,
+    /// `created_at`, `last_run_completion` or `last_message_at`.
+    #[param(inline)]
+    order_by: Option<OrderBy>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum OrderBy {
+    CreatedAt,
+    LastRunCompletion,
+    LastMessageAt,
+}
+
+impl From<OrderBy> for ConversationOrder {
+    fn from(order: OrderBy) -> Self {
+        match order {
+            OrderBy::CreatedAt => Self::CreatedAt,
+            OrderBy::LastRunCompletion => Self::LastRunCompletion,
+            OrderBy::LastMessageAt => Self::LastMessageAt,
+        }
+    }
+}
+
+/// Conversations, newest first; agents' default ones are left out.
+#[utoipa::path(get, path = "/v1/conversations", tag = "conversations",
+    operation_id = "list_conversations", params(PageQuery, ConversationsQuery),
+    responses((status = 200, body = Vec<ConversationView>)))]
+async fn list(
+    State(state): State<AppState>,
+    Actor(scope): Actor,
+    query: PageQuery,
+    Query(filter): Query<ConversationsQuery>,
+) -> Result<Json<Vec<ConversationView>>, ApiError> {
+    let page = query.page(50, Order::Desc)?;
+    let filter = ConversationFilter {
+        agent_id: filter.agent_id.map(|id| query_id("agent_id", &id)).transpose()?,
+        summary_search: filter.summary_search.filter(|text| !text.is_empty()),
+        order_by: filter.order_by.map(ConversationOrder::from).unwrap_or_default(),
+    };
+    let found = state
+        .engine
+        .store()
+        .read(move |tx| {
+            Box::pin(async move {
+                let rows = conversations::list(tx, &scope, &filter, &page).await?;
+                let mut views = Vec::with_capacity(rows.len());
+                for row in rows {
+                    views.push(view(tx, &scope, row).await?);
+                }
+                Ok::<_, ApiError>(views)
+            })
+        })
+        .await?;
+    Ok(Json(found))
+}
+
+/// The agent of a new conversation.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct CreateQuery {
+    /// The agent.
+    agent_id: String,
+}
+
+/// A new conversation.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+struct CreateBody {
+    /// What it is about.
+    summary: Option<String>,
+    /// Blocks that the conversation has copies of.
+    isolated_block_labels: Option<Vec<String>>,
+    /// A model in place of the agent's.
+    model: Option<String>,
+    /// Settings of that model.
+    model_settings: Option<Value>,
+}
+
+/// A handle is `provider/model`.
+fn check_handle(model: Option<&str>) -> Result<(), ApiError> {
+    let wrong = model.filter(|handle| {
+        let parts = handle.split_once('/');
+        parts.is_none_or(|(provider, model)| provider.is_empty() || model.is_empty())
+    });
+    wrong.map_or(Ok(()), |handle| {
+        let msg = "a model is named as 'provider/model'";
+        Err(ApiError::invalid(&[Issue::body(&["model"], msg, handle.into())]))
+    })
+}
+
+/// Begin a conversation with an agent.
+#[utoipa::path(post, path = "/v1/conversations", tag = "conversations",
+    operation_id = "create_conversation", params(CreateQuery),
+    request_body = Option<CreateBody>, responses((status = 200, body = ConversationView)))]
+async fn create(
+    State(state): State<AppState>,
+    Actor(scope): Actor,
+    Query(query): Query<CreateQuery>,
+    OptionalJson(body): OptionalJson<CreateBody>,
+) -> Result<Json<ConversationView>, ApiError> {
+    let agent: AgentId = query_id("agent_id", &query.agent_id)?;
+    check_handle(body.model.as_deref())?;
+    if body.isolated_block_labels.is_some_and(|labels| !labels.is_empty()) {
+        let msg = "this server does not isolate blocks of a conversation yet: create it without \
+                   isolated_block_labels";
+        return Err(ApiError::invalid(&[Issue::body(&["isolated_block_labels"], msg, Value::Null)]));
+    }
+    let new = NewConversation {
+        is_default: false,
+        summary: body.summary,
+        model: body.model,
+        model_settings: body.model_settings,
+    };
+    let now = state.engine.now();
+    let made = state
+        .engine
+        .store()
+        .write(move |tx| {
+            Box::pin(async move {
+                conversations::default_of(tx, &scope, agent).await?;
+                let id = conversations::insert(tx, &scope, agent, &new, now).await?;
+                let row = conversations::get(tx, &scope, id).await?;
+                view(tx, &scope, row).await
+            })
+        })
+        .await?;
+    Ok(Json(made))
+}
+
+/// One conversation.
+#[utoipa::path(get, path = "/v1/conversations/{conversation_id}", tag = "conversations",
+    operation_id = "retrieve_conversation", params(("conversation_id" = String, Path)),
+    responses((status = 200, body = ConversationView)))]
+async fn retrieve(
+    State(state): State<AppState>,
+    Actor(scope): Actor,
+    Path(id): Path<ConversationId>,
+) -> Result<Json<ConversationView>, ApiError> {
+    let found = state
+        .engine
+        .store()
+        .read(move |tx| {
+            Box::pin(async move {
+                let row = conversations::get(tx, &scope, id).await?;
+                view(tx, &scope, row).await
+            })
+        })
+        .await?;
+    Ok(Json(found))
+}
+
+/// What changes of a conversation; what is left out stays, null clears.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+struct UpdateBody {
+    /// What it is about.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    summary: Option<Option<String>>,
+    /// A model in place of the agent's.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    model: Option<Option<String>>,
+    /// Settings of that model.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    model_settings: Option<Option<Value>>,
+}
+
+/// Tells a field that is null from one that is left out.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Change a conversation.
+#[utoipa::path(patch, path = "/v1/conversations/{conversation_id}", tag = "conversations",
+    operation_id = "update_conversation", params(("conversation_id" = String, Path)),
+    request_body = UpdateBody, responses((status = 200, body = ConversationView)))]
+async fn update(
+    State(state): State<AppState>,
+    Actor(scope): Actor,
+    Path(id): Path<ConversationId>,
+    Json(body): Json<UpdateBody>,
+) -> Result<Json<ConversationView>, ApiError> {
+    check_handle(body.model.as_ref().and_then(Option::as_deref))?;
+    let patch = ConversationPatch {
+        summary: body.summary,
+        model: body.model,
+        model_settings: body.model_settings,
+    };
+    let now = state.engine.now();
+    let changed = state
+        .engine
+        .store()
+        .write(move |tx| {
+            Box::pin(async move {
+                let row = conversations::update(tx, &scope, id, patch, now).await?;
+                view(tx, &scope, row).await
+            })
+        })
+        .await?;
+    Ok(Json(changed))
+}
+
+/// Take a conversation out of sight; what was said in it can still be found.
+#[utoipa::path(delete, path = "/v1/conversations/{conversation_id}", tag = "conversations",
+    operation_id = "delete_conversation", params(("conversation_id" = String, Path)),
+    responses((status = 200, description = "null")))]
+async fn delete(
+    State(state): State<AppState>,
+    Actor(scope): Actor,
+    Path(id): Path<ConversationId>,
+) -> Result<Json<()>, ApiError> {
+    let now = state.engine.now();
+    state
+        .engine
+        .store()
+        .write(move |tx| {
+            Box::pin(async move {
+                conversations::soft_delete(tx, &scope, id, now).await.map_err(ApiError::from)
+            })
+        })
+        .await?;
+    Ok(Json(()))
+}

@@ -1,0 +1,282 @@
+//! The models that agents can use.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use mnemic_llm::{Endpoint, ModelInfo, ModelKind};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    AppState,
+    actor::Actor,
+    error::ApiError,
+    extract::{Json, Query},
+    page::PageQuery,
+};
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(list_embedding))
+        .routes(routes!(list_providers))
+}
+
+/// A model that agents can think with.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(missing_docs)]
+struct ModelView {
+    /// `provider/model`, as agents name it.
+    handle: String,
+    name: String,
+    display_name: String,
+    provider_type: String,
+    provider_name: String,
+    model_type: &'static str,
+    model: String,
+    model_endpoint_type: &'static str,
+    model_endpoint: String,
+    provider_category: &'static str,
+    model_wrapper: Option<String>,
+    context_window: i64,
+    put_inner_thoughts_in_kwargs: bool,
+    temperature: f64,
+    max_tokens: Option<i64>,
+    enable_reasoner: bool,
+    reasoning_effort: Option<String>,
+    max_reasoning_tokens: i64,
+    effort: Option<String>,
+    frequency_penalty: Option<f64>,
+    compatibility_type: Option<String>,
+    verbosity: Option<String>,
+    tier: Option<String>,
+    parallel_tool_calls: bool,
+    response_format: Option<Value>,
+    strict: bool,
+    return_logprobs: bool,
+    top_logprobs: Option<i64>,
+    return_token_ids: bool,
+    tool_call_parser: Option<String>,
+    /// Tokens that request and answer may take together.
+    max_context_window: i64,
+}
+
+impl From<&ModelInfo> for ModelView {
+    fn from(model: &ModelInfo) -> Self {
+        Self {
+            handle: model.handle.clone(),
+            name: model.model.clone(),
+            display_name: model.model.clone(),
+            provider_type: provider_type(&model.endpoint),
+            provider_name: model.endpoint.name().to_owned(),
+            model_type: "llm",
+            model: model.model.clone(),
+            model_endpoint_type: ENDPOINT_TYPE,
+            model_endpoint: model.endpoint.base_url().to_owned(),
+            provider_category: "base",
+            model_wrapper: None,
+            context_window: model.context_window,
+            put_inner_thoughts_in_kwargs: false,
+            temperature: 1.0,
+            max_tokens: model.max_output_tokens,
+            enable_reasoner: true,
+            reasoning_effort: None,
+            max_reasoning_tokens: 0,
+            effort: None,
+            frequency_penalty: None,
+            compatibility_type: None,
+            verbosity: None,
+            tier: None,
+            parallel_tool_calls: false,
+            response_format: None,
+            strict: false,
+            return_logprobs: false,
+            top_logprobs: None,
+            return_token_ids: false,
+            tool_call_parser: None,
+            max_context_window: model.context_window,
+        }
+    }
+}
+
+/// The protocol that all endpoints speak so far, in the contract's words.
+const ENDPOINT_TYPE: &str = "openai";
+
+/// The provider's type in the contract's words. Clients validate it against a list, so an endpoint of
+/// another name is what it speaks.
+fn provider_type(endpoint: &Arc<Endpoint>) -> String {
+    /// The contract's provider types.
+    const KNOWN: [&str; 25] = [
+        "anthropic", "azure", "baseten", "bedrock", "cerebras", "chatgpt_oauth", "deepseek",
+        "fireworks", "google_ai", "google_vertex", "groq", "hugging-face", "letta",
+        "lmstudio_openai", "minimax", "mistral", "ollama", "openai", "openrouter", "sglang",
+        "together", "vllm", "xai", "zai", "zai_coding",
+    ];
+    let given = endpoint.provider_type();
+    if KNOWN.contains(&given) { given.to_owned() } else { ENDPOINT_TYPE.to_owned() }
+}
+
+/// A model that makes vectors of texts.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(missing_docs)]
+struct EmbeddingModelView {
+    /// `provider/model`, as agents name it.
+    handle: String,
+    name: String,
+    display_name: String,
+    provider_type: String,
+    provider_name: String,
+    model_type: &'static str,
+    embedding_endpoint_type: &'static str,
+    embedding_endpoint: String,
+    embedding_model: String,
+    embedding_dim: i64,
+    embedding_chunk_size: i64,
+    batch_size: i64,
+    azure_endpoint: Option<String>,
+    azure_version: Option<String>,
+    azure_deployment: Option<String>,
+}
+
+impl From<&ModelInfo> for EmbeddingModelView {
+    fn from(model: &ModelInfo) -> Self {
+        Self {
+            handle: model.handle.clone(),
+            name: model.model.clone(),
+            display_name: model.model.clone(),
+            provider_type: provider_type(&model.endpoint),
+            provider_name: model.endpoint.name().to_owned(),
+            model_type: "embedding",
+            embedding_endpoint_type: ENDPOINT_TYPE,
+            embedding_endpoint: model.endpoint.base_url().to_owned(),
+            embedding_model: model.model.clone(),
+            embedding_dim: dimension(&model.model),
+            embedding_chunk_size: 300,
+            batch_size: 32,
+            azure_endpoint: None,
+            azure_version: None,
+            azure_deployment: None,
+        }
+    }
+}
+
+/// How many numbers a well-known model's vectors have (OpenAI's model pages, 2025); of others the
+/// usual number is told, which nothing here relies on.
+fn dimension(model: &str) -> i64 {
+    if model.contains("text-embedding-3-large") { 3072 } else { 1536 }
+}
+
+/// Which models a list shows.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+struct ModelsQuery {
+    /// `base`: the server's own providers; `byok`: providers added by the API.
+    provider_category: Vec<String>,
+    /// Only this provider's.
+    provider_name: Option<String>,
+    /// Only those of providers of this type.
+    provider_type: Option<String>,
+}
+
+impl ModelsQuery {
+    fn wants(&self, model: &ModelInfo) -> bool {
+        let category = &self.provider_category;
+        (category.is_empty() || category.iter().any(|name| name == "base"))
+            && self.provider_name.as_ref().is_none_or(|name| name == model.endpoint.name())
+            && self
+                .provider_type
+                .as_ref()
+                .is_none_or(|kind| *kind == provider_type(&model.endpoint))
+    }
+}
+
+/// The models that agents can think with. A provider that does not answer is left out.
+#[utoipa::path(get, path = "/v1/models", tag = "models", operation_id = "list_models",
+    params(ModelsQuery), responses((status = 200, body = Vec<ModelView>)))]
+async fn list(
+    State(state): State<AppState>,
+    Actor(_): Actor,
+    Query(query): Query<ModelsQuery>,
+) -> Json<Vec<ModelView>> {
+    let listing = state.engine.catalogue().list().await;
+    let wanted = listing
+        .models
+        .iter()
+        .filter(|model| model.kind == ModelKind::Llm && query.wants(model))
+        .map(ModelView::from);
+    Json(wanted.collect())
+}
+
+/// The models that make vectors of texts.
+#[utoipa::path(get, path = "/v1/models/embedding", tag = "models",
+    operation_id = "list_embedding_models",
+    responses((status = 200, body = Vec<EmbeddingModelView>)))]
+async fn list_embedding(
+    State(state): State<AppState>,
+    Actor(_): Actor,
+) -> Json<Vec<EmbeddingModelView>> {
+    let listing = state.engine.catalogue().list().await;
+    let wanted = listing
+        .models
+        .iter()
+        .filter(|model| model.kind == ModelKind::Embedding)
+        .map(EmbeddingModelView::from);
+    Json(wanted.collect())
+}
+
+/// Providers that were added by the API; those of the server's configuration are not listed.
+#[utoipa::path(get, path = "/v1/providers", tag = "providers", operation_id = "list_providers",
+    params(PageQuery), responses((status = 200, body = Vec<Value>)))]
+async fn list_providers(Actor(_): Actor, query: PageQuery) -> Result<Json<Vec<Value>>, ApiError> {
+    query.page(50, mnemic_store::page::Order::Desc)?;
+    Ok(Json(Vec::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use mnemic_llm::EndpointConfig;
+    use serde_json::json;
+
+    use super::*;
+
+    fn model() -> ModelInfo {
+        let config = EndpointConfig::new("desk", "http://127.0.0.1:9/v1");
+        ModelInfo {
+            handle: "desk/small".to_owned(),
+            model: "small".to_owned(),
+            kind: ModelKind::Llm,
+            endpoint: Arc::new(Endpoint::new(config).unwrap()),
+            context_window: 8192,
+            max_output_tokens: None,
+        }
+    }
+
+    #[test]
+    fn a_model_has_the_recorded_fields() {
+        let json = serde_json::to_value(ModelView::from(&model())).unwrap();
+        assert_eq!(json["handle"], "desk/small");
+        assert_eq!(json["max_context_window"], 8192);
+        assert_eq!(json["max_tokens"], json!(null));
+        assert_eq!(json["provider_type"], "openai");
+        assert_eq!(json.as_object().unwrap().len(), 31);
+    }
+
+    #[test]
+    fn filters_pick_models() {
+        let table = [
+            (ModelsQuery::default(), true),
+            (ModelsQuery { provider_name: Some("desk".into()), ..Default::default() }, true),
+            (ModelsQuery { provider_name: Some("other".into()), ..Default::default() }, false),
+            (ModelsQuery { provider_category: vec!["byok".into()], ..Default::default() }, false),
+            (ModelsQuery { provider_category: vec!["base".into()], ..Default::default() }, true),
+            (ModelsQuery { provider_type: Some("anthropic".into()), ..Default::default() }, false),
+        ];
+        for (query, wanted) in table {
+            assert_eq!(query.wants(&model()), wanted, "{query:?}");
+        }
+    }
+}

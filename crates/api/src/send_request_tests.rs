@@ -1,0 +1,147 @@
+//! What is accepted and what is refused, by tables.
+
+use serde_json::json;
+
+use super::*;
+use crate::extract::parse_json;
+
+fn fingerprint() -> Fingerprint {
+    Fingerprint { body_hash: "h".to_owned(), is_retry: false }
+}
+
+fn check(body: &Value, form: AnswerForm) -> Result<Checked, ApiError> {
+    parse_json::<SendBody>(body.to_string().as_bytes())?.check(form, fingerprint())
+}
+
+fn said(checked: &Checked) -> Vec<(Role, Vec<Piece>)> {
+    checked.drafts.iter().map(|draft| (draft.message.role, draft.pieces.clone())).collect()
+}
+
+fn text(text: &str) -> Vec<Piece> {
+    vec![Piece::Ready(ContentPart::text(text))]
+}
+
+#[test]
+fn an_input_is_one_user_message() {
+    let checked = check(&json!({"input": "Hi"}), AnswerForm::Json).unwrap();
+    assert_eq!(said(&checked), [(Role::User, text("Hi"))]);
+    assert_eq!(checked.request.max_steps, 50);
+    assert!(!checked.request.background);
+    assert!(checked.stream.include_pings);
+}
+
+#[test]
+fn messages_keep_role_order_name_and_otid() {
+    let body = json!({"messages": [
+        {"role": "system", "content": "Be brief"},
+        {"type": "message", "role": "user", "content": [{"type": "text", "text": "Hi"}],
+         "name": "Ada", "otid": "o1", "sender_id": "identity-1", "group_id": null},
+    ], "unknown": true});
+    let checked = check(&body, AnswerForm::Json).unwrap();
+    assert_eq!(said(&checked), [(Role::System, text("Be brief")), (Role::User, text("Hi"))]);
+    let second = &checked.drafts[1].message;
+    assert_eq!(
+        (second.name.as_deref(), second.otid.as_deref(), second.sender_id.as_deref()),
+        (Some("Ada"), Some("o1"), Some("identity-1"))
+    );
+}
+
+#[test]
+fn options_reach_the_engine() {
+    let body = json!({
+        "input": "Hi", "max_steps": 3, "stream_tokens": true, "background": true,
+        "include_pings": false, "include_return_message_types": ["assistant_message"],
+        "override_model": "openai/x", "system": "S",
+    });
+    let checked = check(&body, AnswerForm::Stream).unwrap();
+    let request = &checked.request;
+    assert_eq!((request.max_steps, request.granularity), (3, Granularity::Tokens));
+    assert!(request.background);
+    assert_eq!(request.override_model.as_deref(), Some("openai/x"));
+    assert_eq!(request.override_system.as_deref(), Some("S"));
+    assert_eq!(request.metadata, json!({"run_type": "send_message_streaming"}));
+    assert_eq!(
+        request.request_config,
+        json!({
+            "use_assistant_message": true, "assistant_message_tool_name": "send_message",
+            "assistant_message_tool_kwarg": "message",
+            "include_return_message_types": ["assistant_message"],
+        })
+    );
+    assert!(!checked.stream.include_pings);
+    assert_eq!(checked.stream.wanted, Some(vec![MessageType::AssistantMessage]));
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_the_status_of_the_contract() {
+    let message = json!({"role": "user", "content": "a"});
+    let table = [
+        (json!({}), 422, "Must specify either"),
+        (json!({"message": "hi"}), 422, "Must specify either"),
+        (json!({"input": "a", "messages": [message]}), 422, "Cannot specify both"),
+        (json!({"messages": []}), 422, "Messages must not be empty"),
+        (json!({"messages": [{"content": "a"}]}), 422, "'role'"),
+        (json!({"messages": [{"role": "user"}]}), 422, "'content'"),
+        (json!({"messages": [{"role": "wizard", "content": "x"}]}), 422, "unknown variant"),
+        (json!({"messages": [{"role": "user", "content": "x", "type": "odd"}]}), 422, "'type'"),
+        (json!({"messages": [{"role": "user", "content": "x", "otid": ""}]}), 422, "otid"),
+        (
+            json!({"messages": [{"role": "user", "content": "x", "otid": "o"},
+                                {"role": "user", "content": "y", "otid": "o"}]}),
+            422,
+            "each needs its own",
+        ),
+        (
+            json!({"messages": [{"type": "approval", "approvals": []}]}),
+            400,
+            "No tool call is currently awaiting approval",
+        ),
+        (
+            json!({"messages": [{"approve": true, "approval_request_id": "message-1"}]}),
+            400,
+            "No tool call is currently awaiting approval",
+        ),
+        (
+            json!({"messages": [{"type": "tool_return", "tool_returns": []}]}),
+            400,
+            "No tool call is currently awaiting approval",
+        ),
+        (json!({"input": "a", "max_steps": 0}), 422, "max_steps"),
+        (json!({"input": "a", "max_steps": 1001}), 422, "max_steps"),
+        (json!({"input": "a", "max_steps": "many"}), 422, "max_steps"),
+        (json!({"input": "a", "stream_tokens": true}), 422, "streaming=true"),
+        (json!({"input": "a", "background": true}), 422, "streaming=true"),
+        (json!({"input": "a", "client_tools": [{"name": "t"}]}), 422, "client tools"),
+        (json!({"input": "a", "callback_url": "http://x"}), 422, "callback"),
+        (json!({"input": "a", "include_return_message_types": ["odd"]}), 422, "unknown variant"),
+    ];
+    for (body, status, words) in table {
+        let error = check(&body, AnswerForm::Json).unwrap_err();
+        assert_eq!(error.status().as_u16(), status, "{body}");
+        assert!(error.body()["detail"].to_string().contains(words), "{body}: {:?}", error.body());
+    }
+}
+
+#[test]
+fn empty_lists_of_later_features_are_harmless() {
+    let body = json!({"input": "a", "client_tools": [], "client_skills": [], "approvals": null});
+    assert!(check(&body, AnswerForm::Json).is_ok());
+}
+
+#[test]
+fn requests_are_told_apart_by_method_path_and_body() {
+    let print = |path: &'static str, body: &str, retries: Option<&'static str>| {
+        let mut headers = HeaderMap::new();
+        if let Some(retries) = retries {
+            headers.insert("x-stainless-retry-count", retries.parse().unwrap());
+        }
+        Fingerprint::of(&Method::POST, &Uri::from_static(path), &headers, body.as_bytes())
+    };
+    let first = print("/v1/a", "{}", None);
+    assert_eq!(first.body_hash.len(), 64);
+    assert_eq!(first.body_hash, print("/v1/a", "{}", Some("1")).body_hash);
+    assert_ne!(first.body_hash, print("/v1/b", "{}", None).body_hash);
+    assert_ne!(first.body_hash, print("/v1/a", "{ }", None).body_hash);
+    assert!(!first.is_retry && !print("/v1/a", "{}", Some("0")).is_retry);
+    assert!(print("/v1/a", "{}", Some("2")).is_retry);
+}
