@@ -5,6 +5,7 @@
 //! never ends a run.
 
 mod accept;
+pub mod agents;
 mod dispatch;
 mod error;
 mod events;
