@@ -294,14 +294,15 @@ impl Engine {
             .store
             .write(move |tx| {
                 Box::pin(async move {
-                    let mut agent = agents::get(tx, &scope, id).await?;
+                    let before = agents::get_for_update(tx, &scope, id).await?;
+                    let mut agent = before.clone();
                     relate(tx, &scope, id, &patch).await?;
                     if let Some(wanted) = &patch.secrets {
                         agent_secrets::replace(tx, &secrets, id, wanted, now).await?;
                     }
                     change(&mut agent, patch, config)?;
                     agent.updated_at = now;
-                    Ok(agents::update(tx, &scope, &agent).await?)
+                    Ok(agents::update(tx, &scope, &before, &agent).await?)
                 })
             })
             .await
@@ -568,7 +569,7 @@ async fn attach_known(
         Err(StoreError::NotFound { .. }) => {
             Err(EngineError::Invalid(format!("Tools not found by id: {{'{tool_id}'}}")))
         }
-        other => Ok(other?),
+        other => Ok(other.map(drop)?),
     }
 }
 

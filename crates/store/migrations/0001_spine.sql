@@ -89,6 +89,7 @@ CREATE TABLE blocks (
     is_template BIGINT NOT NULL,
     labels @text NOT NULL,
     project_id @text,
+    template_name @text,
     revision BIGINT NOT NULL,
     created_by @text,
     updated_by @text,

@@ -1,5 +1,7 @@
 //! Agents' secrets: environment variables of their tools, encrypted at rest.
 
+use std::collections::HashMap;
+
 use mnemic_core::{
     ids::{AgentId, AgentSecretId},
     time::Timestamp,
@@ -51,23 +53,28 @@ pub async fn replace(
     Ok(())
 }
 
-/// The secrets of an agent, by key.
+/// The secrets of several agents, each list by key.
 ///
 /// # Errors
 /// One does not decrypt with this key, or the database's.
-pub async fn of_agent(
+pub async fn of_agents(
     tx: &mut Tx<'_>,
     secrets: &Secrets,
-    agent_id: AgentId,
-) -> Result<Vec<AgentSecret>, StoreError> {
-    let sql = "SELECT id, key, value, description, created_at, updated_at FROM agent_secrets \
-               WHERE agent_id = $1 ORDER BY key";
-    let mut found = Vec::new();
-    for mut row in tx.query(sql, params![agent_id]).await? {
+    agents: &[AgentId],
+) -> Result<HashMap<AgentId, Vec<AgentSecret>>, StoreError> {
+    let ids: Vec<String> = agents.iter().map(ToString::to_string).collect();
+    let sql = format!(
+        "SELECT agent_id, id, key, value, description, created_at, updated_at FROM agent_secrets \
+         WHERE {} ORDER BY agent_id, key",
+        tx.any_of("agent_id", 1)
+    );
+    let mut found: HashMap<AgentId, Vec<AgentSecret>> = HashMap::new();
+    for mut row in tx.query(&sql, params![ids]).await? {
+        let agent_id = row.parse()?;
         let (id, key) = (row.parse()?, row.text()?);
         let sealed = row.opt_bytes()?.unwrap_or_default();
         let value = secrets.decrypt(&place(agent_id, &key), &sealed)?;
-        found.push(AgentSecret {
+        found.entry(agent_id).or_default().push(AgentSecret {
             id,
             key,
             value,

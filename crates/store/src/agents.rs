@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use mnemic_core::{
     agents::{Agent, AgentLabels, AgentType},
-    ids::{AgentId, ConversationId, IdentityId},
+    ids::{AgentId, BlockId, FolderId, IdentityId},
     scope::Scope,
     time::Timestamp,
 };
@@ -117,20 +117,30 @@ pub async fn insert(tx: &mut Tx<'_>, scope: &Scope, agent: &Agent) -> Result<(),
     tx.insert_rows("agents", &columns, vec![row]).await
 }
 
-/// Writes a changed agent back and moves its revision.
+/// Writes a changed agent back. Its revision moves when its prompt or requests show the change.
 ///
 /// # Errors
 /// There is none, or the database's.
-pub async fn update(tx: &mut Tx<'_>, scope: &Scope, agent: &Agent) -> Result<(), StoreError> {
-    let mut params =
-        vec![Param::from(agent.id), Param::from(scope.organization), Param::from(scope.actor)];
+pub async fn update(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    before: &Agent,
+    agent: &Agent,
+) -> Result<(), StoreError> {
+    let moved = i64::from(shows(before, agent));
+    let mut params = vec![
+        Param::from(agent.id),
+        Param::from(scope.organization),
+        Param::from(scope.actor),
+        Param::from(moved),
+    ];
     let mut sets = Vec::new();
     for (column, value) in written(agent)? {
         params.push(value);
         sets.push(format!("{column} = ${}", params.len()));
     }
     let sql = format!(
-        "UPDATE agents SET {}, updated_by = $3, revision = revision + 1 \
+        "UPDATE agents SET {}, updated_by = $3, revision = revision + $4 \
          WHERE id = $1 AND organization_id = $2",
         sets.join(", ")
     );
@@ -138,6 +148,24 @@ pub async fn update(tx: &mut Tx<'_>, scope: &Scope, agent: &Agent) -> Result<(),
         return Err(StoreError::not_found("Agent", agent.id));
     }
     Ok(())
+}
+
+/// Whether a change is one that the agent's prompt or requests can show. A field that is not listed
+/// here counts as shown, so that a new one is never forgotten.
+fn shows(before: &Agent, after: &Agent) -> bool {
+    let comparable = Agent {
+        description: before.description.clone(),
+        metadata: before.metadata.clone(),
+        hidden: before.hidden,
+        labels: before.labels.clone(),
+        last_run_completion: before.last_run_completion,
+        last_run_duration_ms: before.last_run_duration_ms,
+        last_stop_reason: before.last_stop_reason.clone(),
+        updated_by: before.updated_by,
+        updated_at: before.updated_at,
+        ..after.clone()
+    };
+    comparable != *before
 }
 
 /// Says that something which an agent's requests show has changed.
@@ -163,11 +191,56 @@ pub async fn touch(
 /// # Errors
 /// There is none, or the database's.
 pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: AgentId) -> Result<Agent, StoreError> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM agents a WHERE a.id = $1 AND a.organization_id = $2");
+    find(tx, scope, id, "").await
+}
+
+/// An agent by its id, kept from other writers until the commit.
+///
+/// # Errors
+/// There is none, or the database's.
+pub async fn get_for_update(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: AgentId,
+) -> Result<Agent, StoreError> {
+    let lock = tx.for_update();
+    find(tx, scope, id, lock).await
+}
+
+async fn find(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: AgentId,
+    lock: &str,
+) -> Result<Agent, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM agents a WHERE a.id = $1 AND a.organization_id = $2{lock}"
+    );
     tx.query_opt(&sql, params![id, scope.organization])
         .await?
         .map_or_else(|| Err(StoreError::not_found("Agent", id)), from_row)
+}
+
+/// Several agents by their ids, in the order of the ids; those that do not exist are left out.
+///
+/// # Errors
+/// The database's.
+pub async fn get_many(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    ids: &[AgentId],
+) -> Result<Vec<Agent>, StoreError> {
+    let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM agents a WHERE a.organization_id = $1 AND {}",
+        tx.any_of("a.id", 2)
+    );
+    let mut found = HashMap::new();
+    for row in tx.query(&sql, params![scope.organization, texts]).await? {
+        let agent = from_row(row)?;
+        found.insert(agent.id, agent);
+    }
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
 /// Removes an agent with everything that is its own.
@@ -219,6 +292,8 @@ pub struct AgentFilter {
     pub last_stop_reason: Option<String>,
     /// Only those that this user made.
     pub created_by_id: Option<String>,
+    /// Only those that this block is attached to.
+    pub block_id: Option<BlockId>,
     /// Whether hidden ones are shown as well.
     pub show_hidden: bool,
     /// The sort column.
@@ -252,6 +327,12 @@ fn filtered<'f>(
         let n = query.bind(text);
         query.and(tx.contains("a.name", n));
     }
+    links(tx, filter, &mut query);
+    query
+}
+
+/// The conditions on what an agent is linked to.
+fn links<'f>(tx: &Tx<'_>, filter: &'f AgentFilter, query: &mut Select<'f>) {
     if !filter.tags.is_empty() {
         let n = query.bind(filter.tags.clone());
         let any = tx.any_of("t.tag", n);
@@ -269,6 +350,12 @@ fn filtered<'f>(
             id,
         );
     }
+    if let Some(id) = filter.block_id {
+        query.and_bind(
+            "EXISTS (SELECT 1 FROM agents_blocks ab WHERE ab.agent_id = a.id AND ab.block_id = {})",
+            id,
+        );
+    }
     if !filter.identifier_keys.is_empty() {
         let n = query.bind(filter.identifier_keys.clone());
         let any = tx.any_of("i.identifier_key", n);
@@ -277,7 +364,6 @@ fn filtered<'f>(
              WHERE ai.agent_id = a.id AND {any})"
         ));
     }
-    query
 }
 
 /// A page of agents. An unknown cursor is ignored, as the V1 API does.
@@ -402,6 +488,27 @@ pub async fn set_identities(
     Ok(())
 }
 
+/// Makes an agent have exactly these folders.
+///
+/// # Errors
+/// One of them does not exist, or the database's.
+pub async fn set_folders(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: AgentId,
+    folders: &[FolderId],
+) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM agents_folders WHERE agent_id = $1", params![id]).await?;
+    for (position, folder) in (0_i64..).zip(folders) {
+        let sql = "INSERT INTO agents_folders (agent_id, folder_id, position) \
+                   SELECT $1, f.id, $2 FROM folders f WHERE f.id = $3 AND f.organization_id = $4";
+        if tx.execute(sql, params![id, position, folder, scope.organization]).await? == 0 {
+            return Err(StoreError::not_found("Folder", folder));
+        }
+    }
+    Ok(())
+}
+
 /// A page of the distinct tags of agents, in alphabetical order; the cursor is the tag's text.
 ///
 /// # Errors
@@ -418,25 +525,21 @@ pub async fn tags(
         let n = query.bind(text);
         query.and(tx.contains("tag", n));
     }
+    let backwards = page.before.is_some() && page.after.is_none();
     if let Some(after) = &page.after {
         query.and_bind(&format!("tag {} {{}}", page.order.further()), after);
     }
     if let Some(before) = &page.before {
         query.and_bind(&format!("tag {} {{}}", page.order.reversed().further()), before);
     }
+    let order = if backwards { page.order.reversed() } else { page.order };
     let n = query.bind(page.limit);
-    let tail = format!("ORDER BY tag {} LIMIT ${n}", page.order.sql());
-    query.all(tx, &tail).await?.into_iter().map(|mut row| row.text()).collect()
-}
-
-/// The default conversation of an agent that is known to exist.
-///
-/// # Errors
-/// There is none, or the database's.
-pub async fn default_conversation(
-    tx: &mut Tx<'_>,
-    scope: &Scope,
-    id: AgentId,
-) -> Result<ConversationId, StoreError> {
-    Ok(crate::conversations::default_of(tx, scope, id).await?.id)
+    let tail = format!("ORDER BY tag {} LIMIT ${n}", order.sql());
+    let rows = query.all(tx, &tail).await?;
+    let tags: Result<Vec<String>, _> = rows.into_iter().map(|mut row| row.text()).collect();
+    let mut tags = tags?;
+    if backwards {
+        tags.reverse();
+    }
+    Ok(tags)
 }

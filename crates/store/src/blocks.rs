@@ -80,8 +80,9 @@ pub async fn insert(
 ) -> Result<(), StoreError> {
     let sql = "INSERT INTO blocks (id, organization_id, subject, label, value, char_limit, \
                    description, read_only, metadata, hidden, is_template, labels, project_id, \
-                   revision, created_by, updated_by, created_at, updated_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16, $16)";
+                   template_name, revision, created_by, updated_by, created_at, updated_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, \
+                   $17, $17)";
     tx.execute(
         sql,
         params![
@@ -98,6 +99,7 @@ pub async fn insert(
             block.is_template,
             serde_json::to_string(&block.labels)?,
             block.labels.project_id.as_ref(),
+            block.labels.template_name.as_ref(),
             block.revision,
             scope.actor,
             block.created_at
@@ -171,9 +173,11 @@ async fn find(
     lock: &str,
 ) -> Result<Block, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM blocks b WHERE b.id = $1 AND b.organization_id = $2{lock}"
+        "SELECT {COLUMNS} FROM blocks b WHERE b.id = $1 AND b.organization_id = $2 \
+           AND ($3 = '' OR b.subject IS NULL OR b.subject = $3){lock}"
     );
-    let rows = tx.query(&sql, params![id, scope.organization]).await?;
+    let subject = scope.subject.as_deref().unwrap_or_default();
+    let rows = tx.query(&sql, params![id, scope.organization, subject]).await?;
     one(tx, rows).await?.ok_or_else(|| StoreError::not_found("Block", id))
 }
 
@@ -218,28 +222,38 @@ pub async fn of_agents(
     Ok(found)
 }
 
-/// The block of an agent with a label.
+/// The block of an agent with a label, if it has one.
 ///
 /// # Errors
-/// There is none (the error names those there are), or the database's.
+/// The database's.
 pub async fn by_label(
     tx: &mut Tx<'_>,
     scope: &Scope,
     agent_id: AgentId,
     label: &str,
-) -> Result<Block, StoreError> {
-    let sql = "SELECT ab.block_id FROM agents_blocks ab JOIN blocks b ON b.id = ab.block_id \
-               WHERE ab.agent_id = $1 AND ab.label = $2 AND b.organization_id = $3";
-    let Some(mut row) = tx.query_opt(sql, params![agent_id, label, scope.organization]).await? else {
-        let sql = "SELECT label FROM agents_blocks WHERE agent_id = $1 ORDER BY position";
-        let rows = tx.query(sql, params![agent_id]).await?;
-        let labels: Result<Vec<String>, _> = rows.into_iter().map(|mut row| row.text()).collect();
-        let labels = labels?.join(", ");
-        let id = format!("{label}' (this agent's blocks: {labels}) '");
-        return Err(StoreError::NotFound { noun: "Block", id: id.trim_end_matches(" '").to_owned() });
-    };
-    let id = row.parse()?;
-    get(tx, scope, id).await
+) -> Result<Option<Block>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM blocks b JOIN agents_blocks ab ON ab.block_id = b.id \
+         WHERE ab.agent_id = $1 AND ab.label = $2 AND b.organization_id = $3"
+    );
+    let rows = tx.query(&sql, params![agent_id, label, scope.organization]).await?;
+    one(tx, rows).await
+}
+
+/// What a model reads that names a label its agent does not have.
+async fn no_such_label(
+    tx: &mut Tx<'_>,
+    agent_id: AgentId,
+    label: &str,
+) -> Result<StoreError, StoreError> {
+    let sql = "SELECT label FROM agents_blocks WHERE agent_id = $1 ORDER BY position";
+    let rows = tx.query(sql, params![agent_id]).await?;
+    let labels: Result<Vec<String>, _> = rows.into_iter().map(|mut row| row.text()).collect();
+    let labels = labels?;
+    let there = if labels.is_empty() { "it has none".to_owned() } else { labels.join(", ") };
+    Ok(StoreError::Invalid(format!(
+        "this agent has no memory block with the label '{label}'; its blocks are: {there}"
+    )))
 }
 
 /// What changes in a block; `None` leaves a field as it is.
@@ -282,12 +296,45 @@ pub async fn update(
     block.is_template = patch.is_template.unwrap_or(block.is_template);
     block.labels = patch.labels.unwrap_or(block.labels);
     block.tags = patch.tags.unwrap_or(block.tags);
-    if let Some(value) = patch.value {
-        memory::check_limit(&block, &value).map_err(|error| StoreError::Invalid(error.to_string()))?;
-        block.value = value;
+    block.value = patch.value.unwrap_or(block.value);
+    check_limit(&before, &block)?;
+    if block.label != before.label {
+        check_label(tx, &block).await?;
     }
     let author = Author { user_id: Some(scope.actor), ..Author::default() };
     write(tx, scope, (&before, block), &author, now).await
+}
+
+/// Refuses a value over its limit, and a limit under its value. A block that is over its limit already
+/// (it was imported so) may stay as it is or shrink.
+fn check_limit(before: &Block, after: &Block) -> Result<(), StoreError> {
+    let count = |block: &Block| i64::try_from(block.value.chars().count()).unwrap_or(i64::MAX);
+    let (was, is) = (count(before), count(after));
+    let shrinks = is < was || after.value == before.value;
+    if is <= after.limit || (was > before.limit && after.limit >= before.limit && shrinks) {
+        return Ok(());
+    }
+    Err(StoreError::Invalid(format!(
+        "the value of block '{}' has {is} characters, its limit is {}: shorten the value or raise \
+         the limit",
+        after.label, after.limit
+    )))
+}
+
+/// Refuses a label that one of the block's agents has on another block.
+async fn check_label(tx: &mut Tx<'_>, block: &Block) -> Result<(), StoreError> {
+    let sql = "SELECT other.agent_id FROM agents_blocks own \
+               JOIN agents_blocks other ON other.agent_id = own.agent_id \
+               WHERE own.block_id = $1 AND other.block_id <> $1 AND other.label = $2 LIMIT 1";
+    let Some(mut row) = tx.query_opt(sql, params![block.id, &block.label]).await? else {
+        return Ok(());
+    };
+    let agent: AgentId = row.parse()?;
+    Err(StoreError::Conflict(format!(
+        "agent {agent}, to which this block is attached, has another block with the label '{}': \
+         labels are unique within an agent",
+        block.label
+    )))
 }
 
 /// Writes a changed block; a change of anything that prompts show makes a new version.
@@ -308,7 +355,8 @@ async fn write(
     block.updated_by = Some(scope.actor);
     let sql = "UPDATE blocks SET label = $2, value = $3, char_limit = $4, description = $5, \
                    read_only = $6, metadata = $7, hidden = $8, is_template = $9, labels = $10, \
-                   project_id = $11, revision = $12, updated_by = $13, updated_at = $14 \
+                   project_id = $11, template_name = $12, revision = $13, updated_by = $14, \
+                   updated_at = $15 \
                WHERE id = $1";
     tx.execute(
         sql,
@@ -324,6 +372,7 @@ async fn write(
             block.is_template,
             serde_json::to_string(&block.labels)?,
             block.labels.project_id.as_ref(),
+            block.labels.template_name.as_ref(),
             block.revision,
             scope.actor,
             now
@@ -366,9 +415,11 @@ pub async fn edit(
     (agent_id, label): (AgentId, &str),
     change: &Change<'_>,
 ) -> Result<Block, StoreError> {
-    let id = by_label(tx, scope, agent_id, label).await?.id;
+    let Some(named) = by_label(tx, scope, agent_id, label).await? else {
+        return Err(no_such_label(tx, agent_id, label).await?);
+    };
     let lock = tx.for_update();
-    let before = find(tx, scope, id, lock).await?;
+    let before = find(tx, scope, named.id, lock).await?;
     let value = memory::apply(change.edit, &before, change.based_on)
         .map_err(|error| StoreError::Invalid(error.to_string()))?;
     let block = Block { value, ..before.clone() };
@@ -388,7 +439,7 @@ pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: BlockId) -> Result<(), S
     Ok(())
 }
 
-/// Attaches a block to an agent; twice is as good as once.
+/// Attaches a block to an agent; `false` when it was attached already.
 ///
 /// # Errors
 /// There is no such block, the agent has another block of that label, or the database's.
@@ -397,12 +448,12 @@ pub async fn attach(
     scope: &Scope,
     agent_id: AgentId,
     id: BlockId,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let block = get(tx, scope, id).await?;
     let sql = "SELECT block_id FROM agents_blocks WHERE agent_id = $1 AND label = $2";
     if let Some(mut row) = tx.query_opt(sql, params![agent_id, &block.label]).await? {
         if row.parse::<BlockId>()? == id {
-            return Ok(());
+            return Ok(false);
         }
         return Err(StoreError::Conflict(format!(
             "the agent has a block with the label '{}' already: labels are unique within an agent",
@@ -413,7 +464,7 @@ pub async fn attach(
                SELECT $1, $2, $3, COALESCE(MAX(position), -1) + 1 FROM agents_blocks \
                WHERE agent_id = $1";
     tx.execute(sql, params![agent_id, id, &block.label]).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Takes a block off an agent; the block itself stays. `false` when it was not attached.
@@ -427,22 +478,6 @@ pub async fn detach(
 ) -> Result<bool, StoreError> {
     let sql = "DELETE FROM agents_blocks WHERE agent_id = $1 AND block_id = $2";
     Ok(tx.execute(sql, params![agent_id, id]).await? > 0)
-}
-
-/// The agents that a block is attached to.
-///
-/// # Errors
-/// The database's.
-pub async fn agents_of(
-    tx: &mut Tx<'_>,
-    scope: &Scope,
-    id: BlockId,
-) -> Result<Vec<AgentId>, StoreError> {
-    get(tx, scope, id).await?;
-    let sql = "SELECT ab.agent_id FROM agents_blocks ab JOIN agents a ON a.id = ab.agent_id \
-               WHERE ab.block_id = $1 ORDER BY a.created_at, a.id";
-    let rows = tx.query(sql, params![id]).await?;
-    rows.into_iter().map(|mut row| row.parse()).collect()
 }
 
 /// The versions of a block, the newest first.
@@ -554,13 +589,20 @@ fn filtered<'f>(
 ) -> Select<'f> {
     let mut query = Select::new(format!("SELECT {select} FROM blocks b"));
     query.and_bind("b.organization_id = {}", scope.organization);
+    if let Some(subject) = &scope.subject {
+        query.and_bind("(b.subject IS NULL OR b.subject = {})", subject.clone());
+    }
     if !filter.show_hidden {
         query.and("COALESCE(b.hidden, 0) = 0");
     }
     if filter.templates_only {
         query.and("b.is_template = 1");
     }
-    for (column, wanted) in [("b.label", &filter.label), ("b.project_id", &filter.project_id)] {
+    for (column, wanted) in [
+        ("b.label", &filter.label),
+        ("b.project_id", &filter.project_id),
+        ("b.template_name", &filter.name),
+    ] {
         if let Some(wanted) = wanted {
             query.and_bind(&format!("{column} = {{}}"), wanted);
         }
@@ -569,7 +611,6 @@ fn filtered<'f>(
         ("b.label", &filter.label_search),
         ("b.description", &filter.description_search),
         ("b.value", &filter.value_search),
-        ("b.labels", &filter.name),
     ] {
         if let Some(text) = wanted {
             let n = query.bind(text);

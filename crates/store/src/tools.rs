@@ -174,7 +174,7 @@ pub async fn of_agents(
     Ok(found)
 }
 
-/// Attaches a tool to an agent; twice is as good as once.
+/// Attaches a tool to an agent; `false` when it was attached already.
 ///
 /// # Errors
 /// There is no such tool, or the database's.
@@ -183,14 +183,13 @@ pub async fn attach(
     scope: &Scope,
     agent_id: AgentId,
     id: ToolId,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     get(tx, scope, id).await?;
+    // The WHERE is also what lets SQLite tell this ON CONFLICT from a join's ON.
     let sql = "INSERT INTO agents_tools (agent_id, tool_id, position) \
                SELECT $1, $2, COALESCE(MAX(position), -1) + 1 FROM agents_tools WHERE agent_id = $1 \
                ON CONFLICT (agent_id, tool_id) DO NOTHING";
-    // SQLite needs a WHERE before ON CONFLICT in INSERT ... SELECT; the one above is that.
-    tx.execute(sql, params![agent_id, id]).await?;
-    Ok(())
+    Ok(tx.execute(sql, params![agent_id, id]).await? > 0)
 }
 
 /// Takes a tool off an agent. `false` when it was not attached.
