@@ -175,7 +175,11 @@ impl Client {
         }
         // What comes back is told by its type rather than by what was asked for: some servers
         // stream always, others never.
-        let streams = media_type(&response).map_or(stream, |kind| kind.contains("event-stream"));
+        let streams = match media_type(&response) {
+            Some(kind) if kind.contains("event-stream") => true,
+            Some(kind) if kind.contains("json") || kind.contains("html") => false,
+            _ => stream,
+        };
         if streams {
             let mut pump = Pump::new(endpoint.clone(), response, self.timeouts, sent);
             pump.prime().await?;

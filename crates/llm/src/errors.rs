@@ -160,12 +160,10 @@ impl LlmError {
             Self::ContextWindowExceeded { .. } => "context_window_exceeded",
             Self::EmptyResponse { .. } => "llm_empty_response",
             Self::StreamIncomplete { .. } => "stream_incomplete",
-            Self::BadRequest { .. }
-            | Self::NotFound { .. }
-            | Self::Overloaded { .. }
-            | Self::Server { .. }
-            | Self::Connection { .. }
-            | Self::InvalidResponse { .. } => "llm_error",
+            Self::BadRequest { .. } | Self::NotFound { .. } => "llm_bad_request",
+            Self::Overloaded { .. } => "llm_overloaded",
+            Self::InvalidResponse { .. } => "llm_invalid_response",
+            Self::Server { .. } | Self::Connection { .. } => "llm_error",
         }
     }
 

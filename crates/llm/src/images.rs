@@ -142,3 +142,46 @@ pub fn sniff_image(bytes: &[u8]) -> Option<&'static str> {
     let webp = bytes.starts_with(b"RIFF") && bytes.get(8..14) == Some(b"WEBPVP");
     webp.then_some("image/webp")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_told_by_their_first_bytes() {
+        let table: [(&[u8], Option<&str>); 7] = [
+            (b"\x89PNG\r\n\x1a\n....", Some("image/png")),
+            (b"\xff\xd8\xff\xe0", Some("image/jpeg")),
+            (b"GIF89a.", Some("image/gif")),
+            (b"RIFF\x10\0\0\0WEBPVP8 ", Some("image/webp")),
+            (b"RIFF\x10\0\0\0WAVEfmt ", None),
+            (b"<svg xmlns", None),
+            (b"", None),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(sniff_image(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_data_url_is_an_image_or_an_error_that_says_why() {
+        let data = STANDARD.encode(b"GIF89a.");
+        let image = image_from_data_url(&format!("data:image/png;base64,{data}")).unwrap();
+        assert_eq!(
+            image,
+            ContentPart::Image {
+                media_type: "image/gif".into(),
+                data
+            }
+        );
+        for (url, reason) in [
+            ("data:image/png;base64", "no comma"),
+            ("data:image/svg+xml,%3Csvg", "not base64"),
+            ("data:image/png;base64,!!!", "Invalid"),
+            ("data:image/png;base64,aGVsbG8=", "none of PNG"),
+        ] {
+            let error = image_from_data_url(url).unwrap_err().to_string();
+            assert!(error.contains(reason), "{url}: {error}");
+        }
+    }
+}

@@ -16,6 +16,8 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// Between two pieces of a stream.
     pub idle: Duration,
+    /// Until usage and the end mark, when the answer itself has ended.
+    pub grace: Duration,
     /// For the whole answer; the only limit on calls that do not stream, whose first byte comes
     /// when the model has finished.
     pub answer: Duration,
@@ -27,6 +29,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             first_byte: Duration::from_secs(60),
             idle: Duration::from_secs(60),
+            grace: Duration::from_secs(5),
             answer: Duration::from_secs(600),
         }
     }

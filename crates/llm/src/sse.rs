@@ -167,3 +167,130 @@ impl SseParser {
         self.name.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(pieces: &[&[u8]]) -> Result<Vec<(String, String)>, TooLong> {
+        let mut events = Vec::new();
+        let mut sink = |event: SseEvent<'_>| {
+            let data = String::from_utf8_lossy(event.data).into_owned();
+            events.push((event.name.to_owned(), data));
+        };
+        let mut parser = SseParser::new(1024);
+        for piece in pieces {
+            parser.feed(piece, &mut sink)?;
+        }
+        parser.finish(&mut sink)?;
+        Ok(events)
+    }
+
+    fn data_of(stream: &str) -> Vec<String> {
+        parse(&[stream.as_bytes()])
+            .unwrap()
+            .into_iter()
+            .map(|(_, data)| data)
+            .collect()
+    }
+
+    #[test]
+    fn events_are_found_in_every_form_of_stream() {
+        let table: [(&str, &[&str]); 16] = [
+            ("data: a\n\ndata: b\n\n", &["a", "b"]),
+            ("data: a\r\n\r\ndata: b\r\n\r\n", &["a", "b"]),
+            ("data: a\r\rdata: b\r\r", &["a", "b"]),
+            ("data:a\n\n", &["a"]),
+            ("data:  a\n\n", &[" a"]),
+            ("data: a\ndata: b\n\n", &["a\nb"]),
+            ("data\n\n", &[""]),
+            ("data:\ndata:\n\n", &["\n"]),
+            (": keep-alive\n\ndata: a\n\n", &["a"]),
+            ("id: 7\nretry: 10\ndata: a\nfoo: bar\n\n", &["a"]),
+            ("\n\n\ndata: a\n\n\n\n", &["a"]),
+            ("data: a\n", &["a"]),
+            ("data: a", &["a"]),
+            ("\u{feff}data: a\n\ndata: b\n\n", &["a", "b"]),
+            (
+                "{\"error\":{\"code\":500}}\n",
+                &["{\"error\":{\"code\":500}}"],
+            ),
+            ("event: ping\n\ndata: a\n\n", &["a"]),
+        ];
+        for (stream, expected) in table {
+            assert_eq!(data_of(stream), expected, "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_has_its_name_and_the_next_one_does_not_inherit_it() {
+        let events = parse(&[b"event: error\ndata: a\n\ndata: b\n\nerror: {}\n\n"]).unwrap();
+        let names: Vec<_> = events.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["error", "", "error"]);
+    }
+
+    #[test]
+    fn a_character_may_be_torn_between_two_pieces() {
+        let stream = "data: 記憶\n\n".as_bytes();
+        for cut in 0..=stream.len() {
+            let (a, b) = stream.split_at(cut);
+            assert_eq!(
+                parse(&[a, b]).unwrap(),
+                [(String::new(), "記憶".to_owned())],
+                "cut {cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn lines_and_events_beyond_the_limit_are_refused_and_those_at_it_are_not() {
+        let line = |len: usize| format!("data: {}\n\n", "x".repeat(len));
+        assert_eq!(parse(&[line(1018).as_bytes()]).unwrap().len(), 1);
+        assert_eq!(
+            parse(&[line(1019).as_bytes()]),
+            Err(TooLong { limit: 1024 })
+        );
+        let endless = [b'x'; 600];
+        assert_eq!(parse(&[&endless, &endless]), Err(TooLong { limit: 1024 }));
+        let many = format!("data: {}\n", "x".repeat(500)).repeat(3);
+        assert_eq!(parse(&[many.as_bytes()]), Err(TooLong { limit: 1024 }));
+    }
+
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just("data: {\"a\":1}".to_owned()),
+            Just("data:".to_owned()),
+            Just("event: error".to_owned()),
+            Just(": comment".to_owned()),
+            Just("\u{feff}".to_owned()),
+            Just("\n".to_owned()),
+            Just("\r".to_owned()),
+            Just("\r\n".to_owned()),
+            Just("\n\n".to_owned()),
+            "[ -~é語:{}]{0,12}",
+            Just("data: ".to_owned() + &"y".repeat(700)),
+        ];
+        proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat().into_bytes())
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_events(
+            bytes in stream(),
+            cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
+        ) {
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(parse(&pieces), parse(&[&bytes]));
+        }
+
+        #[test]
+        fn no_bytes_make_it_fail_otherwise(bytes in proptest::collection::vec(any::<u8>(), 0..900)) {
+            prop_assert!(parse(&[&bytes]).is_ok());
+        }
+    }
+}

@@ -27,8 +27,6 @@ pub type DeltaStream = Pin<Box<dyn Stream<Item = Result<Delta, LlmError>> + Send
 const MAX_EVENT: usize = 16 * 1024 * 1024;
 /// The longest answer that is read.
 pub(crate) const MAX_ANSWER: usize = 64 * 1024 * 1024;
-/// How long usage and the end mark may come after the answer itself has ended.
-const GRACE: Duration = Duration::from_secs(5);
 /// How long an answered connection may take to become free for the next call.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -66,7 +64,7 @@ impl Reader {
         } = self;
         let mut result = Ok(());
         let mut sink = |event: crate::sse::SseEvent<'_>| {
-            if result.is_ok() {
+            if result.is_ok() && !decoder.is_done() {
                 result = if event.name == "error" {
                     Err(error_event(endpoint, event.data))
                 } else {
@@ -110,7 +108,7 @@ pub(crate) struct Pump {
     reader: Reader,
     response: Option<Response>,
     timeouts: Timeouts,
-    deadline: Instant,
+    sent: Instant,
     heard: bool,
     over: bool,
     failed: Option<LlmError>,
@@ -128,7 +126,7 @@ impl Pump {
             reader: Reader::new(endpoint),
             response: Some(response),
             timeouts,
-            deadline: sent + timeouts.answer,
+            sent,
             heard: false,
             over: false,
             failed: None,
@@ -143,7 +141,7 @@ impl Pump {
             reader,
             response: None,
             timeouts,
-            deadline: Instant::now(),
+            sent: Instant::now(),
             heard: true,
             over: true,
             failed: None,
@@ -182,24 +180,22 @@ impl Pump {
             return Ok(());
         };
         let finished = self.reader.decoder.has_finished();
-        let (patience, phase) = match (finished, self.heard) {
-            (true, _) => (GRACE, "the end of the stream"),
-            (false, true) => (self.timeouts.idle, "the next piece of the stream"),
-            (false, false) => (self.timeouts.first_byte, "the first byte of the answer"),
+        let limits = &self.timeouts;
+        let (since, patience, phase) = match (finished, self.heard) {
+            (true, _) => (Instant::now(), limits.grace, "the end of the stream"),
+            (false, true) => (Instant::now(), limits.idle, "the next piece of the stream"),
+            (false, false) => (self.sent, limits.first_byte, "the first byte of the answer"),
         };
-        let until = (Instant::now() + patience).min(self.deadline);
+        let deadline = self.sent + limits.answer;
+        let until = (since + patience).min(deadline);
+        let endpoint = &self.reader.endpoint;
         let piece = match tokio::time::timeout_at(until, response.chunk()).await {
             Ok(piece) => piece,
             Err(_) if finished => Ok(None),
-            Err(_) if until == self.deadline => {
-                return Err(late(
-                    &self.reader.endpoint,
-                    "the whole answer",
-                    self.timeouts.answer,
-                    false,
-                ));
+            Err(_) if until == deadline => {
+                return Err(late(endpoint, "the whole answer", limits.answer, false));
             }
-            Err(_) => return Err(late(&self.reader.endpoint, phase, patience, true)),
+            Err(_) => return Err(late(endpoint, phase, patience, true)),
         };
         match piece {
             Ok(Some(bytes)) => {

@@ -101,7 +101,7 @@ impl Decoder {
             if choice
                 .index
                 .as_ref()
-                .is_none_or(|index| index.as_i64() == Some(0))
+                .is_none_or(|index| index.as_f64() == Some(0.0))
             {
                 self.choice(&choice, out);
             }

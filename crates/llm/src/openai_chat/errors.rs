@@ -233,3 +233,167 @@ fn shorten(message: &str, status: u16) -> String {
         None => message.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EndpointConfig;
+
+    fn error(status: u16, body: &str) -> LlmError {
+        let config = EndpointConfig::new("local", "http://h/v1").with_key("sk-secret-1234");
+        from_answer(
+            &Endpoint::new(config).unwrap(),
+            status,
+            body.as_bytes(),
+            None,
+        )
+    }
+
+    #[test]
+    fn every_servers_overflow_is_recognised() {
+        for (status, body) in [
+            // OpenAI
+            (
+                400,
+                r#"{"error":{"message":"This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Your input exceeds the context window of this model.","type":"invalid_request_error","code":null}}"#,
+            ),
+            // llama-server
+            (
+                400,
+                r#"{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":4096}}"#,
+            ),
+            (
+                500,
+                r#"{"error":{"code":500,"message":"the request exceeds the available context size. try increasing the context size or enable context shift","type":"server_error"}}"#,
+            ),
+            // vLLM, old and new
+            (
+                400,
+                r#"{"object":"error","message":"This model's maximum context length is 4096 tokens. However, you requested 5000 tokens","type":"BadRequestError","param":null,"code":400}"#,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"The decoder prompt (length 5000) is longer than the maximum model length of 4096.","type":"BadRequestError","code":400}}"#,
+            ),
+            // LM Studio
+            (
+                400,
+                r#"{"error":"Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens, which is not enough."}"#,
+            ),
+            (
+                400,
+                r#"{"error":"The number of tokens to keep from the initial prompt is greater than the context length."}"#,
+            ),
+            // Ollama
+            (
+                400,
+                r#"{"error":{"message":"the input length exceeds the context length","type":"invalid_request_error"}}"#,
+            ),
+            // OpenRouter, with the provider's words inside
+            (
+                400,
+                r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"message\":\"prompt is too long: 210000 tokens > 200000 maximum\"}"}}}"#,
+            ),
+            (413, "Payload Too Large"),
+            // Groq, xAI
+            (
+                400,
+                r#"{"error":{"message":"Please reduce the length of the messages or completion.","type":"invalid_request_error"}}"#,
+            ),
+            (
+                400,
+                r#"{"code":"invalid-argument","error":"This model's maximum prompt length is 131072 but the request contains 140000 tokens."}"#,
+            ),
+        ] {
+            let error = error(status, body);
+            assert!(
+                matches!(error, LlmError::ContextWindowExceeded { .. }),
+                "{body}: {error:?}"
+            );
+            assert!(!error.is_retryable());
+        }
+    }
+
+    #[test]
+    fn a_rate_limit_that_speaks_of_sizes_is_no_overflow() {
+        let body = r#"{"error":{"message":"Request too large for m on tokens per min (TPM): please reduce the length of the messages","code":"rate_limit_exceeded"}}"#;
+        assert!(matches!(error(429, body), LlmError::RateLimit { .. }));
+    }
+
+    #[test]
+    fn statuses_and_codes_become_the_contracts_types() {
+        for (status, body, expected, again) in [
+            (401, "{}", "llm_authentication", false),
+            (403, "{}", "llm_authentication", false),
+            (402, "{}", "llm_insufficient_credits", false),
+            (
+                429,
+                r#"{"error":{"code":"insufficient_quota","message":"You exceeded your current quota"}}"#,
+                "llm_insufficient_credits",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Your credit balance is too low"}}"#,
+                "llm_insufficient_credits",
+                false,
+            ),
+            (429, "{}", "llm_rate_limit", true),
+            (
+                404,
+                r#"{"error":{"message":"model 'x' not found"}}"#,
+                "llm_bad_request",
+                false,
+            ),
+            (
+                400,
+                r#"{"detail":[{"msg":"odd"}]}"#,
+                "llm_bad_request",
+                false,
+            ),
+            (422, "", "llm_bad_request", false),
+            (408, "", "llm_error", true),
+            (500, "", "llm_error", true),
+            (
+                502,
+                "<html><body>Bad Gateway</body></html>",
+                "llm_error",
+                true,
+            ),
+            (503, "", "llm_overloaded", true),
+            (529, "", "llm_overloaded", true),
+        ] {
+            let error = error(status, body);
+            assert_eq!(
+                (error.error_type(), error.is_retryable()),
+                (expected, again),
+                "{status} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_providers_words_are_passed_on_in_one_short_line_without_markup_or_key() {
+        let text = error(502, "<html>\n<b>Bad</b>\n gateway</html>").to_string();
+        assert!(text.contains("(Bad gateway)"), "{text}");
+        let text = error(400, &format!("a\nb{}", "x".repeat(5000))).to_string();
+        assert!(text.contains("(a bxxx") && text.len() < 1000, "{text}");
+        let text = format!(
+            "{:?}",
+            error(401, r#"{"error":"Incorrect API key: sk-secret-1234"}"#)
+        );
+        assert!(
+            text.contains("***") && !text.contains("sk-secret"),
+            "{text}"
+        );
+        let text = error(
+            400,
+            r#"{"error":{"message":"Provider returned error","metadata":{"raw":"the cause"}}}"#,
+        );
+        assert!(text.to_string().contains("the cause"), "{text}");
+    }
+}

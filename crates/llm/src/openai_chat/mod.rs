@@ -7,3 +7,9 @@ pub(crate) mod render;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod wire;
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod render_tests;
