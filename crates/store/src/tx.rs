@@ -117,8 +117,8 @@ impl<'c> Tx<'c> {
         match &mut self.backend {
             Backend::Sqlite(connection) => {
                 let mut statement = connection.prepare_cached(sql)?;
-                let changed = statement.execute(rusqlite::params_from_iter(params))?;
-                Ok(changed as u64)
+                bind(&mut statement, params)?;
+                Ok(statement.raw_execute()? as u64)
             }
             Backend::Postgres(client) => {
                 let statement = client.prepare_cached(sql).await?;
@@ -172,6 +172,19 @@ fn insert_sql(table: &str, columns: &[&str], rows: usize) -> String {
     sql
 }
 
+/// Binds `$n` to the n-th parameter. To SQLite `$1` is a name, numbered by where it first stands in
+/// the text, so binding in order would mix parameters up.
+fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Param<'_>]) -> Result<(), StoreError> {
+    for index in 1..=statement.parameter_count() {
+        let number = statement.parameter_name(index).and_then(|name| name.get(1..)?.parse().ok());
+        let param = number.and_then(|n: usize| params.get(n.checked_sub(1)?)).ok_or_else(|| {
+            StoreError::Database(format!("parameter {index} of a statement is not bound"))
+        })?;
+        statement.raw_bind_parameter(index, param)?;
+    }
+    Ok(())
+}
+
 fn query_sqlite(
     connection: &mut rusqlite::Connection,
     sql: &str,
@@ -179,7 +192,8 @@ fn query_sqlite(
 ) -> Result<Vec<Row>, StoreError> {
     let mut statement = connection.prepare_cached(sql)?;
     let columns = statement.column_count();
-    let mut found = statement.query(rusqlite::params_from_iter(params))?;
+    bind(&mut statement, params)?;
+    let mut found = statement.raw_query();
     let mut rows = Vec::new();
     while let Some(row) = found.next()? {
         let mut values = Vec::with_capacity(columns);
