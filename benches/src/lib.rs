@@ -1,0 +1,3 @@
+//! Programs that measure Mnemic, and a model server that does what it is told.
+
+pub mod scripted;

@@ -1,0 +1,98 @@
+//! What the text of a message tells the scripted model to do.
+
+/// A call that the model is told to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectedCall {
+    /// The tool.
+    pub name: String,
+    /// The arguments as they are sent, valid or not.
+    pub arguments: String,
+}
+
+/// All directives of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub struct Directives {
+    pub sleep_ms: u64,
+    pub delay_ms: u64,
+    pub words: Option<usize>,
+    pub error: Option<u16>,
+    /// Fails this often for the same text.
+    pub error_times: Option<(u64, u16)>,
+    pub drop: bool,
+    pub hang: bool,
+    pub calls: Vec<DirectedCall>,
+    /// How many successive steps make the calls.
+    pub steps: usize,
+    pub reasoning: Option<String>,
+    pub length: bool,
+    pub empty: bool,
+    pub no_id: bool,
+    pub whole_call: bool,
+    pub overflow: bool,
+    pub echo_system: bool,
+    pub echo: bool,
+}
+
+/// Reads the directives of a text; unknown ones are ignored.
+#[must_use]
+pub fn parse(text: &str) -> Directives {
+    let mut found = Directives { steps: 1, ..Directives::default() };
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once("[[") {
+        let Some((inside, behind)) = after.split_once("]]") else { break };
+        read(&mut found, inside.trim());
+        rest = behind;
+    }
+    found
+}
+
+fn read(found: &mut Directives, inside: &str) {
+    let (word, rest) = inside.split_once(' ').unwrap_or((inside, ""));
+    let number = || rest.trim().parse::<u64>().ok();
+    let call = || {
+        let (name, arguments) = rest.split_once(' ').unwrap_or((rest, "{}"));
+        DirectedCall { name: name.to_owned(), arguments: arguments.to_owned() }
+    };
+    match word {
+        "sleep" => found.sleep_ms = number().unwrap_or(0),
+        "delay" => found.delay_ms = number().unwrap_or(0),
+        "words" => found.words = rest.trim().parse().ok(),
+        "error" => found.error = rest.trim().parse().ok(),
+        "error-once" => found.error_times = rest.trim().parse().ok().map(|status| (1, status)),
+        "error-times" => {
+            let mut numbers = rest.split_whitespace();
+            let times = numbers.next().and_then(|word| word.parse().ok());
+            let status = numbers.next().and_then(|word| word.parse().ok());
+            found.error_times = times.zip(status);
+        }
+        "drop" => found.drop = true,
+        "hang" => found.hang = true,
+        "call" | "badargs" => found.calls.push(call()),
+        "steps" => found.steps = rest.trim().parse().unwrap_or(1),
+        "reasoning" => found.reasoning = Some(rest.to_owned()),
+        "length" => found.length = true,
+        "empty" => found.empty = true,
+        "noid" => found.no_id = true,
+        "wholecall" => found.whole_call = true,
+        "overflow" => found.overflow = true,
+        "echo-system" => found.echo_system = true,
+        "echo" => found.echo = true,
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directives_are_found_wherever_they_stand() {
+        let found = parse("a [[sleep 20]] b [[call add {\"a\": [1]}]] [[call other]] [[error-times 2 500]]");
+        assert_eq!(found.sleep_ms, 20);
+        assert_eq!(found.calls[0].arguments, "{\"a\": [1]}");
+        assert_eq!(found.calls[1].arguments, "{}");
+        assert_eq!(found.error_times, Some((2, 500)));
+        assert_eq!(parse("nothing [[unknown 1]]"), Directives { steps: 1, ..Default::default() });
+    }
+}

@@ -1,0 +1,7 @@
+//! A model server that speaks the wire protocol of OpenAI's chat completions and is directed by what
+//! stands in the last user message. `benches/README.md` lists the directives.
+
+pub mod directives;
+mod reply;
+mod request;
+pub mod server;

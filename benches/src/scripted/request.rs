@@ -1,0 +1,135 @@
+//! Reading a request: only its end matters, so that a long history costs next to nothing.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What the scripted model needs to know of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// The text of the last user message.
+    pub text: String,
+    /// The contents of the tool messages after it, one list per step.
+    pub returns: Vec<String>,
+    /// How many steps with calls came after it.
+    pub steps: usize,
+    pub stream: bool,
+    pub include_usage: bool,
+    pub bytes: usize,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    role: String,
+    #[serde(default)]
+    content: Value,
+    #[serde(default)]
+    tool_calls: Value,
+}
+
+/// Where the last user message begins in a compact body, as Mnemic writes it. Inside of a JSON text
+/// these quotes would be escaped, so they can only be the real thing.
+fn last_user(body: &[u8]) -> Option<usize> {
+    const MARK: &[u8] = b"{\"role\":\"user\"";
+    body.windows(MARK.len()).rposition(|window| window == MARK)
+}
+
+/// Reads a request body.
+pub(super) fn read(body: &[u8]) -> Asked {
+    let messages = tail(body).unwrap_or_else(|| whole(body));
+    let mut asked = Asked { bytes: body.len(), ..Asked::default() };
+    for message in &messages {
+        match message.role.as_str() {
+            "user" => {
+                asked.text = text(&message.content);
+                asked.returns.clear();
+                asked.steps = 0;
+            }
+            "tool" => asked.returns.push(text(&message.content)),
+            "assistant" if message.tool_calls.is_array() => asked.steps += 1,
+            _ => {}
+        }
+    }
+    // Flags stand before or after the messages; the words cannot stand unescaped in a text.
+    asked.stream = contains(body, b"\"stream\":true") || contains(body, b"\"stream\": true");
+    asked.include_usage = contains(body, b"\"include_usage\":true")
+        || contains(body, b"\"include_usage\": true");
+    asked
+}
+
+fn contains(body: &[u8], word: &[u8]) -> bool {
+    let head = body.get(..body.len().min(2_048)).unwrap_or(body);
+    let tail = body.get(body.len().saturating_sub(2_048)..).unwrap_or(body);
+    let holds = |part: &[u8]| part.windows(word.len()).any(|window| window == word);
+    holds(head) || holds(tail)
+}
+
+/// The messages from the last user message on.
+fn tail(body: &[u8]) -> Option<Vec<Message>> {
+    let from = body.get(last_user(body)?..)?;
+    let mut messages = Vec::new();
+    let mut rest = from;
+    loop {
+        let mut stream = serde_json::Deserializer::from_slice(rest).into_iter::<Message>();
+        messages.push(stream.next()?.ok()?);
+        rest = rest.get(stream.byte_offset()..)?;
+        rest = rest.strip_prefix(b",")?;
+        if rest.first() != Some(&b'{') {
+            return None;
+        }
+        if !rest.starts_with(b"{\"role\"") {
+            return Some(messages);
+        }
+    }
+}
+
+/// The messages of any body.
+fn whole(body: &[u8]) -> Vec<Message> {
+    #[derive(Deserialize)]
+    struct Body {
+        messages: Vec<Message>,
+    }
+    serde_json::from_slice::<Body>(body).map(|body| body.messages).unwrap_or_default()
+}
+
+/// The system prompt of a body.
+pub(super) fn system(body: &[u8]) -> String {
+    let messages = whole(body);
+    let first = messages.iter().find(|message| message.role == "system");
+    first.map(|message| text(&message.content)).unwrap_or_default()
+}
+
+/// The names of the tools that a body offers.
+pub(super) fn offers(body: &[u8], name: &str) -> bool {
+    let quoted = format!("\"name\":\"{name}\"");
+    let spaced = format!("\"name\": \"{name}\"");
+    let holds = |word: &str| body.windows(word.len()).any(|window| window == word.as_bytes());
+    holds(&quoted) || holds(&spaced)
+}
+
+fn text(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            let texts: Vec<&str> =
+                parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect();
+            texts.join("\n")
+        }
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_reading_find_the_same() {
+        let compact = br#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":"old"},{"role":"user","content":"do"},{"role":"assistant","content":null,"tool_calls":[]},{"role":"tool","content":"r"}],"stream":true}"#;
+        let asked = read(compact);
+        assert_eq!((asked.text.as_str(), asked.returns.len(), asked.steps), ("do", 1, 1));
+        assert!(asked.stream);
+        let value: Value = serde_json::from_slice(compact).unwrap();
+        let pretty = serde_json::to_vec_pretty(&value).unwrap();
+        assert_eq!(Asked { bytes: 0, ..read(&pretty) }, Asked { bytes: 0, ..asked });
+    }
+}

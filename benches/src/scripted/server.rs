@@ -1,0 +1,225 @@
+//! The HTTP side of the scripted model.
+
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::mpsc};
+
+use super::{directives, directives::Directives, reply, request};
+
+/// Requests that are kept for tests to look at.
+const RECORDED: usize = 2_000;
+
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// How the server behaves besides its directives.
+#[derive(Debug, Default)]
+struct Control {
+    record: bool,
+    latency: Duration,
+    fail_all: Option<u16>,
+    requests: Vec<Value>,
+    /// How often a text has failed already.
+    failures: HashMap<String, u64>,
+}
+
+/// The scripted model.
+#[derive(Debug, Default, Clone)]
+pub struct Scripted {
+    control: Arc<Mutex<Control>>,
+}
+
+impl Scripted {
+    /// A server that waits so long before each answer, and records requests if asked to.
+    #[must_use]
+    pub fn new(latency: Duration, record: bool) -> Self {
+        let control = Control { latency, record, ..Control::default() };
+        Self { control: Arc::new(Mutex::new(control)) }
+    }
+
+    /// Serves until the listener fails.
+    ///
+    /// # Errors
+    /// The listener's.
+    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
+        loop {
+            let (socket, _) = listener.accept().await?;
+            socket.set_nodelay(true)?;
+            let model = self.clone();
+            tokio::spawn(async move {
+                let service = service_fn(move |request| {
+                    let model = model.clone();
+                    async move { model.answer(request).await }
+                });
+                // A client that goes away is no error of ours.
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(socket), service)
+                    .await;
+            });
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+        match (parts.method, parts.uri.path()) {
+            (Method::POST, path) if path.ends_with("/chat/completions") => self.chat(body).await,
+            (Method::GET, path) if path.ends_with("/models") => Ok(json_reply(200, &models())),
+            (Method::GET, "/health") => Ok(json_reply(200, &json!({"status": "ok"}))),
+            (Method::GET, "/requests") => {
+                Ok(json_reply(200, &json!(self.control.lock().requests)))
+            }
+            (Method::DELETE, "/requests") => {
+                self.control.lock().requests.clear();
+                Ok(json_reply(200, &json!({})))
+            }
+            (Method::POST, "/control") => {
+                self.set(&serde_json::from_slice(&body).unwrap_or_default());
+                Ok(json_reply(200, &json!({})))
+            }
+            _ => Ok(json_reply(404, &json!({"error": {"message": "no such route"}}))),
+        }
+    }
+
+    fn set(&self, wanted: &Value) {
+        let mut control = self.control.lock();
+        if let Some(record) = wanted.get("record").and_then(Value::as_bool) {
+            control.record = record;
+        }
+        if let Some(millis) = wanted.get("latency_ms").and_then(Value::as_u64) {
+            control.latency = Duration::from_millis(millis);
+        }
+        if let Some(status) = wanted.get("fail_all") {
+            control.fail_all = status.as_u64().and_then(|status| u16::try_from(status).ok());
+        }
+    }
+
+    async fn chat(&self, body: Bytes) -> Result<Response<Body>, std::io::Error> {
+        let asked = request::read(&body);
+        let directives = directives::parse(&asked.text);
+        let latency = self.note(&body) + Duration::from_millis(directives.sleep_ms);
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        if directives.hang {
+            std::future::pending::<()>().await;
+        }
+        if let Some(failure) = self.failure(&asked.text, &directives) {
+            return Ok(failure);
+        }
+        let reply = reply::of(&asked, &directives, &body);
+        if !asked.stream {
+            if directives.drop {
+                return Err(std::io::Error::other("dropped as directed"));
+            }
+            return Ok(full(200, "application/json", reply::whole(&reply)));
+        }
+        let frames = reply::frames(&reply, directives.whole_call, asked.include_usage);
+        Ok(stream(frames, &directives))
+    }
+
+    fn note(&self, body: &Bytes) -> Duration {
+        let mut control = self.control.lock();
+        if control.record {
+            if control.requests.len() >= RECORDED {
+                control.requests.remove(0);
+            }
+            control.requests.push(serde_json::from_slice(body).unwrap_or_default());
+        }
+        control.latency
+    }
+
+    fn failure(&self, text: &str, directives: &Directives) -> Option<Response<Body>> {
+        if directives.overflow {
+            let error = json!({"error": {"message": "This model's maximum context length is exceeded",
+                "type": "invalid_request_error", "code": "context_length_exceeded"}});
+            return Some(json_reply(400, &error));
+        }
+        let mut control = self.control.lock();
+        let mut status = directives.error.or(control.fail_all);
+        if let Some((times, wanted)) = directives.error_times {
+            let failed = control.failures.entry(text.to_owned()).or_default();
+            if *failed < times {
+                *failed += 1;
+                status = Some(wanted);
+            }
+        }
+        let status = status?;
+        let error = json!({"error": {"message": format!("scripted error {status}"),
+            "type": "scripted", "code": Value::Null}});
+        Some(json_reply(status, &error))
+    }
+}
+
+fn models() -> Value {
+    let model = |id: &str, context: i64| json!({"id": id, "object": "model", "context_length": context});
+    json!({"object": "list", "data": [
+        model("scripted", 128_000),
+        model("scripted-small", 8_192),
+        model("scripted-embed", 8_192),
+    ]})
+}
+
+fn full(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let body = Full::new(body.into()).map_err(|never: Infallible| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static(kind));
+    response
+}
+
+fn json_reply(status: u16, body: &Value) -> Response<Body> {
+    full(status, "application/json", body.to_string())
+}
+
+/// The frames one by one with the directed pause, or all at once without one.
+fn stream(mut frames: Vec<String>, directives: &Directives) -> Response<Body> {
+    let drop_at = directives.drop.then_some(frames.len() / 2);
+    if directives.delay_ms == 0 && drop_at.is_none() {
+        return full(200, "text/event-stream", frames.concat());
+    }
+    let pause = Duration::from_millis(directives.delay_ms);
+    let (sender, receiver) = mpsc::channel::<Result<Frame<Bytes>, std::io::Error>>(1);
+    tokio::spawn(async move {
+        for (index, frame) in frames.drain(..).enumerate() {
+            let item = if drop_at == Some(index) {
+                Err(std::io::Error::other("dropped as directed"))
+            } else {
+                Ok(Frame::data(Bytes::from(frame)))
+            };
+            let end = item.is_err();
+            if sender.send(item).await.is_err() || end {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    });
+    let body = StreamBody::new(Received(receiver)).boxed_unsync();
+    let mut response = Response::new(body);
+    let kind = http::HeaderValue::from_static("text/event-stream");
+    response.headers_mut().insert("content-type", kind);
+    response
+}
+
+/// A channel as a stream.
+struct Received(mpsc::Receiver<Result<Frame<Bytes>, std::io::Error>>);
+
+impl futures_util::Stream for Received {
+    type Item = Result<Frame<Bytes>, std::io::Error>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.0.poll_recv(context)
+    }
+}
