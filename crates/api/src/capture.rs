@@ -37,10 +37,6 @@ struct CaptureBody {
     messages: Option<Vec<Turn>>,
     /// The conversation that they belong to; the agent's default one when left out.
     conversation_id: Option<String>,
-    /// The proxied provider's name.
-    provider: Option<String>,
-    /// The proxied model's name.
-    model: Option<String>,
     /// The messages of the proxied request; those after its last answer are taken in.
     #[schema(value_type = Option<Vec<serde_json::Value>>)]
     request_messages: Option<Vec<ProxiedMessage>>,

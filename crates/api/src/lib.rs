@@ -84,7 +84,6 @@ pub struct AppState {
 }
 
 /// The whole API.
-#[must_use]
 pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let cors = cors(&settings.cors_origins);
     let limit = settings.body_limit_bytes;

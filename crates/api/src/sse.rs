@@ -124,8 +124,7 @@ impl Stream for Frames {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        loop {
-            let Some(next) = &mut this.next else { break };
+        while let Some(next) = &mut this.next {
             match next.as_mut().poll(context) {
                 Poll::Ready((run, Some((seq, event)))) => {
                     this.next = match *event {

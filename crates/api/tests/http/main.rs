@@ -1,0 +1,9 @@
+//! The API as a client meets it, over a real engine and store; only the model is played.
+
+mod basics;
+mod conversations;
+mod history;
+mod model;
+mod runs;
+mod server;
+mod turns;
