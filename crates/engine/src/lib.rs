@@ -6,6 +6,7 @@
 
 mod accept;
 pub mod agents;
+pub mod blocks;
 mod dispatch;
 mod error;
 mod events;
@@ -24,6 +25,7 @@ mod settle;
 mod step;
 mod supervisor;
 pub mod threads;
+pub mod tools;
 mod turn;
 
 use std::sync::Arc;

@@ -1,0 +1,114 @@
+//! Making blocks: what a client may ask for, checked.
+
+use mnemic_core::{
+    blocks::{Author, Block, BlockLabels, DEFAULT_LIMIT},
+    ids::BlockId,
+    memory,
+    scope::Scope,
+    system_prompts::default_block_description,
+    time::Timestamp,
+    validation,
+};
+use mnemic_store::{StoreError, blocks};
+use serde_json::{Map, Value};
+
+use crate::{Engine, EngineError};
+
+/// A block as its creator describes it.
+#[derive(Debug, Clone, Default)]
+pub struct NewBlock {
+    /// Its label.
+    pub label: String,
+    /// Its value.
+    pub value: String,
+    /// Characters it may hold.
+    pub limit: Option<i64>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whether agents may only read it.
+    pub read_only: bool,
+    /// Free data.
+    pub metadata: Map<String, Value>,
+    /// Words to find it by.
+    pub tags: Vec<String>,
+    /// Left out of lists.
+    pub hidden: Option<bool>,
+    /// Whether it is a template.
+    pub is_template: bool,
+    /// Stored for the client.
+    pub labels: BlockLabels,
+}
+
+impl NewBlock {
+    /// The block as it is stored.
+    ///
+    /// # Errors
+    /// Its label, limit or a tag is not valid, or its value is longer than its limit.
+    pub fn into_block(self, now: Timestamp) -> Result<Block, EngineError> {
+        let invalid = |error: validation::Invalid| EngineError::Invalid(error.to_string());
+        validation::block_label(&self.label).map_err(invalid)?;
+        for tag in &self.tags {
+            validation::tag(tag).map_err(invalid)?;
+        }
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        check_limit(limit)?;
+        let description =
+            self.description.or_else(|| default_block_description(&self.label).map(str::to_owned));
+        let empty = Block {
+            id: BlockId::new(),
+            limit,
+            label: self.label,
+            value: String::new(),
+            description,
+            read_only: self.read_only,
+            metadata: self.metadata,
+            tags: self.tags,
+            hidden: self.hidden,
+            subject: None,
+            is_template: self.is_template,
+            labels: self.labels,
+            revision: 1,
+            created_by: None,
+            updated_by: None,
+            created_at: now,
+            updated_at: now,
+        };
+        memory::check_limit(&empty, &self.value)
+            .map_err(|error| EngineError::Invalid(error.to_string()))?;
+        Ok(Block { value: self.value, ..empty })
+    }
+}
+
+/// Refuses a limit that no block can have.
+///
+/// # Errors
+/// It is less than 1.
+pub fn check_limit(limit: i64) -> Result<(), EngineError> {
+    if limit > 0 {
+        return Ok(());
+    }
+    Err(EngineError::Invalid(format!("a block's limit must be at least 1, not {limit}")))
+}
+
+/// Who makes a version of a block by the API.
+pub(crate) fn by_user(scope: &Scope) -> Author {
+    Author { user_id: Some(scope.actor), ..Author::default() }
+}
+
+impl Engine {
+    /// Makes a block that is not attached to any agent.
+    ///
+    /// # Errors
+    /// It is not valid, or the database's.
+    pub async fn create_block(&self, scope: &Scope, new: NewBlock) -> Result<Block, EngineError> {
+        let block = new.into_block(self.now())?;
+        let scope = scope.clone();
+        let made = self.store().write(move |tx| {
+            Box::pin(async move {
+                blocks::insert(tx, &scope, &block, &by_user(&scope)).await?;
+                blocks::get(tx, &scope, block.id).await
+            })
+        });
+        made.await.map_err(|error: StoreError| error.into())
+    }
+}
