@@ -126,127 +126,130 @@ fn text_thoughts_and_usage_are_read_from_a_stream() {
     assert_eq!(completion.raw_model.as_deref(), Some("m-1"));
 }
 
+/// What it is, the parts that come, and the calls they are.
+type Case = (
+    &'static str,
+    &'static [&'static str],
+    &'static [(&'static str, &'static str, &'static str)],
+);
+
+const CALLS: [Case; 14] = [
+    (
+        "the protocol as it is written",
+        &[
+            r#"{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}}]}"#,
+            r#"{"tool_calls":[{"index":0,"function":{"arguments":"{\"x\":"}}]}"#,
+            r#"{"tool_calls":[{"index":1,"id":"b","function":{"name":"g","arguments":""}}]}"#,
+            r#"{"tool_calls":[{"index":0,"function":{"arguments":"1}"}}]}"#,
+            r#"{"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]}"#,
+        ],
+        &[("a", "f", "{\"x\":1}"), ("b", "g", "{}")],
+    ),
+    (
+        "whole calls in one event, all with index 0 (Ollama behind a proxy)",
+        &[
+            r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}},{"index":0,"id":"b","function":{"name":"f","arguments":"{}"}}]}"#,
+        ],
+        &[("a", "f", "{}"), ("b", "f", "{}")],
+    ),
+    (
+        "no index and no id, the same tool twice",
+        &[
+            r#"{"tool_calls":[{"function":{"name":"f","arguments":"{\"x\":1}"}}]}"#,
+            r#"{"tool_calls":[{"function":{"name":"f","arguments":"{\"x\":2}"}}]}"#,
+        ],
+        &[("made", "f", "{\"x\":1}"), ("made", "f", "{\"x\":2}")],
+    ),
+    (
+        "keyed by id alone",
+        &[
+            r#"{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{\"x\""}}]}"#,
+            r#"{"tool_calls":[{"id":"b","function":{"name":"g","arguments":"{"}}]}"#,
+            r#"{"tool_calls":[{"id":"a","function":{"arguments":":1}"}}]}"#,
+            r#"{"tool_calls":[{"id":"b","function":{"arguments":"}"}}]}"#,
+        ],
+        &[("a", "f", "{\"x\":1}"), ("b", "g", "{}")],
+    ),
+    (
+        "id and name repeated with every part",
+        &[
+            r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}]}"#,
+            r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"}"}}]}"#,
+        ],
+        &[("a", "f", "{}")],
+    ),
+    (
+        "a new id with every part (old vLLM)",
+        &[
+            r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]}"#,
+            r#"{"tool_calls":[{"index":0,"id":"b","function":{"arguments":"{"}}]}"#,
+            r#"{"tool_calls":[{"index":0,"id":"c","function":{"arguments":"}"}}]}"#,
+        ],
+        &[("a", "f", "{}")],
+    ),
+    (
+        "arguments as an object",
+        &[
+            r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":{"x": [1]}}}]}"#,
+        ],
+        &[("a", "f", "{\"x\": [1]}")],
+    ),
+    (
+        "an empty id",
+        &[r#"{"tool_calls":[{"index":0,"id":"","function":{"name":"f","arguments":"{}"}}]}"#],
+        &[("made", "f", "{}")],
+    ),
+    (
+        "the same id twice",
+        &[
+            r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}]}"#,
+            r#"{"tool_calls":[{"index":1,"id":"a","function":{"name":"g","arguments":"{}"}}]}"#,
+        ],
+        &[("a", "f", "{}"), ("made", "g", "{}")],
+    ),
+    (
+        "arguments before the name, nulls, and a missing type",
+        &[
+            r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":null,"arguments":"{\"x\""}}]}"#,
+            r#"{"tool_calls":[{"index":0,"id":null,"function":{"name":"f","arguments":null}}]}"#,
+            r#"{"tool_calls":[{"index":0,"function":{"arguments":":1}"}}]}"#,
+        ],
+        &[("a", "f", "{\"x\":1}")],
+    ),
+    (
+        "no arguments at all",
+        &[r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]}"#],
+        &[("a", "f", "{}")],
+    ),
+    (
+        "the form before there were several",
+        &[
+            r#"{"function_call":{"name":"f","arguments":""}}"#,
+            r#"{"function_call":{"arguments":"{}"}}"#,
+        ],
+        &[("made", "f", "{}")],
+    ),
+    (
+        "another name begins another call, although the index is the same",
+        &[
+            r#"{"tool_calls":[{"index":0,"function":{"name":"f","arguments":"{}"}}]}"#,
+            r#"{"tool_calls":[{"index":0,"function":{"name":"g","arguments":"{}"}}]}"#,
+        ],
+        &[("made", "f", "{}"), ("made", "g", "{}")],
+    ),
+    (
+        "empty lists and empty parts",
+        &[
+            r#"{"tool_calls":[]}"#,
+            r#"{"tool_calls":[null,{"index":0}]}"#,
+        ],
+        &[],
+    ),
+];
+
 #[test]
 fn tool_calls_are_told_apart_however_a_server_numbers_them() {
-    type Case = (
-        &'static str,
-        &'static [&'static str],
-        &'static [(&'static str, &'static str, &'static str)],
-    );
-    let table: [Case; 14] = [
-        (
-            "the protocol as it is written",
-            &[
-                r#"{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}}]}"#,
-                r#"{"tool_calls":[{"index":0,"function":{"arguments":"{\"x\":"}}]}"#,
-                r#"{"tool_calls":[{"index":1,"id":"b","function":{"name":"g","arguments":""}}]}"#,
-                r#"{"tool_calls":[{"index":0,"function":{"arguments":"1}"}}]}"#,
-                r#"{"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]}"#,
-            ],
-            &[("a", "f", "{\"x\":1}"), ("b", "g", "{}")],
-        ),
-        (
-            "whole calls in one event, all with index 0 (Ollama behind a proxy)",
-            &[
-                r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}},{"index":0,"id":"b","function":{"name":"f","arguments":"{}"}}]}"#,
-            ],
-            &[("a", "f", "{}"), ("b", "f", "{}")],
-        ),
-        (
-            "no index and no id, the same tool twice",
-            &[
-                r#"{"tool_calls":[{"function":{"name":"f","arguments":"{\"x\":1}"}}]}"#,
-                r#"{"tool_calls":[{"function":{"name":"f","arguments":"{\"x\":2}"}}]}"#,
-            ],
-            &[("made", "f", "{\"x\":1}"), ("made", "f", "{\"x\":2}")],
-        ),
-        (
-            "keyed by id alone",
-            &[
-                r#"{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{\"x\""}}]}"#,
-                r#"{"tool_calls":[{"id":"b","function":{"name":"g","arguments":"{"}}]}"#,
-                r#"{"tool_calls":[{"id":"a","function":{"arguments":":1}"}}]}"#,
-                r#"{"tool_calls":[{"id":"b","function":{"arguments":"}"}}]}"#,
-            ],
-            &[("a", "f", "{\"x\":1}"), ("b", "g", "{}")],
-        ),
-        (
-            "id and name repeated with every part",
-            &[
-                r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}]}"#,
-                r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"}"}}]}"#,
-            ],
-            &[("a", "f", "{}")],
-        ),
-        (
-            "a new id with every part (old vLLM)",
-            &[
-                r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]}"#,
-                r#"{"tool_calls":[{"index":0,"id":"b","function":{"arguments":"{"}}]}"#,
-                r#"{"tool_calls":[{"index":0,"id":"c","function":{"arguments":"}"}}]}"#,
-            ],
-            &[("a", "f", "{}")],
-        ),
-        (
-            "arguments as an object",
-            &[
-                r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":{"x": [1]}}}]}"#,
-            ],
-            &[("a", "f", "{\"x\": [1]}")],
-        ),
-        (
-            "an empty id",
-            &[r#"{"tool_calls":[{"index":0,"id":"","function":{"name":"f","arguments":"{}"}}]}"#],
-            &[("made", "f", "{}")],
-        ),
-        (
-            "the same id twice",
-            &[
-                r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}]}"#,
-                r#"{"tool_calls":[{"index":1,"id":"a","function":{"name":"g","arguments":"{}"}}]}"#,
-            ],
-            &[("a", "f", "{}"), ("made", "g", "{}")],
-        ),
-        (
-            "arguments before the name, nulls, and a missing type",
-            &[
-                r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":null,"arguments":"{\"x\""}}]}"#,
-                r#"{"tool_calls":[{"index":0,"id":null,"function":{"name":"f","arguments":null}}]}"#,
-                r#"{"tool_calls":[{"index":0,"function":{"arguments":":1}"}}]}"#,
-            ],
-            &[("a", "f", "{\"x\":1}")],
-        ),
-        (
-            "no arguments at all",
-            &[r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]}"#],
-            &[("a", "f", "{}")],
-        ),
-        (
-            "the form before there were several",
-            &[
-                r#"{"function_call":{"name":"f","arguments":""}}"#,
-                r#"{"function_call":{"arguments":"{}"}}"#,
-            ],
-            &[("made", "f", "{}")],
-        ),
-        (
-            "another name begins another call, although the index is the same",
-            &[
-                r#"{"tool_calls":[{"index":0,"function":{"name":"f","arguments":"{}"}}]}"#,
-                r#"{"tool_calls":[{"index":0,"function":{"name":"g","arguments":"{}"}}]}"#,
-            ],
-            &[("made", "f", "{}"), ("made", "g", "{}")],
-        ),
-        (
-            "empty lists and empty parts",
-            &[
-                r#"{"tool_calls":[]}"#,
-                r#"{"tool_calls":[null,{"index":0}]}"#,
-            ],
-            &[],
-        ),
-    ];
-    for (case, deltas, expected) in table {
+    for (case, deltas, expected) in CALLS {
         expect_calls(&streamed(&stream_of(deltas)), expected, case);
     }
 }
@@ -275,9 +278,16 @@ fn a_call_starts_as_soon_as_its_name_is_known() {
     );
 }
 
+/// Every one of these streams says "hi".
+fn read_as_hi(table: &[(&str, String)]) {
+    for (case, stream) in table {
+        assert_eq!(streamed(stream).body.plain_text(), "hi", "{case}");
+    }
+}
+
 #[test]
 fn odd_streams_are_read_all_the_same() {
-    let table = [
+    read_as_hi(&[
         ("without an end mark", sse(&[&delta(r#"{"content":"hi"}"#)])),
         (
             "without choices",
@@ -306,6 +316,12 @@ fn odd_streams_are_read_all_the_same() {
                 "[DONE]",
             ]),
         ),
+    ]);
+}
+
+#[test]
+fn odd_events_are_read_all_the_same() {
+    read_as_hi(&[
         (
             "with whole messages",
             sse(&[r#"{"choices":[{"message":{"content":"hi"}}]}"#, "[DONE]"]),
@@ -340,10 +356,7 @@ fn odd_streams_are_read_all_the_same() {
                 "[DONE]",
             ]),
         ),
-    ];
-    for (case, stream) in table {
-        assert_eq!(streamed(&stream).body.plain_text(), "hi", "{case}");
-    }
+    ]);
 }
 
 #[test]

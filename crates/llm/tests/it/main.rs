@@ -1,0 +1,10 @@
+//! The client against servers that behave as real ones do, over real connections.
+
+// Clippy takes the functions that tests share for production code.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod calls;
+mod catalogue;
+mod images;
+mod server;
+mod streams;
