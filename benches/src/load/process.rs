@@ -1,0 +1,153 @@
+//! Processes that are measured: their processor time and memory, read from `/proc`, and their start.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Ticks per second of the times in `/proc/PID/stat`: USER_HZ, which is 100 on every Linux that
+/// distributions ship (proc(5)).
+const TICKS: f64 = 100.0;
+
+/// Seconds of processor time that a process has taken, in user and system mode.
+#[must_use]
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The second field is in parentheses and may hold spaces; utime and stime are the 14th and 15th.
+    let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = after.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<f64>().ok());
+    ticks.sum::<f64>() / TICKS
+}
+
+/// Seconds of processor time of several processes.
+#[must_use]
+pub fn cpu_seconds_of(pids: &[u32]) -> f64 {
+    pids.iter().map(|pid| cpu_seconds(*pid)).sum()
+}
+
+/// The processes whose parent is `pid`, and itself.
+#[must_use]
+pub fn family(pid: u32) -> Vec<u32> {
+    let mut pids = vec![pid];
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for entry in entries {
+        let Ok(candidate) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let stat = std::fs::read_to_string(format!("/proc/{candidate}/stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+        if parent.and_then(|word| word.parse().ok()) == Some(pid) {
+            pids.push(candidate);
+        }
+    }
+    pids
+}
+
+/// Megabytes of memory that a process holds (VmRSS).
+#[must_use]
+pub fn memory_mb(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
+    line.split_whitespace().next().and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}
+
+/// A child process that ends with this value.
+pub struct Running {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Running {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Starts the scripted model, which prints its address.
+///
+/// # Errors
+/// The program cannot be started.
+pub fn start_scripted(program: &Path) -> io::Result<Running> {
+    let mut child = Command::new(program).arg("--port=0").stdout(Stdio::piped()).spawn()?;
+    let output = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line)?;
+    let address = line.split_whitespace().last().and_then(|word| word.parse().ok());
+    let address = address.ok_or_else(|| io::Error::other(format!("no address in {line:?}")))?;
+    Ok(Running { child, address })
+}
+
+/// Starts the server on a data folder and waits for its first 200 on `/v1/health`; returns how many
+/// milliseconds that took.
+///
+/// # Errors
+/// The program cannot be started, or does not answer within 30 s.
+pub fn start_server(
+    program: &Path,
+    folder: &Path,
+    model: SocketAddr,
+    database: Option<&str>,
+) -> io::Result<(Running, f64)> {
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let log = std::fs::File::create(folder.join("server.log"))?;
+    let mut command = Command::new(program);
+    command
+        .args(["serve", "--host", "127.0.0.1", "--port", &address.port().to_string()])
+        .env("MNEMIC_DATA_DIR", folder)
+        .env("OPENAI_API_KEY", "sk-none")
+        .env("OPENAI_BASE_URL", format!("http://{model}/v1"))
+        .stdout(Stdio::null())
+        .stderr(log);
+    if let Some(url) = database {
+        command.env("MNEMIC_DATABASE_URL", url);
+    }
+    let begun = Instant::now();
+    let running = Running { child: command.spawn()?, address };
+    while begun.elapsed() < Duration::from_secs(30) {
+        if is_healthy(address).unwrap_or(false) {
+            return Ok((running, begun.elapsed().as_secs_f64() * 1e3));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(io::Error::other("the server did not answer within 30 s"))
+}
+
+fn is_healthy(address: SocketAddr) -> io::Result<bool> {
+    let mut socket = std::net::TcpStream::connect(address)?;
+    socket.write_all(b"GET /v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    let mut line = String::new();
+    BufReader::new(socket).read_line(&mut line)?;
+    Ok(line.contains(" 200 "))
+}
+
+/// The median time of an fdatasync of 8 KiB on the file system of a folder, in milliseconds.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn fsync_ms(folder: &Path) -> io::Result<f64> {
+    use std::os::unix::fs::FileExt as _;
+    let file = std::fs::File::create(folder.join("fsync-probe"))?;
+    file.write_all_at(&vec![0; 4 << 20], 0)?;
+    file.sync_all()?;
+    let mut times = Vec::new();
+    for round in 0..200u64 {
+        file.write_all_at(&[1; 8192], (round % 500) * 8192)?;
+        let begun = Instant::now();
+        file.sync_data()?;
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    std::fs::remove_file(folder.join("fsync-probe"))?;
+    Ok(super::figures::Quantiles::of(times).p50)
+}

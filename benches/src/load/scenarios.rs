@@ -1,0 +1,230 @@
+//! What is measured.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::{client::Connection, figures::Quantiles, client::StreamTimes};
+
+/// The model that the scripted server plays, by the handle that the server publishes.
+const MODEL: &str = "openai-proxy/scripted";
+
+/// What a frame holds that brings text of the scripted model's default answer.
+const TEXT_MARK: &str = "Reply";
+
+/// The server under test and the model behind it.
+#[derive(Debug, Clone, Copy)]
+pub struct Bench {
+    /// The server.
+    pub server: SocketAddr,
+    /// The scripted model.
+    pub model: SocketAddr,
+}
+
+fn turn(text: &str) -> Bytes {
+    Bytes::from(json!({"messages": [{"role": "user", "content": text}]}).to_string())
+}
+
+fn millis(begun: Instant) -> f64 {
+    begun.elapsed().as_secs_f64() * 1e3
+}
+
+/// Sends one turn; the time it took in milliseconds.
+async fn one_turn(connection: &mut Connection, path: &str, text: &str) -> io::Result<f64> {
+    let begun = Instant::now();
+    let (status, body) = connection.send("POST", path, turn(text)).await?;
+    if status != 200 {
+        let text = String::from_utf8_lossy(&body).chars().take(300).collect::<String>();
+        return Err(io::Error::other(format!("{status} {text}")));
+    }
+    Ok(millis(begun))
+}
+
+impl Bench {
+    /// Makes an agent with four blocks; returns the path of its messages.
+    ///
+    /// # Errors
+    /// The server refused it.
+    pub async fn agent(&self, connection: &mut Connection) -> io::Result<String> {
+        let block = |label: &str| json!({"label": label, "value": "Something to remember. ".repeat(20)});
+        let blocks = ["human", "persona", "project", "notes"].map(block);
+        let body = json!({"model": MODEL, "memory_blocks": blocks});
+        let agent = connection.json("POST", "/v1/agents/", &body).await?;
+        let id = agent.get("id").and_then(Value::as_str).unwrap_or_default();
+        Ok(format!("/v1/agents/{id}/messages"))
+    }
+
+    /// A connection to the server.
+    ///
+    /// # Errors
+    /// Nobody listens there.
+    pub async fn connect(&self) -> io::Result<Connection> {
+        Connection::open(self.server).await
+    }
+
+    /// Agents made per second, one at a time.
+    ///
+    /// # Errors
+    /// A request failed.
+    pub async fn create_agents(&self, count: usize) -> io::Result<f64> {
+        let mut connection = self.connect().await?;
+        let begun = Instant::now();
+        for _ in 0..count {
+            self.agent(&mut connection).await?;
+        }
+        Ok(count as f64 / begun.elapsed().as_secs_f64())
+    }
+
+    /// Turns one after the other on one agent; the time of each in milliseconds.
+    ///
+    /// # Errors
+    /// A request failed.
+    pub async fn sequential(&self, turns: usize) -> io::Result<Vec<f64>> {
+        let mut connection = self.connect().await?;
+        let path = self.agent(&mut connection).await?;
+        let mut times = Vec::with_capacity(turns);
+        for number in 0..turns {
+            times.push(one_turn(&mut connection, &path, &format!("Turn {number}: good day.")).await?);
+        }
+        Ok(times)
+    }
+
+    /// Turns on many agents at once, each as fast as it is answered; turns per second and times.
+    ///
+    /// # Errors
+    /// A request failed.
+    pub async fn closed_loop(
+        &self,
+        conversations: usize,
+        length: Duration,
+    ) -> io::Result<(f64, Quantiles)> {
+        let mut talks = Vec::new();
+        for _ in 0..conversations {
+            let mut connection = self.connect().await?;
+            let path = self.agent(&mut connection).await?;
+            talks.push((connection, path));
+        }
+        let begun = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for (mut connection, path) in talks {
+            tasks.spawn(async move {
+                let mut times = Vec::new();
+                while begun.elapsed() < length {
+                    let text = format!("Turn {}: good day.", times.len());
+                    times.push(one_turn(&mut connection, &path, &text).await?);
+                }
+                Ok::<_, io::Error>(times)
+            });
+        }
+        let mut times = Vec::new();
+        while let Some(joined) = tasks.join_next().await {
+            times.extend(joined.map_err(io::Error::other)??);
+        }
+        let rate = times.len() as f64 / begun.elapsed().as_secs_f64();
+        Ok((rate, Quantiles::of(times)))
+    }
+
+    /// Turns at a fixed rate, whether the server keeps up or not; a turn's time counts from when it
+    /// was due, so that a stall is not hidden by fewer requests.
+    ///
+    /// # Errors
+    /// A request failed.
+    pub async fn open_loop(&self, rate: f64, length: Duration) -> io::Result<Quantiles> {
+        const TALKS: usize = 128;
+        let total = (rate * length.as_secs_f64()) as usize;
+        let due = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let mut tasks = tokio::task::JoinSet::new();
+        let mut talks = Vec::new();
+        for _ in 0..TALKS {
+            let mut connection = self.connect().await?;
+            let path = self.agent(&mut connection).await?;
+            talks.push((connection, path));
+        }
+        let begun = tokio::time::Instant::now() + Duration::from_millis(50);
+        for (mut connection, path) in talks {
+            let due = Arc::clone(&due);
+            tasks.spawn(async move {
+                let mut times = Vec::new();
+                loop {
+                    let number = due.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    if number >= total {
+                        return Ok::<_, io::Error>(times);
+                    }
+                    let at = begun + Duration::from_secs_f64(number as f64 / rate);
+                    tokio::time::sleep_until(at).await;
+                    one_turn(&mut connection, &path, "Good day.").await?;
+                    times.push(at.elapsed().as_secs_f64() * 1e3);
+                }
+            });
+        }
+        let mut times = Vec::new();
+        while let Some(joined) = tasks.join_next().await {
+            times.extend(joined.map_err(io::Error::other)??);
+        }
+        Ok(Quantiles::of(times))
+    }
+
+    /// Streams by token through the server, and the same call to the model itself.
+    ///
+    /// # Errors
+    /// A request failed.
+    pub async fn streams(&self, count: usize) -> io::Result<(Vec<StreamTimes>, Vec<StreamTimes>)> {
+        let mut connection = self.connect().await?;
+        let path = format!("{}/stream", self.agent(&mut connection).await?);
+        let text = "Good day [[delay 1]]";
+        let body = json!({"messages": [{"role": "user", "content": text}], "stream_tokens": true});
+        let through_body = Bytes::from(body.to_string());
+        let mut direct = Connection::open(self.model).await?;
+        let body = json!({"model": "scripted", "stream": true,
+            "messages": [{"role": "user", "content": text}]});
+        let direct_body = Bytes::from(body.to_string());
+        let (mut through, mut alone) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            through.push(connection.stream(&path, through_body.clone(), TEXT_MARK).await?);
+            let path = "/v1/chat/completions";
+            alone.push(direct.stream(path, direct_body.clone(), TEXT_MARK).await?);
+        }
+        Ok((through, alone))
+    }
+
+    /// The times of a GET.
+    ///
+    /// # Errors
+    /// A request failed.
+    pub async fn gets(&self, path: &str, count: usize) -> io::Result<Quantiles> {
+        let mut connection = self.connect().await?;
+        let mut times = Vec::new();
+        for _ in 0..count {
+            let begun = Instant::now();
+            let (status, _) = connection.send("GET", path, Bytes::new()).await?;
+            if status != 200 {
+                return Err(io::Error::other(format!("GET {path}: {status}")));
+            }
+            times.push(millis(begun));
+        }
+        Ok(Quantiles::of(times))
+    }
+
+    /// An agent with many captured messages; returns the path of its messages.
+    ///
+    /// # Errors
+    /// A request failed.
+    pub async fn filled_agent(&self, messages: usize) -> io::Result<String> {
+        let mut connection = self.connect().await?;
+        let path = self.agent(&mut connection).await?;
+        let turn = |number: usize| {
+            let role = if number % 2 == 0 { "user" } else { "assistant" };
+            json!({"role": role, "content": format!("Message {number} of a long conversation.")})
+        };
+        let turns: Vec<Value> = (0..messages).map(turn).collect();
+        let body = json!({"messages": turns});
+        connection.json("POST", &format!("{path}/capture"), &body).await?;
+        Ok(path)
+    }
+}
