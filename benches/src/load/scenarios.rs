@@ -219,7 +219,7 @@ impl Bench {
         let mut connection = self.connect().await?;
         let path = self.agent(&mut connection).await?;
         let turn = |number: usize| {
-            let role = if number % 2 == 0 { "user" } else { "assistant" };
+            let role = if number.is_multiple_of(2) { "user" } else { "assistant" };
             json!({"role": role, "content": format!("Message {number} of a long conversation.")})
         };
         let turns: Vec<Value> = (0..messages).map(turn).collect();

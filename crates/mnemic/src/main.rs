@@ -1,73 +1,117 @@
-//! The Mnemic server.
+//! Mnemic: a self-hosted server for agents that remember.
 
-use std::{path::PathBuf, sync::Arc};
+mod data;
+mod providers;
+mod serve;
+mod settings;
+mod show;
+mod terminal;
 
-use mnemic_api::ApiSettings;
-use mnemic_core::{scope::Scope, time::Clock};
-use mnemic_engine::{Engine, EngineSettings};
-use mnemic_llm::{Catalogue, Client, Endpoint, EndpointConfig, RetryPolicy, Timeouts};
-use mnemic_store::{Location, Secrets, Store};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve())
+use clap::{Args, Parser, Subcommand};
+use settings::{Settings, Sources};
+use tracing_subscriber::EnvFilter;
+
+/// A self-hosted server for agents that remember. Without a command, it serves.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
 }
 
-fn arg(name: &str) -> Option<String> {
-    let mut args = std::env::args();
-    args.find(|a| a == name)?;
-    args.next()
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API.
+    #[command(alias = "server")]
+    Serve,
+    /// Show every setting, its value and where that comes from.
+    Config {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask for a model provider and write mnemic.toml.
+    Configure,
 }
 
-async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-    let env = |name: &str| std::env::var(name).ok();
-    let host = arg("--host").unwrap_or_else(|| "127.0.0.1".into());
-    let port = arg("--port").or(env("MNEMIC_PORT")).unwrap_or_else(|| "8283".into());
-    let dir: PathBuf =
-        arg("--data-dir").or(env("MNEMIC_DATA_DIR")).unwrap_or_else(|| "mnemic-data".into()).into();
-    std::fs::create_dir_all(&dir)?;
-    let location = match env("MNEMIC_DATABASE_URL").or(env("LETTA_PG_URI")) {
-        Some(url) => Location::Postgres { url, connections: 16 },
-        None => Location::Sqlite(dir.join("mnemic.db")),
-    };
-    let store = Store::open(location, Secrets::new(b"dev")).await?;
-    let scope = Scope::default();
-    let now = mnemic_core::time::Timestamp::now();
-    store
-        .write(move |tx| {
-            Box::pin(async move { mnemic_store::tools::ensure_builtins(tx, &scope, now).await })
-        })
-        .await?;
-    let client = Client::new(Timeouts::default(), RetryPolicy::default())?;
-    let mut endpoints = Vec::new();
-    if let Some(key) = env("OPENAI_API_KEY") {
-        let url = env("OPENAI_BASE_URL").unwrap_or_else(|| "https://api.openai.com/v1".into());
-        endpoints.push(Endpoint::new(EndpointConfig::new("openai", url).with_key(key))?);
+#[derive(Debug, Args)]
+struct Flags {
+    /// The configuration file.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    /// Address to listen on.
+    #[arg(long, global = true)]
+    host: Option<String>,
+    /// Port to listen on.
+    #[arg(long, global = true)]
+    port: Option<u16>,
+    /// Folder of the database, the key file and backups.
+    #[arg(long, global = true)]
+    data_dir: Option<String>,
+    /// PostgreSQL to use in place of SQLite.
+    #[arg(long, global = true)]
+    database_url: Option<String>,
+    /// Ask every request for the password.
+    #[arg(long, global = true)]
+    secure: bool,
+}
+
+impl Flags {
+    fn given(&self) -> BTreeMap<&'static str, String> {
+        let port = self.port.map(|port| port.to_string());
+        let secure = self.secure.then(|| "true".to_owned());
+        [
+            ("host", self.host.clone()),
+            ("port", port),
+            ("data_dir", self.data_dir.clone()),
+            ("database_url", self.database_url.clone()),
+            ("secure", secure),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
     }
-    let catalogue = Arc::new(Catalogue::new(client.clone(), endpoints));
-    let engine =
-        Engine::new(store, client, catalogue, EngineSettings::default(), Clock::System);
-    engine.start().await?;
-    let router = mnemic_api::router(engine.clone(), ApiSettings::default());
-    let listener = tokio::net::TcpListener::bind(format!("{host}:{port}")).await?;
-    mnemic_api_serve(listener, router, engine).await
 }
 
-async fn mnemic_api_serve(
-    listener: tokio::net::TcpListener,
-    router: axum::Router,
-    engine: Engine,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move {
-            tokio::select! { _ = term.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
-            engine.shutdown().await;
-        })
-        .await?;
-    Ok(())
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let env = |name: &str| std::env::var(name).ok();
+    let file = cli.flags.config.clone();
+    let sources = Sources { flags: cli.flags.given(), file, env: Some(&env) };
+    let done = Settings::load(&sources).map_err(Into::into).and_then(|settings| {
+        match cli.command.unwrap_or(Command::Serve) {
+            Command::Serve => run_server(settings),
+            Command::Config { json } => {
+                show::config(&settings, json);
+                Ok(())
+            }
+            Command::Configure => show::configure(&settings),
+        }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::complain(format!("mnemic: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_server(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let filter = EnvFilter::try_new(settings.text("log"))
+        .map_err(|_| settings.wrong("log", "must be a level such as info, or filters"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.text("log_format") {
+        "json" => log.json().init(),
+        "text" => log.init(),
+        _ => return Err(settings.wrong("log_format", "must be text or json").into()),
+    }
+    // Only fails when a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(runtime.block_on(serve::serve(settings))?)
 }

@@ -1,0 +1,74 @@
+//! The model servers that are configured, read anew when `mnemic.toml` changes.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use mnemic_llm::{Catalogue, Endpoint, EndpointConfig, EndpointError};
+
+use crate::settings::{Provider, Settings, Sources};
+
+/// How often the file's time is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// OpenAI's own address, when no other is configured.
+const OPENAI: &str = "https://api.openai.com/v1";
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+/// The endpoints of the environment and the file.
+///
+/// # Errors
+/// An address is no URL.
+pub fn endpoints(settings: &Settings) -> Result<Vec<Endpoint>, EndpointError> {
+    let mut found = Vec::new();
+    let base_url = env("OPENAI_BASE_URL").or_else(|| env("OPENAI_API_BASE"));
+    let key = env("OPENAI_API_KEY");
+    let named = settings.providers.iter().any(|provider| provider.name == "openai");
+    if !named && (key.is_some() || base_url.is_some()) {
+        let mut config = EndpointConfig::new("openai", base_url.unwrap_or_else(|| OPENAI.to_owned()));
+        if let Some(key) = key {
+            config = config.with_key(key);
+        }
+        found.push(Endpoint::new(config)?);
+    }
+    for provider in &settings.providers {
+        found.push(Endpoint::new(config_of(provider))?);
+    }
+    Ok(found)
+}
+
+fn config_of(provider: &Provider) -> EndpointConfig {
+    let mut config = EndpointConfig::new(provider.name.as_str(), provider.base_url.as_str());
+    let from_env = || provider.api_key_env.as_deref().and_then(env);
+    if let Some(key) = provider.api_key.clone().or_else(from_env) {
+        config = config.with_key(key);
+    }
+    config.models.clone_from(&provider.models);
+    config.context_window = provider.context_window;
+    config
+}
+
+/// Goes on looking at the file, and gives the catalogue what changed. A file that cannot be read
+/// leaves everything as it was.
+pub async fn watch(file: PathBuf, catalogue: Arc<Catalogue>) {
+    let changed = || std::fs::metadata(&file).and_then(|meta| meta.modified()).ok();
+    let mut known = changed();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = changed();
+        if now == known {
+            continue;
+        }
+        known = now;
+        let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+        let read = Settings::load(&sources).map_err(|error| error.to_string());
+        match read.and_then(|settings| endpoints(&settings).map_err(|error| error.to_string())) {
+            Ok(endpoints) => {
+                tracing::info!(providers = endpoints.len(), "the providers were read anew");
+                catalogue.replace(endpoints);
+            }
+            Err(error) => tracing::warn!(%error, "the providers stay as they were"),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! `mnemic serve`: puts the server together, runs it, and ends it in order.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use mnemic_api::ApiSettings;
+use mnemic_core::{scope::Scope, time::Clock};
+use mnemic_engine::{Engine, EngineSettings};
+use mnemic_llm::{Catalogue, Client, RetryPolicy, Timeouts};
+use mnemic_store::{Location, Secrets, Store, StoreError};
+use tokio::net::TcpListener;
+
+use crate::{
+    data::{self, DataFolder},
+    providers,
+    settings::{Settings, SettingsError},
+    terminal::{complain, say},
+};
+
+/// How long connections may take to end after the engine has stopped.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// Why the server did not start or go on.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ServeError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("cannot listen on {address}: {error}; choose another port with --port")]
+    Listen { address: String, error: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Engine(#[from] mnemic_engine::EngineError),
+    #[error(transparent)]
+    Provider(#[from] mnemic_llm::EndpointError),
+    #[error("the HTTP client cannot be made: {0}")]
+    Client(String),
+}
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// It cannot start.
+pub async fn serve(settings: Settings) -> Result<(), ServeError> {
+    let folder = settings.optional("data_dir").map_or_else(data::usual, PathBuf::from);
+    let folder = DataFolder::open(&folder)?;
+    let store = open_store(&settings, &folder).await?;
+    let timeout = Duration::from_secs(settings.number("llm_timeout_seconds")?);
+    let timeouts = Timeouts { first_byte: timeout, ..Timeouts::default() };
+    let client = Client::new(timeouts, RetryPolicy::default())
+        .map_err(|error| ServeError::Client(error.to_string()))?;
+    let endpoints = providers::endpoints(&settings)?;
+    let names: Vec<String> = endpoints.iter().map(|endpoint| endpoint.name().to_owned()).collect();
+    let catalogue = Arc::new(Catalogue::new(client.clone(), endpoints));
+    let engine_settings = engine_settings(&settings)?;
+    let engine =
+        Engine::new(store.clone(), client, Arc::clone(&catalogue), engine_settings, Clock::System);
+    engine.start().await?;
+    if let Some(file) = settings.file.clone() {
+        tokio::spawn(providers::watch(file, catalogue));
+    }
+    let address = format!("{}:{}", settings.text("host"), settings.text("port"));
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|error| ServeError::Listen { address: address.clone(), error })?;
+    greet(&settings, listener.local_addr()?, &folder, (&store, &names));
+    let router = mnemic_api::router(engine.clone(), api_settings(&settings)?);
+    run(listener, router, engine).await
+}
+
+async fn open_store(settings: &Settings, folder: &DataFolder) -> Result<Store, ServeError> {
+    let key = folder.encryption_key(settings.optional("encryption_key"))?;
+    let location = match settings.optional("database_url") {
+        Some(url) => {
+            Location::Postgres { url, connections: settings.number("database_pool_size")? }
+        }
+        None => Location::Sqlite(folder.path.join("mnemic.db")),
+    };
+    let store = Store::open(location, Secrets::new(&key)).await?;
+    let (scope, now) = (Scope::default(), mnemic_core::time::Timestamp::now());
+    let changed = store.write(move |tx| {
+        Box::pin(async move { mnemic_store::tools::ensure_builtins(tx, &scope, now).await })
+    });
+    changed.await.map_err(|error: StoreError| error)?;
+    Ok(store)
+}
+
+fn engine_settings(settings: &Settings) -> Result<EngineSettings, SettingsError> {
+    Ok(EngineSettings {
+        default_llm_handle: settings.optional("default_llm_handle"),
+        default_embedding_handle: settings.optional("default_embedding_handle"),
+        max_context_window: settings.number("max_context_window")?,
+        queue_depth: settings.number("queue_depth")?,
+        ..EngineSettings::default()
+    })
+}
+
+fn api_settings(settings: &Settings) -> Result<ApiSettings, SettingsError> {
+    let password = if settings.switch("secure")? {
+        Some(settings.optional("password").unwrap_or_else(random_password))
+    } else {
+        None
+    };
+    let origins = settings.text("cors_origins").split(',').map(|origin| origin.trim().to_owned());
+    Ok(ApiSettings {
+        password,
+        no_default_actor: settings.switch("no_default_actor")?,
+        body_limit_bytes: settings.number::<usize>("body_limit_mb")?.saturating_mul(1024 * 1024),
+        cors_origins: origins.filter(|origin| !origin.is_empty()).collect(),
+        allow_private_urls: settings.switch("allow_private_urls")?,
+        ..ApiSettings::default()
+    })
+}
+
+/// A password for this run, shown once.
+fn random_password() -> String {
+    use rand::Rng as _;
+    let letters = rand::rng().sample_iter(rand::distr::Alphanumeric).take(24);
+    let password: String = letters.map(char::from).collect();
+    say(format!("Secure mode without a password: this run's is {password}"));
+    password
+}
+
+fn greet(
+    settings: &Settings,
+    address: SocketAddr,
+    folder: &DataFolder,
+    (store, providers): (&Store, &[String]),
+) {
+    let place = match settings.optional("database_url") {
+        Some(_) => "PostgreSQL, schema mnemic".to_owned(),
+        None => format!("SQLite in {}", folder.path.display()),
+    };
+    let models = if providers.is_empty() { "none".to_owned() } else { providers.join(", ") };
+    say(format!(
+        "Mnemic {} on http://{address} ({place}; model providers: {models})",
+        env!("CARGO_PKG_VERSION")
+    ));
+    if providers.is_empty() {
+        say(
+            "No model provider is configured: agents can be made once there is one. Set OPENAI_API_KEY (and \
+             OPENAI_BASE_URL for another server), or run `mnemic configure`.",
+        );
+    }
+    let migration = store.migration();
+    if let Some(backup) = &migration.backup {
+        say(format!("The database was migrated; the copy from before is {}", backup.display()));
+    }
+    if !migration.foreign_tables.is_empty() {
+        say(format!(
+            "This database holds {} tables of another application. They are left as they are: Mnemic \
+             keeps its own in the schema `mnemic`. To bring agents of the old server over, see \
+             docs/import.md.",
+            migration.foreign_tables.len()
+        ));
+    }
+}
+
+/// Serves until a signal, then ends within five seconds.
+async fn run(listener: TcpListener, router: axum::Router, engine: Engine) -> Result<(), ServeError> {
+    let (stopped, when_stopped) = tokio::sync::oneshot::channel::<()>();
+    let graceful = async move {
+        signal().await;
+        tracing::info!("stopping");
+        engine.shutdown().await;
+        // The receiver waits in this same function.
+        let _ = stopped.send(());
+    };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(graceful);
+    tokio::select! {
+        served = async { serving.await } => served?,
+        () = async {
+            if when_stopped.await.is_ok() {
+                tokio::time::sleep(LAST_CALL).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        } => complain("some connections were still open and are closed now"),
+    }
+    Ok(())
+}
+
+async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    // A failure to listen for the signal leaves the default action, which ends the process.
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,331 @@
+//! Settings: one table says every key with its names, default and meaning; flags win over the
+//! environment, that over `mnemic.toml`, that over defaults.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+/// A setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name in `mnemic.toml` and, with dashes, as a flag.
+    pub name: &'static str,
+    /// Environment variables that set it, the first that is set wins.
+    pub env: &'static [&'static str],
+    /// Its default as text; empty for none.
+    pub default: &'static str,
+    /// What it means.
+    pub about: &'static str,
+    /// Whether its value must not be shown.
+    pub secret: bool,
+}
+
+const fn key(
+    name: &'static str,
+    env: &'static [&'static str],
+    default: &'static str,
+    about: &'static str,
+) -> Key {
+    Key { name, env, default, about, secret: false }
+}
+
+const fn secret(name: &'static str, env: &'static [&'static str], about: &'static str) -> Key {
+    Key { name, env, default: "", about, secret: true }
+}
+
+/// All settings.
+pub const KEYS: [Key; 19] = [
+    key("host", &["MNEMIC_HOST", "LETTA_SERVER_HOST"], "127.0.0.1", "Address to listen on."),
+    key("port", &["MNEMIC_PORT", "LETTA_SERVER_PORT"], "8283", "Port to listen on."),
+    key("data_dir", &["MNEMIC_DATA_DIR"], "", "Folder of the database, the key file and backups; the user's data folder unless set."),
+    secret("database_url", &["MNEMIC_DATABASE_URL", "LETTA_PG_URI"], "PostgreSQL to use in place of SQLite; its tables are made in the schema `mnemic`."),
+    key("database_pool_size", &["MNEMIC_DATABASE_POOL_SIZE", "LETTA_PG_POOL_SIZE"], "16", "Connections to PostgreSQL at the most."),
+    key("secure", &["MNEMIC_SECURE", "LETTA_SERVER_SECURE"], "false", "Ask every request for the password."),
+    secret("password", &["MNEMIC_PASSWORD", "LETTA_SERVER_PASSWORD"], "The password; a random one is printed at the start when secure mode has none."),
+    key("no_default_actor", &["MNEMIC_NO_DEFAULT_ACTOR", "LETTA_NO_DEFAULT_ACTOR"], "false", "Refuse requests that do not name their user."),
+    secret("encryption_key", &["MNEMIC_ENCRYPTION_KEY", "LETTA_ENCRYPTION_KEY"], "Key of stored secrets; `secret.key` in the data folder unless set."),
+    key("default_llm_handle", &["MNEMIC_DEFAULT_MODEL", "LETTA_DEFAULT_LLM_HANDLE"], "", "Model of agents whose creator names none, as provider/model."),
+    key("default_embedding_handle", &["MNEMIC_DEFAULT_EMBEDDING", "LETTA_DEFAULT_EMBEDDING_HANDLE"], "", "Embedding model of agents whose creator names none."),
+    key("max_context_window", &["MNEMIC_MAX_CONTEXT_WINDOW", "LETTA_GLOBAL_MAX_CONTEXT_WINDOW_LIMIT"], "128000", "Context window in tokens of agents whose creator names none, at the most."),
+    key("queue_depth", &["MNEMIC_QUEUE_DEPTH"], "32", "Requests that may wait for one agent."),
+    key("body_limit_mb", &["MNEMIC_BODY_LIMIT_MB"], "32", "Megabytes that a request may have."),
+    key("cors_origins", &["MNEMIC_CORS_ORIGINS", "ACCEPTABLE_ORIGINS"], "http://localhost:3000,http://localhost:8283,http://127.0.0.1:8283", "Web pages that may call the API, separated by commas; * for all."),
+    key("allow_private_urls", &["MNEMIC_ALLOW_PRIVATE_URLS"], "false", "Fetch images also from private and loopback addresses."),
+    key("log", &["MNEMIC_LOG", "RUST_LOG"], "info", "What is logged: a level, or filters such as mnemic_engine=debug."),
+    key("log_format", &["MNEMIC_LOG_FORMAT"], "text", "Form of the log: text or json."),
+    key("llm_timeout_seconds", &["MNEMIC_LLM_TIMEOUT_SECONDS", "LETTA_LLM_REQUEST_TIMEOUT_SECONDS"], "60", "Seconds that a model may take to its first byte."),
+];
+
+/// A model server as `mnemic.toml` names it.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// What handles begin with.
+    pub name: String,
+    /// The base URL, up to and with `/v1`.
+    pub base_url: String,
+    /// The key itself.
+    pub api_key: Option<String>,
+    /// Or the environment variable that holds it.
+    pub api_key_env: Option<String>,
+    /// Tokens of its models' context windows, where the server does not tell.
+    pub context_window: Option<i64>,
+    /// Its models, where the server has no list.
+    #[serde(default)]
+    pub models: Vec<String>,
+}
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("{path}: {error}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is no TOML, or a provider in it is not complete.
+    #[error("{path}: {message}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A key that does not exist.
+    #[error("{path}: there is no setting '{key}'; did you mean '{nearest}'? `mnemic config` lists all")]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The nearest that exists.
+        nearest: &'static str,
+    },
+    /// A value that does not fit.
+    #[error("{name} = '{value}' ({origin}): {wanted}")]
+    Wrong {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// Where it comes from.
+        origin: String,
+        /// What it must be.
+        wanted: &'static str,
+    },
+}
+
+/// A value and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// The value as text.
+    pub text: String,
+    /// `flag`, an environment variable, a file, or `default`.
+    pub origin: String,
+}
+
+/// All settings with their values.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    values: BTreeMap<&'static str, Value>,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    /// The providers of the file.
+    pub providers: Vec<Provider>,
+}
+
+/// Where settings come from.
+#[derive(Default)]
+pub struct Sources<'a> {
+    /// Flags that were given, by key.
+    pub flags: BTreeMap<&'static str, String>,
+    /// The file given by a flag or `MNEMIC_CONFIG`.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub env: Option<&'a dyn Fn(&str) -> Option<String>>,
+}
+
+impl Settings {
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds something unknown.
+    pub fn load(sources: &Sources<'_>) -> Result<Self, SettingsError> {
+        let env = |name: &str| sources.env.and_then(|read| read(name)).filter(|text| !text.is_empty());
+        let file = sources.file.clone().or_else(|| env("MNEMIC_CONFIG").map(PathBuf::from));
+        let file = file.or_else(usual_file);
+        let (in_file, providers) = match &file {
+            Some(path) => read_file(path)?,
+            None => (BTreeMap::new(), Vec::new()),
+        };
+        let mut values = BTreeMap::new();
+        for key in &KEYS {
+            let from_env = || {
+                let name = key.env.iter().find(|name| env(name).is_some())?;
+                Some(Value { text: env(name)?, origin: (*name).to_owned() })
+            };
+            let from_flag =
+                sources.flags.get(key.name).map(|text| Value { text: text.clone(), origin: "flag".to_owned() });
+            let from_file = || {
+                let origin = file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+                in_file.get(key.name).map(|text| Value { text: text.clone(), origin })
+            };
+            let default =
+                || Value { text: key.default.to_owned(), origin: "default".to_owned() };
+            let value = from_flag.or_else(from_env).or_else(from_file).unwrap_or_else(default);
+            values.insert(key.name, value);
+        }
+        Ok(Self { values, file, providers })
+    }
+
+    /// A value and its origin.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
+    /// A value as text; empty when there is none.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        self.value(name).map_or("", |value| value.text.as_str())
+    }
+
+    /// A value as text, or `None` when there is none.
+    #[must_use]
+    pub fn optional(&self, name: &str) -> Option<String> {
+        Some(self.text(name).to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// The value is none.
+    pub fn number<T: std::str::FromStr>(&self, name: &'static str) -> Result<T, SettingsError> {
+        self.text(name).trim().parse().map_err(|_| self.wrong(name, "must be a number in its bounds"))
+    }
+
+    /// A switch.
+    ///
+    /// # Errors
+    /// The value is none.
+    pub fn switch(&self, name: &'static str) -> Result<bool, SettingsError> {
+        match self.text(name).trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" | "" => Ok(false),
+            _ => Err(self.wrong(name, "must be true or false")),
+        }
+    }
+
+    /// The error that a value does not fit.
+    #[must_use]
+    pub fn wrong(&self, name: &'static str, wanted: &'static str) -> SettingsError {
+        let value = self.value(name).cloned();
+        let (value, origin) = value.map_or_else(Default::default, |value| (value.text, value.origin));
+        SettingsError::Wrong { name, value, origin, wanted }
+    }
+}
+
+/// `mnemic.toml` in the working folder, else in the user's configuration folder.
+fn usual_file() -> Option<PathBuf> {
+    let beside = PathBuf::from("mnemic.toml");
+    let config = directories::ProjectDirs::from("", "", "mnemic")
+        .map(|dirs| dirs.config_dir().join("mnemic.toml"));
+    [Some(beside), config].into_iter().flatten().find(|path| path.is_file())
+}
+
+type FromFile = (BTreeMap<String, String>, Vec<Provider>);
+
+fn read_file(path: &Path) -> Result<FromFile, SettingsError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| SettingsError::Unreadable { path: path.to_owned(), error })?;
+    parse(path, &text)
+}
+
+/// Parses the text of `mnemic.toml`.
+///
+/// # Errors
+/// It is no TOML, or holds an unknown key or an incomplete provider.
+pub fn parse(path: &Path, text: &str) -> Result<FromFile, SettingsError> {
+    let malformed =
+        |message: String| SettingsError::Malformed { path: path.to_owned(), message };
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| malformed(error.to_string()))?;
+    let mut values = BTreeMap::new();
+    let mut providers = Vec::new();
+    for (name, value) in table {
+        match value {
+            toml::Value::Array(rows) if name == "providers" => {
+                for row in rows {
+                    let provider: Provider = row
+                        .try_into()
+                        .map_err(|error: toml::de::Error| malformed(format!("providers: {}", error.message())))?;
+                    providers.push(provider);
+                }
+            }
+            _ if !KEYS.iter().any(|key| key.name == name) => {
+                let nearest = nearest(&name);
+                return Err(SettingsError::Unknown { path: path.to_owned(), key: name, nearest });
+            }
+            toml::Value::String(text) => _ = values.insert(name, text),
+            other => _ = values.insert(name, other.to_string()),
+        }
+    }
+    Ok((values, providers))
+}
+
+/// The setting whose name shares the most pairs of letters.
+fn nearest(name: &str) -> &'static str {
+    let shared = |other: &str| {
+        let pairs = |text: &str| -> Vec<[u8; 2]> {
+            text.as_bytes().array_windows().copied().collect()
+        };
+        let own = pairs(name);
+        pairs(other).iter().filter(|pair| own.contains(pair)).count() * 100 / other.len().max(1)
+    };
+    KEYS.iter().max_by_key(|key| shared(key.name)).map_or("host", |key| key.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(flags: &[(&'static str, &str)], env: &dyn Fn(&str) -> Option<String>) -> Settings {
+        let flags = flags.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+        let folder = std::env::temp_dir();
+        let file = folder.join(format!("mnemic-settings-{}.toml", std::process::id()));
+        std::fs::write(&file, "port = 1\nhost = \"0.0.0.0\"\n").unwrap();
+        let settings = Settings::load(&Sources { flags, file: Some(file), env: Some(env) }).unwrap();
+        settings
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let env = |name: &str| (name == "LETTA_SERVER_PORT").then(|| "2".to_owned());
+        let settings = load(&[], &env);
+        assert_eq!(settings.number::<u16>("port").unwrap(), 2);
+        assert_eq!(settings.value("port").unwrap().origin, "LETTA_SERVER_PORT");
+        assert_eq!(settings.text("host"), "0.0.0.0");
+        assert_eq!(load(&[("port", "3")], &env).text("port"), "3");
+        assert_eq!(settings.text("queue_depth"), "32");
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_one() {
+        let error = parse(Path::new("mnemic.toml"), "databse_url = \"x\"").unwrap_err();
+        assert!(error.to_string().contains("'database_url'"), "{error}");
+    }
+
+    #[test]
+    fn providers_are_read_and_incomplete_ones_refused() {
+        let good = "[[providers]]\nname = \"a\"\nbase_url = \"http://127.0.0.1:1/v1\"\n";
+        let (_, providers) = parse(Path::new("x"), good).unwrap();
+        assert_eq!(providers[0].name, "a");
+        assert!(parse(Path::new("x"), "[[providers]]\nname = \"a\"\n").is_err());
+        assert!(parse(Path::new("x"), &format!("{good}colour = 1\n")).is_err());
+    }
+}

@@ -1,0 +1,79 @@
+//! `mnemic config` and `mnemic configure`.
+
+use std::{io::IsTerminal as _, path::PathBuf};
+
+use serde_json::json;
+
+use crate::{
+    settings::{KEYS, Settings},
+    terminal::say,
+};
+
+/// How a secret's value is shown.
+const MASK: &str = "********";
+
+/// Prints every setting with its value and where that comes from.
+pub fn config(settings: &Settings, as_json: bool) {
+    let mut rows = Vec::new();
+    for key in &KEYS {
+        let Some(value) = settings.value(key.name) else { continue };
+        let shown = if key.secret && !value.text.is_empty() { MASK } else { value.text.as_str() };
+        if as_json {
+            rows.push(json!({"name": key.name, "value": shown, "source": value.origin,
+                "environment": key.env, "about": key.about}));
+        } else {
+            say(format!("{:<26} {:<34} {}", key.name, shown, value.origin));
+            say(format!("    {} [{}]", key.about, key.env.join(", ")));
+        }
+    }
+    if as_json {
+        say(json!(rows).to_string());
+        return;
+    }
+    for provider in &settings.providers {
+        say(format!("provider {:<17} {}", provider.name, provider.base_url));
+    }
+}
+
+/// Asks for a model server and writes it to `mnemic.toml`, beside what is there.
+///
+/// # Errors
+/// There is no terminal to ask on, the answers were broken off, or the file cannot be written.
+pub fn configure(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    if !std::io::stdin().is_terminal() {
+        return Err("`mnemic configure` asks questions and needs a terminal; without one, write \
+                    mnemic.toml by hand (docs/configuration.md)"
+            .into());
+    }
+    let path = settings.file.clone().unwrap_or_else(|| PathBuf::from("mnemic.toml"));
+    let name = inquire::Text::new("Name of the model provider").with_default("local").prompt()?;
+    let base_url = inquire::Text::new("Its base URL")
+        .with_default("http://127.0.0.1:11434/v1")
+        .with_help_message("OpenAI's own is https://api.openai.com/v1")
+        .prompt()?;
+    let api_key = inquire::Text::new("Its API key (empty for none)").prompt()?;
+    let model = inquire::Text::new("Default model of agents, as provider/model (empty for none)").prompt()?;
+    let text = if path.exists() { std::fs::read_to_string(&path)? } else { String::new() };
+    let mut table: toml::Table = text.parse()?;
+    let mut provider = toml::Table::new();
+    provider.insert("name".to_owned(), name.clone().into());
+    provider.insert("base_url".to_owned(), base_url.into());
+    if !api_key.is_empty() {
+        provider.insert("api_key".to_owned(), api_key.into());
+    }
+    let mut providers = match table.remove("providers") {
+        Some(toml::Value::Array(rows)) => rows,
+        _ => Vec::new(),
+    };
+    providers.retain(|row| row.get("name").and_then(toml::Value::as_str) != Some(name.as_str()));
+    providers.push(provider.into());
+    table.insert("providers".to_owned(), providers.into());
+    if !model.is_empty() {
+        table.insert("default_llm_handle".to_owned(), model.into());
+    }
+    let draft = path.with_extension("toml.new");
+    std::fs::write(&draft, toml::to_string_pretty(&table)?)?;
+    std::fs::rename(&draft, &path)?;
+    say(format!("Written to {}; a running server reads it within two seconds.", path.display()));
+    Ok(())
+}
