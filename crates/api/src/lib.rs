@@ -5,11 +5,14 @@
 //! state of its own and decides nothing about agents.
 
 pub mod actor;
+mod agents;
 mod answer;
+mod blocks;
 mod capture;
 mod content;
 mod conversation_messages;
 mod conversations;
+mod core_memory;
 pub mod error;
 pub mod extract;
 mod health;
@@ -20,11 +23,14 @@ mod models;
 mod middleware;
 mod openapi;
 pub mod page;
+mod patch;
 mod paths;
 mod runs;
 mod send_request;
 mod sse;
 mod steps;
+mod tags;
+mod tools;
 mod turns;
 pub mod validation;
 

@@ -10,7 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
-    AppState, capture, conversation_messages, conversations, health, messages, models, runs, steps,
+    AppState, agents, blocks, capture, conversation_messages, conversations, core_memory, health,
+    messages, models, runs, steps, tags, tools,
 };
 
 #[derive(OpenApi)]
@@ -24,6 +25,11 @@ struct Document;
 /// All routes, each described where it is written.
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
+        .merge(agents::routes())
+        .merge(core_memory::routes())
+        .merge(blocks::routes())
+        .merge(tools::routes())
+        .merge(tags::routes())
         .merge(messages::routes())
         .merge(capture::routes())
         .merge(conversations::routes())

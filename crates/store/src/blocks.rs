@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mnemic_core::{
-    blocks::{Author, Block, BlockVersion},
+    blocks::{Author, Block, BlockLabels, BlockVersion},
     ids::{AgentId, BlockId, IdentityId},
     memory::{self, BlockEdit},
     scope::Scope,
@@ -269,7 +269,8 @@ pub struct BlockPatch {
     pub tags: Option<Vec<String>>,
     pub hidden: Option<Option<bool>>,
     pub is_template: Option<bool>,
-    pub labels: Option<mnemic_core::blocks::BlockLabels>,
+    /// Only those that are given change.
+    pub labels: BlockLabels,
 }
 
 /// Changes a block for a client of the API.
@@ -294,7 +295,7 @@ pub async fn update(
     block.metadata = patch.metadata.unwrap_or(block.metadata);
     block.hidden = patch.hidden.unwrap_or(block.hidden);
     block.is_template = patch.is_template.unwrap_or(block.is_template);
-    block.labels = patch.labels.unwrap_or(block.labels);
+    block.labels = merged(block.labels, patch.labels);
     block.tags = patch.tags.unwrap_or(block.tags);
     block.value = patch.value.unwrap_or(block.value);
     check_limit(&before, &block)?;
@@ -303,6 +304,19 @@ pub async fn update(
     }
     let author = Author { user_id: Some(scope.actor), ..Author::default() };
     write(tx, scope, (&before, block), &author, now).await
+}
+
+/// Labels with those that a client gives in place of the present ones.
+fn merged(now: BlockLabels, given: BlockLabels) -> BlockLabels {
+    BlockLabels {
+        project_id: given.project_id.or(now.project_id),
+        template_name: given.template_name.or(now.template_name),
+        template_id: given.template_id.or(now.template_id),
+        base_template_id: given.base_template_id.or(now.base_template_id),
+        deployment_id: given.deployment_id.or(now.deployment_id),
+        entity_id: given.entity_id.or(now.entity_id),
+        preserve_on_migration: given.preserve_on_migration.or(now.preserve_on_migration),
+    }
 }
 
 /// Refuses a value over its limit, and a limit under its value. A block that is over its limit already
@@ -480,7 +494,7 @@ pub async fn detach(
     Ok(tx.execute(sql, params![agent_id, id]).await? > 0)
 }
 
-/// The versions of a block, the newest first.
+/// The versions of a block, the newest first, from before a number on where one is given.
 ///
 /// # Errors
 /// There is no such block, or the database's.
@@ -488,13 +502,14 @@ pub async fn history(
     tx: &mut Tx<'_>,
     scope: &Scope,
     id: BlockId,
-    limit: i64,
+    (before, limit): (Option<i64>, i64),
 ) -> Result<Vec<BlockVersion>, StoreError> {
     get(tx, scope, id).await?;
     let sql = "SELECT block_id, version, label, value, char_limit, description, read_only, user_id, \
                    agent_id, run_id, tool_call_id, created_at \
-               FROM block_versions WHERE block_id = $1 ORDER BY version DESC LIMIT $2";
-    let rows = tx.query(sql, params![id, limit]).await?;
+               FROM block_versions WHERE block_id = $1 AND version < $2 \
+               ORDER BY version DESC LIMIT $3";
+    let rows = tx.query(sql, params![id, before.unwrap_or(i64::MAX), limit]).await?;
     rows.into_iter()
         .map(|mut row| {
             Ok(BlockVersion {
@@ -549,6 +564,8 @@ pub async fn restore(
 /// Which blocks a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct BlockFilter {
+    /// Only those of this agent.
+    pub agent_id: Option<AgentId>,
     /// Only those with this label.
     pub label: Option<String>,
     /// Only templates.
@@ -633,6 +650,12 @@ fn links<'f>(tx: &Tx<'_>, filter: &'f BlockFilter, query: &mut Select<'f>) {
         query.and_bind(
             &format!("(SELECT COUNT(*) FROM block_tags t WHERE t.block_id = b.id AND {any}) >= {{}}"),
             i64::try_from(wanted).unwrap_or(i64::MAX),
+        );
+    }
+    if let Some(id) = filter.agent_id {
+        query.and_bind(
+            "EXISTS (SELECT 1 FROM agents_blocks ab WHERE ab.block_id = b.id AND ab.agent_id = {})",
+            id,
         );
     }
     if let Some(id) = filter.identity_id {

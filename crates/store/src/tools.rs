@@ -204,6 +204,8 @@ pub async fn detach(tx: &mut Tx<'_>, agent_id: AgentId, id: ToolId) -> Result<bo
 /// Which tools a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct ToolFilter {
+    /// Only those of this agent.
+    pub agent_id: Option<AgentId>,
     /// Only those of one of these names.
     pub names: Vec<String>,
     /// Only those of one of these ids.
@@ -219,6 +221,12 @@ pub struct ToolFilter {
 fn filtered<'f>(tx: &Tx<'_>, scope: &Scope, filter: &'f ToolFilter, select: &str) -> Select<'f> {
     let mut query = Select::new(format!("SELECT {select} FROM tools t"));
     query.and_bind("t.organization_id = {}", scope.organization);
+    if let Some(id) = filter.agent_id {
+        query.and_bind(
+            "EXISTS (SELECT 1 FROM agents_tools x WHERE x.tool_id = t.id AND x.agent_id = {})",
+            id,
+        );
+    }
     if !filter.names.is_empty() {
         let n = query.bind(filter.names.clone());
         query.and(tx.any_of("t.name", n));
