@@ -1,0 +1,128 @@
+# What the parts of ./test stand on: timed steps, the one build, PostgreSQL, Python and Node packages.
+# Sourced by ./test from the project's folder.
+
+CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/mnemic"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$CACHE/target}"
+mkdir -p "$CACHE" "$CARGO_TARGET_DIR"
+# Proxies of the machine must not come between the tests and their servers.
+export NO_PROXY="127.0.0.1,localhost" no_proxy="127.0.0.1,localhost"
+export PYTHONDONTWRITEBYTECODE=1
+
+WORK="$(mktemp -d)"
+STEPS_PASSED=0
+TIMES=""
+POSTGRES_PID=""
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+finish() {
+    local status=$?
+    if [ -n "$POSTGRES_PID" ]; then
+        kill "$POSTGRES_PID" 2>/dev/null || true
+        wait "$POSTGRES_PID" 2>/dev/null || true
+    fi
+    rm -rf "$WORK"
+    if [ $status -ne 0 ]; then
+        printf '%s' "$TIMES"
+        echo "$STEPS_PASSED passed, 1 failed"
+    fi
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# step NAME COMMAND...: runs it, notes how long it took, and stops everything when it fails.
+step() {
+    local name=$1 started=$SECONDS
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" || fail "$name (ran: $*)"
+    STEPS_PASSED=$((STEPS_PASSED + 1))
+    TIMES+="$(printf '%5d s  %s' $((SECONDS - started)) "$name")"$'\n'
+}
+
+summary() {
+    printf '\n%s' "$TIMES"
+    printf '%5d s  in all\n' "$SECONDS"
+    echo "$STEPS_PASSED passed, 0 failed"
+}
+
+# The one debug build that all black-box tests run.
+build() {
+    [ -z "${MNEMIC_BIN:-}" ] || return 0
+    step "build" cargo build -q --workspace --bins --features mnemic/failpoints
+    export MNEMIC_BIN="$CARGO_TARGET_DIR/debug/mnemic"
+    export SCRIPTED_MODEL_BIN="$CARGO_TARGET_DIR/debug/scripted-model"
+}
+
+# Python with the packages of tests/requirements.txt.
+need_python() {
+    [ -z "${PYTHON:-}" ] || return 0
+    local python folder
+    python=$(command -v python3) || fail "Python 3.10 or newer is needed"
+    folder="$CACHE/venv-$({ "$python" --version; cat tests/requirements.txt; } | sha256sum | cut -c1-16)"
+    [ -e "$folder/done" ] || step "Python packages" make_venv "$python" "$folder"
+    export PYTHON="$folder/bin/python"
+}
+
+make_venv() {
+    rm -rf "$2"
+    "$1" -m venv "$2" || return 1
+    "$2/bin/python" -m pip install -q --disable-pip-version-check -r tests/requirements.txt || return 1
+    touch "$2/done"
+}
+
+# The packages of tests/typescript, kept outside the clone and linked into it.
+need_node() {
+    [ -z "${NODE_PACKAGES:-}" ] || return 0
+    command -v npm >/dev/null || fail "Node 20 or newer with npm is needed"
+    local from=tests/typescript folder
+    folder="$CACHE/node-$({ node --version; cat $from/package.json $from/package-lock.json; } | sha256sum | cut -c1-16)"
+    [ -e "$folder/done" ] || step "Node packages" install_node_packages "$from" "$folder"
+    rm -rf "$from/node_modules"
+    ln -s "$folder/node_modules" "$from/node_modules"
+    export NODE_PACKAGES="$folder/node_modules"
+}
+
+install_node_packages() {
+    rm -rf "$2"
+    mkdir -p "$2"
+    cp "$1/package.json" "$1/package-lock.json" "$1/.npmrc" "$2/"
+    npm --prefix "$2" ci --silent --no-audit --no-fund || return 1
+    touch "$2/done"
+}
+
+# One PostgreSQL with pgvector for the whole run; MNEMIC_PG_URL and PSQL may name another one.
+need_postgres() {
+    [ -z "${MNEMIC_PG_URL:-}" ] || return 0
+    need_python
+    step "PostgreSQL" start_postgres
+    MNEMIC_PG_URL=$(sed -n 1p "$WORK/postgres")
+    PSQL=$(sed -n 's/^psql //p' "$WORK/postgres")
+    export MNEMIC_PG_URL PSQL
+}
+
+start_postgres() {
+    "$PYTHON" tests/postgres.py >"$WORK/postgres" &
+    POSTGRES_PID=$!
+    until [ "$(wc -l <"$WORK/postgres")" -ge 2 ]; do
+        kill -0 "$POSTGRES_PID" 2>/dev/null || return 1
+        sleep 0.1
+    done
+}
+
+# make_database NAME: sets DATABASE_URL.
+make_database() {
+    "$PSQL" "$MNEMIC_PG_URL" -qc "CREATE DATABASE $1" || fail "could not make the database $1"
+    DATABASE_URL="${MNEMIC_PG_URL%/*}/$1"
+}
+
+# black_box NAME FOLDER: a folder of pytest files against the built server.
+black_box() {
+    build
+    need_postgres
+    step "$1" "$PYTHON" -m pytest -c tests/pytest.ini --rootdir tests "$2"
+}
