@@ -23,7 +23,7 @@ pub struct MessageView<'a> {
 /// Messages after the system prompt, as the bytes that go to the provider.
 ///
 /// Appending costs what the new message costs. A clone is a snapshot: sealed segments are shared
-/// and at most [`SHARED_FROM`] bytes are copied, however long the history is.
+/// and at most 16 KB are copied, however long the history is.
 ///
 /// A provider refuses a history in which a tool call has no return or a return no call, and would
 /// refuse it for ever after. Histories can come to that by edits and imports, so the transcript
