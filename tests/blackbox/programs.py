@@ -1,0 +1,146 @@
+"""The programs under test: the built server, on either engine, and the scripted model that it asks.
+
+Environment, set by ./test: MNEMIC_BIN and SCRIPTED_MODEL_BIN name the programs, MNEMIC_PG_URL a
+PostgreSQL in which databases may be made, PSQL its client.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+MODEL = "openai-proxy/scripted"
+START_SECONDS = 30
+STOP_SECONDS = 10
+
+# What the machine's own environment must not bring into a server under test.
+FOREIGN = ("MNEMIC_", "LETTA_", "OPENAI_")
+
+
+def named(variable):
+    value = os.environ.get(variable)
+    assert value, f"{variable} is not set: run these tests through ./test"
+    return value
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(condition, what, seconds=20):
+    """Waits until `condition()` is true and returns its value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.01)
+
+
+def make_database(prefix="test"):
+    """The URL of a new, empty database."""
+    server = named("MNEMIC_PG_URL")
+    name = f"{prefix}_{uuid.uuid4().hex[:12]}"
+    subprocess.run([named("PSQL"), server, "-qc", f"CREATE DATABASE {name}"], check=True)
+    return urlsplit(server)._replace(path=f"/{name}").geturl()
+
+
+class ScriptedModel:
+    """The scripted model; it keeps the requests that it gets."""
+
+    def __init__(self):
+        command = [named("SCRIPTED_MODEL_BIN"), "--port", "0", "--record-memory"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.address = self.process.stdout.readline().split()[-1]
+        self.http = httpx.Client(base_url=f"http://{self.address}", timeout=30)
+
+    def requests(self, containing):
+        """The chat requests, oldest first, whose messages name `containing`."""
+        recorded = self.http.get("/requests").raise_for_status().json()
+        # A request is matched as JSON text, so that strings may contain anything.
+        wanted = json.dumps(containing)[1:-1]
+        return [body for body in recorded if wanted in json.dumps(body.get("messages"))]
+
+    def last_request(self, containing):
+        found = self.requests(containing)
+        assert found, f"the model was not asked anything with {containing!r}"
+        return found[-1]
+
+    def stop(self):
+        self.http.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class Server:
+    """One data folder (and database), and the processes that serve it one after the other."""
+
+    def __init__(self, engine, model, folder=None, database=None, **environment):
+        self.engine = engine
+        self.own_folder = None if folder else tempfile.TemporaryDirectory(prefix="mnemic-test-")
+        self.folder = Path(folder or self.own_folder.name)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
+        if model:
+            self.environment |= {
+                "OPENAI_API_KEY": "sk-none",
+                "OPENAI_BASE_URL": f"http://{model.address}/v1",
+            }
+        if engine == "postgres":
+            self.environment["MNEMIC_DATABASE_URL"] = database or make_database()
+        self.environment |= environment
+
+    def start(self):
+        command = [
+            named("MNEMIC_BIN"), "serve", "--host", "127.0.0.1", "--port", str(self.port),
+            "--data-dir", str(self.folder / "data"),
+        ]
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                command, env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        eventually(self._is_up, "the server answers on /v1/health/", START_SECONDS)
+        return self
+
+    def _is_up(self):
+        assert self.process.poll() is None, f"the server ended while it started:\n{self.log()}"
+        try:
+            return httpx.get(f"{self.url}/v1/health/", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def log(self, lines=60):
+        text = (self.folder / "log").read_text(errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+    def kill(self):
+        """As a power cut: no chance to tidy up."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self):
+        """Asks it to stop; how long that took."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(STOP_SECONDS)
+        return time.monotonic() - started
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            self.kill()
+        if self.own_folder:
+            self.own_folder.cleanup()

@@ -1,0 +1,111 @@
+"""Servers, clients and agents for the suite: every test runs on each engine.
+
+MNEMIC_ENGINES=sqlite runs it on one engine only.
+"""
+
+import os
+import uuid
+
+import httpx
+import pytest
+from letta_client import Letta
+
+from programs import MODEL, ScriptedModel, Server
+
+ENGINES = os.environ.get("MNEMIC_ENGINES", "sqlite,postgres").split(",")
+
+
+@pytest.fixture(scope="session")
+def model():
+    """The scripted model that all servers ask."""
+    scripted = ScriptedModel()
+    yield scripted
+    scripted.stop()
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def server(engine, model):
+    """The server that the tests of one engine share."""
+    running = Server(engine, model)
+    running.start()
+    yield running
+    alive = running.process.poll() is None
+    running.close()
+    assert alive, "the server died during the tests"
+
+
+@pytest.fixture
+def own_server(engine, model):
+    """Makes servers that a test has for itself: it may kill them or set them up otherwise."""
+    made = []
+
+    def make(with_model=True, **environment):
+        made.append(Server(engine, model if with_model else None, **environment))
+        return made[-1].start()
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def client_of(server, **options):
+    settings = {"base_url": server.url, "api_key": "sk-none", "max_retries": 0, "timeout": 60, **options}
+    return Letta(**settings)
+
+
+@pytest.fixture(scope="session")
+def client(server):
+    """The official SDK, which shows failures at once: no retries."""
+    with client_of(server) as sdk:
+        yield sdk
+
+
+@pytest.fixture
+def own_client():
+    """Makes SDK clients of servers other than the shared one."""
+    made = []
+
+    def make(server, **options):
+        made.append(client_of(server, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def http(server):
+    """For what the SDK has no call for, and to see answers as they are."""
+    with httpx.Client(base_url=server.url, timeout=60, headers={"user-agent": "curl/8"}) as raw:
+        yield raw
+
+
+@pytest.fixture
+def token():
+    """A word that no other test uses, to find one's own things by."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def make_agent(client, token):
+    def make(**fields):
+        given = {
+            "model": MODEL,
+            "tags": [token],
+            "memory_blocks": [{"label": "human", "value": "Ada sails."}],
+            **fields,
+        }
+        return client.agents.create(**given)
+
+    return make
+
+
+@pytest.fixture
+def agent(make_agent):
+    return make_agent()
