@@ -44,7 +44,9 @@ fn scope(headers: &HeaderMap, no_default_actor: bool) -> Result<Scope, ApiError>
             || {
                 ApiError::new(
                     StatusCode::UNAUTHORIZED,
-                    format!("this server has no default user: name yours in the header {USER_HEADER}"),
+                    format!(
+                        "this server has no default user: name yours in the header {USER_HEADER}"
+                    ),
                 )
             },
             |user| ApiError::not_found(format!("User with id '{user}' not found")),
@@ -69,12 +71,18 @@ impl ClientVersion {
         if headers.contains_key("x-stainless-package-version") {
             return Self::V1;
         }
-        let Some(agent) = headers.get(header::USER_AGENT) else { return Self::V1 };
+        let Some(agent) = headers.get(header::USER_AGENT) else {
+            return Self::V1;
+        };
         let agent = agent.to_str().unwrap_or_default();
         let version = agent
             .strip_prefix("@letta-ai/letta-client/")
             .or_else(|| agent.strip_prefix("letta-client/"));
-        if version.is_some_and(|version| version.starts_with("1.")) { Self::V1 } else { Self::Legacy }
+        if version.is_some_and(|version| version.starts_with("1.")) {
+            Self::V1
+        } else {
+            Self::Legacy
+        }
     }
 }
 
@@ -94,8 +102,13 @@ impl<S: Send + Sync> FromRequestParts<S> for ProjectId {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let given = parts.headers.get("x-project-id").and_then(|value| value.to_str().ok());
-        Ok(Self(given.filter(|text| !text.is_empty()).map(str::to_owned)))
+        let given = parts
+            .headers
+            .get("x-project-id")
+            .and_then(|value| value.to_str().ok());
+        Ok(Self(
+            given.filter(|text| !text.is_empty()).map(str::to_owned),
+        ))
     }
 }
 
@@ -106,19 +119,37 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(k, v)| (k.parse().unwrap(), HeaderValue::from_static(v))).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| (k.parse().unwrap(), HeaderValue::from_static(v)))
+            .collect()
     }
 
     #[test]
     fn clients_are_told_apart_as_the_contract_says() {
         let table = [
             (headers(&[]), ClientVersion::V1),
-            (headers(&[("user-agent", "curl/8.5")]), ClientVersion::Legacy),
-            (headers(&[("user-agent", "letta-client/1.12.1")]), ClientVersion::V1),
-            (headers(&[("user-agent", "@letta-ai/letta-client/1.3.0")]), ClientVersion::V1),
-            (headers(&[("user-agent", "@letta-ai/letta-client/0.0.68")]), ClientVersion::Legacy),
             (
-                headers(&[("user-agent", "Letta/Python"), ("x-stainless-package-version", "1.12.1")]),
+                headers(&[("user-agent", "curl/8.5")]),
+                ClientVersion::Legacy,
+            ),
+            (
+                headers(&[("user-agent", "letta-client/1.12.1")]),
+                ClientVersion::V1,
+            ),
+            (
+                headers(&[("user-agent", "@letta-ai/letta-client/1.3.0")]),
+                ClientVersion::V1,
+            ),
+            (
+                headers(&[("user-agent", "@letta-ai/letta-client/0.0.68")]),
+                ClientVersion::Legacy,
+            ),
+            (
+                headers(&[
+                    ("user-agent", "Letta/Python"),
+                    ("x-stainless-package-version", "1.12.1"),
+                ]),
                 ClientVersion::V1,
             ),
         ];
@@ -137,7 +168,10 @@ mod tests {
 
     #[test]
     fn without_a_default_user_a_request_must_name_one() {
-        assert_eq!(scope(&headers(&[]), true).unwrap_err().status().as_u16(), 401);
+        assert_eq!(
+            scope(&headers(&[]), true).unwrap_err().status().as_u16(),
+            401
+        );
         let unknown = headers(&[("user_id", "user-00000000-0000-4000-8000-0000000000ff")]);
         assert_eq!(scope(&unknown, true).unwrap_err().status().as_u16(), 404);
         let known = headers(&[("user_id", "user-00000000-0000-4000-8000-000000000000")]);

@@ -11,9 +11,7 @@ use utoipa::ToSchema;
 
 use crate::{
     error::ApiError,
-    letta_messages::{
-        LettaMessage, MessageType, Shown, StopReasonView, UsageView, letta_message,
-    },
+    letta_messages::{LettaMessage, MessageType, Shown, StopReasonView, UsageView, letta_message},
 };
 
 /// What an agent answers to a request.
@@ -64,7 +62,11 @@ impl Fold {
             Event::Message(part) => self.parts.push((**part).clone()),
             Event::Delta(part) => self.add_fragment(part),
             Event::Stopped { reason } => self.stop_reason = Some(*reason),
-            Event::Usage { usage, step_count, context_tokens } => {
+            Event::Usage {
+                usage,
+                step_count,
+                context_tokens,
+            } => {
                 self.usage = (*usage, *step_count, Some(*context_tokens));
             }
             Event::Failed { error } => self.failed = Some(error.clone()),
@@ -74,9 +76,10 @@ impl Fold {
 
     /// A retry may wait for a run that was begun as a token stream: its fragments are put together.
     fn add_fragment(&mut self, fragment: &MessagePart) {
-        let known = self.parts.iter_mut().rev().find(|part| {
-            part.message_id == fragment.message_id && part.index == fragment.index
-        });
+        let known =
+            self.parts.iter_mut().rev().find(|part| {
+                part.message_id == fragment.message_id && part.index == fragment.index
+            });
         match known {
             Some(part) => extend(&mut part.part, &fragment.part),
             None => self.parts.push(fragment.clone()),
@@ -113,7 +116,13 @@ impl Fold {
 fn extend(whole: &mut Part, fragment: &Part) {
     match (whole, fragment) {
         (Part::Assistant { text }, Part::Assistant { text: more }) => text.push_str(more),
-        (Part::Reasoning { text, signature }, Part::Reasoning { text: more, signature: proof }) => {
+        (
+            Part::Reasoning { text, signature },
+            Part::Reasoning {
+                text: more,
+                signature: proof,
+            },
+        ) => {
             text.push_str(more);
             if proof.is_some() {
                 signature.clone_from(proof);
@@ -160,12 +169,20 @@ mod tests {
     }
 
     fn text(text: &str) -> Part {
-        Part::Assistant { text: text.to_owned() }
+        Part::Assistant {
+            text: text.to_owned(),
+        }
     }
 
     fn call(id: &str, name: &str, arguments: &str) -> Part {
         let (id, name, arguments) = (id.to_owned(), name.to_owned(), arguments.to_owned());
-        Part::ToolCalls { calls: vec![ToolCall { id, name, arguments }] }
+        Part::ToolCalls {
+            calls: vec![ToolCall {
+                id,
+                name,
+                arguments,
+            }],
+        }
     }
 
     fn fold(events: Vec<Event>) -> Fold {
@@ -179,11 +196,21 @@ mod tests {
     #[test]
     fn events_fold_into_messages_stop_reason_and_usage() {
         let id = MessageId::new();
-        let usage = Usage { prompt_tokens: 10, completion_tokens: 5, ..Usage::default() };
+        let usage = Usage {
+            prompt_tokens: 10,
+            completion_tokens: 5,
+            ..Usage::default()
+        };
         let response = fold(vec![
             Event::Message(part(id, 0, text("Hello"))),
-            Event::Stopped { reason: StopReason::EndTurn },
-            Event::Usage { usage, step_count: 1, context_tokens: 15 },
+            Event::Stopped {
+                reason: StopReason::EndTurn,
+            },
+            Event::Usage {
+                usage,
+                step_count: 1,
+                context_tokens: 15,
+            },
             Event::Done,
         ])
         .into_response(None)
@@ -192,7 +219,10 @@ mod tests {
         assert_eq!(json["messages"][0]["content"], "Hello");
         assert_eq!(json["stop_reason"]["stop_reason"], "end_turn");
         assert_eq!(json["usage"]["total_tokens"], 15);
-        assert_eq!((&json["logprobs"], &json["turns"]), (&json!(null), &json!(null)));
+        assert_eq!(
+            (&json["logprobs"], &json["turns"]),
+            (&json!(null), &json!(null))
+        );
     }
 
     #[test]
@@ -207,9 +237,14 @@ mod tests {
             Event::Delta(part(id, 1, call("c1", "", ":1}"))),
         ]);
         let parts: Vec<&Part> = folded.parts.iter().map(|part| &part.part).collect();
-        let Part::ToolCalls { calls } = parts[1] else { panic!("no calls") };
+        let Part::ToolCalls { calls } = parts[1] else {
+            panic!("no calls")
+        };
         assert_eq!(parts[0], &text("Hello"));
-        assert_eq!((calls[0].name.as_str(), calls[0].arguments.as_str()), ("search", "{\"a\":1}"));
+        assert_eq!(
+            (calls[0].name.as_str(), calls[0].arguments.as_str()),
+            ("search", "{\"a\":1}")
+        );
         assert_eq!(calls[1].name, "other");
     }
 
@@ -221,23 +256,35 @@ mod tests {
             detail: None,
         };
         let failed = fold(vec![
-            Event::Stopped { reason: StopReason::LlmApiError },
+            Event::Stopped {
+                reason: StopReason::LlmApiError,
+            },
             Event::Failed { error },
             Event::Done,
         ]);
-        assert_eq!(failed.into_response(None).unwrap_err().status().as_u16(), 429);
+        assert_eq!(
+            failed.into_response(None).unwrap_err().status().as_u16(),
+            429
+        );
     }
 
     #[test]
     fn a_stream_that_breaks_off_is_no_answer() {
         let broken = fold(vec![Event::Message(part(MessageId::new(), 0, text("Hel")))]);
-        assert_eq!(broken.into_response(None).unwrap_err().status().as_u16(), 503);
+        assert_eq!(
+            broken.into_response(None).unwrap_err().status().as_u16(),
+            503
+        );
     }
 
     #[test]
     fn a_cancelled_run_is_an_answer() {
-        let cancelled =
-            fold(vec![Event::Stopped { reason: StopReason::Cancelled }, Event::Done]);
+        let cancelled = fold(vec![
+            Event::Stopped {
+                reason: StopReason::Cancelled,
+            },
+            Event::Done,
+        ]);
         let json = serde_json::to_value(cancelled.into_response(None).unwrap()).unwrap();
         assert_eq!(json["stop_reason"]["stop_reason"], "cancelled");
     }

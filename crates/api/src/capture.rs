@@ -108,7 +108,10 @@ impl CaptureBody {
                 "give messages, or request_messages and response_dict",
             )),
             Some(turns) => checked(turns),
-            None => Ok(of_proxy(self.request_messages.unwrap_or_default(), self.response_dict)),
+            None => Ok(of_proxy(
+                self.request_messages.unwrap_or_default(),
+                self.response_dict,
+            )),
         }
     }
 }
@@ -123,7 +126,11 @@ fn checked(turns: Vec<Turn>) -> Result<Vec<NewMessage>, ApiError> {
             turns.len()
         )));
     }
-    turns.into_iter().enumerate().map(|(n, turn)| message(n, turn)).collect()
+    turns
+        .into_iter()
+        .enumerate()
+        .map(|(n, turn)| message(n, turn))
+        .collect()
 }
 
 fn message(n: usize, turn: Turn) -> Result<NewMessage, ApiError> {
@@ -157,7 +164,9 @@ fn message(n: usize, turn: Turn) -> Result<NewMessage, ApiError> {
 /// What is new in one proxied call. A proxy's client sends its whole history with each call: what
 /// stands before the last answer was captured with the calls before.
 fn of_proxy(request: Vec<ProxiedMessage>, response: Option<Value>) -> Vec<NewMessage> {
-    let answered = request.iter().rposition(|message| message.role.as_deref() == Some("assistant"));
+    let answered = request
+        .iter()
+        .rposition(|message| message.role.as_deref() == Some("assistant"));
     let first_new = answered.map_or(0, |last| last + 1);
     let asked = request
         .into_iter()
@@ -184,7 +193,9 @@ fn proxied_text(content: Option<&Value>) -> String {
     match content {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(parts)) => {
-            let texts = parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str));
+            let texts = parts
+                .iter()
+                .filter_map(|part| part.get("text").and_then(Value::as_str));
             texts.collect::<Vec<_>>().join("\n")
         }
         _ => String::new(),
@@ -193,7 +204,9 @@ fn proxied_text(content: Option<&Value>) -> String {
 
 /// The text of an answer: `content` at the top, or in the first of `choices`.
 fn answer_text(response: &Value) -> String {
-    let content = response.get("content").or_else(|| response.pointer("/choices/0/message/content"));
+    let content = response
+        .get("content")
+        .or_else(|| response.pointer("/choices/0/message/content"));
     proxied_text(content)
 }
 
@@ -206,7 +219,10 @@ mod tests {
     fn turns(body: Value) -> Result<Vec<(Role, String)>, u16> {
         let body: CaptureBody = serde_json::from_value(body).map_err(|_| 0u16)?;
         let turns = body.turns().map_err(|error| error.status().as_u16())?;
-        Ok(turns.into_iter().map(|turn| (turn.role, turn.body.plain_text())).collect())
+        Ok(turns
+            .into_iter()
+            .map(|turn| (turn.role, turn.body.plain_text()))
+            .collect())
     }
 
     #[test]
@@ -217,9 +233,15 @@ mod tests {
         ]}))
         .unwrap();
         let turns = body.turns().unwrap();
-        assert_eq!(turns[0].created_at, Some(Timestamp::parse("2025-01-02T03:04:05Z").unwrap()));
+        assert_eq!(
+            turns[0].created_at,
+            Some(Timestamp::parse("2025-01-02T03:04:05Z").unwrap())
+        );
         assert_eq!(turns[0].otid.as_deref(), Some("a"));
-        assert_eq!((turns[1].role, turns[1].name.as_deref()), (Role::Assistant, Some("bot")));
+        assert_eq!(
+            (turns[1].role, turns[1].name.as_deref()),
+            (Role::Assistant, Some("bot"))
+        );
     }
 
     #[test]
@@ -230,8 +252,10 @@ mod tests {
             {"role": "assistant", "content": "old answer"},
             {"role": "user", "content": [{"type": "text", "text": "new"}]},
         ]);
-        let wanted =
-            vec![(Role::User, "new".to_owned()), (Role::Assistant, "answer".to_owned())];
+        let wanted = vec![
+            (Role::User, "new".to_owned()),
+            (Role::Assistant, "answer".to_owned()),
+        ];
         for response in [
             json!({"role": "assistant", "content": "answer"}),
             json!({"content": [{"type": "text", "text": "answer"}]}),
@@ -253,9 +277,15 @@ mod tests {
             (json!({"messages": []}), 422),
             (json!({"messages": [turn], "request_messages": []}), 422),
             (json!({"messages": vec![turn.clone(); MAX_TURNS + 1]}), 422),
-            (json!({"messages": [{"role": "user", "content": "a", "otid": ""}]}), 422),
+            (
+                json!({"messages": [{"role": "user", "content": "a", "otid": ""}]}),
+                422,
+            ),
             (json!({"messages": [{"role": "tool", "content": "a"}]}), 0),
-            (json!({"messages": [{"role": "user", "content": "a", "created_at": "soon"}]}), 0),
+            (
+                json!({"messages": [{"role": "user", "content": "a", "created_at": "soon"}]}),
+                0,
+            ),
         ];
         for (body, status) in table {
             assert_eq!(turns(body).unwrap_err(), status);

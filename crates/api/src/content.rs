@@ -118,9 +118,9 @@ pub enum Piece {
 pub fn pieces(content: Content, role: Role) -> Result<Vec<Piece>, ApiError> {
     match content {
         Content::Text(text) => Ok(vec![Piece::Ready(ContentPart::Text { text })]),
-        Content::Parts(parts) if parts.is_empty() => {
-            Err(ApiError::unprocessable("the content of a message must have at least one part"))
-        }
+        Content::Parts(parts) if parts.is_empty() => Err(ApiError::unprocessable(
+            "the content of a message must have at least one part",
+        )),
         Content::Parts(parts) => parts.into_iter().map(|part| piece(part, role)).collect(),
     }
 }
@@ -128,22 +128,36 @@ pub fn pieces(content: Content, role: Role) -> Result<Vec<Piece>, ApiError> {
 fn piece(part: InputPart, role: Role) -> Result<Piece, ApiError> {
     match part {
         InputPart::Text { text } => Ok(Piece::Ready(ContentPart::Text { text })),
-        InputPart::Reasoning { reasoning, signature } if role == Role::Assistant => {
-            Ok(Piece::Ready(ContentPart::Reasoning { text: reasoning, signature }))
-        }
+        InputPart::Reasoning {
+            reasoning,
+            signature,
+        } if role == Role::Assistant => Ok(Piece::Ready(ContentPart::Reasoning {
+            text: reasoning,
+            signature,
+        })),
         InputPart::Reasoning { .. } => Err(ApiError::unprocessable(
             "only messages of the role 'assistant' may have parts of the type 'reasoning'",
         )),
         InputPart::Image { .. } if role != Role::User => Err(ApiError::unprocessable(
             "only messages of the role 'user' may have parts of the type 'image'",
         )),
-        InputPart::Image { source: InputImage::Url { url } } if url.starts_with("data:") => {
+        InputPart::Image {
+            source: InputImage::Url { url },
+        } if url.starts_with("data:") => {
             let image = image_from_data_url(&url);
-            image.map(Piece::Ready).map_err(|error| ApiError::unprocessable(error.to_string()))
+            image
+                .map(Piece::Ready)
+                .map_err(|error| ApiError::unprocessable(error.to_string()))
         }
-        InputPart::Image { source: InputImage::Url { url } } => Ok(Piece::Fetch(url)),
-        InputPart::Image { source: InputImage::Base64 { data, .. } } => image(data),
-        InputPart::Image { source: InputImage::Letta { data, .. } } => {
+        InputPart::Image {
+            source: InputImage::Url { url },
+        } => Ok(Piece::Fetch(url)),
+        InputPart::Image {
+            source: InputImage::Base64 { data, .. },
+        } => image(data),
+        InputPart::Image {
+            source: InputImage::Letta { data, .. },
+        } => {
             let data = data.ok_or_else(|| {
                 ApiError::unprocessable("an image of the type 'letta' must come with its data")
             })?;
@@ -161,13 +175,19 @@ fn image(data: String) -> Result<Piece, ApiError> {
     let media_type = sniff_image(&bytes).ok_or_else(|| {
         ApiError::unprocessable("an image's data must be a PNG, JPEG, GIF or WebP")
     })?;
-    Ok(Piece::Ready(ContentPart::Image { media_type: media_type.to_owned(), data }))
+    Ok(Piece::Ready(ContentPart::Image {
+        media_type: media_type.to_owned(),
+        data,
+    }))
 }
 
 /// A body of ready parts.
 #[must_use]
 pub fn body(content: Vec<ContentPart>) -> MessageBody {
-    MessageBody { content, ..MessageBody::default() }
+    MessageBody {
+        content,
+        ..MessageBody::default()
+    }
 }
 
 #[cfg(test)]
@@ -232,7 +252,10 @@ mod tests {
             (json!([]), Role::User),
             (json!(5), Role::User),
             (json!([{"type": "video"}]), Role::User),
-            (json!([{"type": "reasoning", "reasoning": "hm"}]), Role::User),
+            (
+                json!([{"type": "reasoning", "reasoning": "hm"}]),
+                Role::User,
+            ),
             (bad_image("image/png", PNG), Role::System),
             (bad_image("image/bmp", "Qk1GAAAA"), Role::User),
             (bad_image("image/png", "%%"), Role::User),

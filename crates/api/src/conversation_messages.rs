@@ -109,7 +109,11 @@ impl Named {
 
 /// The thread of an agent that a conversation is.
 const fn thread(conversation: &Conversation) -> Thread {
-    if conversation.is_default { Thread::Default } else { Thread::Id(conversation.id) }
+    if conversation.is_default {
+        Thread::Default
+    } else {
+        Thread::Id(conversation.id)
+    }
 }
 
 /// Whose conversation `default` is.
@@ -123,7 +127,10 @@ struct AgentQuery {
 
 impl AgentQuery {
     fn agent(&self) -> Result<Option<AgentId>, ApiError> {
-        self.agent_id.as_deref().map(|id| query_id("agent_id", id)).transpose()
+        self.agent_id
+            .as_deref()
+            .map(|id| query_id("agent_id", id))
+            .transpose()
     }
 }
 
@@ -140,7 +147,11 @@ async fn list(
     Query(filter): Query<HistoryQuery>,
 ) -> Result<Json<Vec<LettaMessage>>, ApiError> {
     let page = query.page(100, Order::Desc)?;
-    let agent = filter.agent_id.as_deref().map(|id| query_id("agent_id", id)).transpose()?;
+    let agent = filter
+        .agent_id
+        .as_deref()
+        .map(|id| query_id("agent_id", id))
+        .transpose()?;
     let wanted = filter.wanted();
     let found = state
         .engine
@@ -173,7 +184,12 @@ async fn send(
     Path(named): Path<Named>,
     sent: Sent,
 ) -> Result<Response, ApiError> {
-    let agent = sent.body.agent_id.as_deref().map(|id| body_id("agent_id", id)).transpose()?;
+    let agent = sent
+        .body
+        .agent_id
+        .as_deref()
+        .map(|id| body_id("agent_id", id))
+        .transpose()?;
     let form = match sent.body.streaming {
         Some(false) => AnswerForm::Json,
         _ => AnswerForm::Stream,
@@ -198,8 +214,13 @@ async fn cancel(
     Query(query): Query<AgentQuery>,
 ) -> Result<Json<BTreeMap<RunId, &'static str>>, ApiError> {
     let conversation = named.read(&state, &scope, query.agent()?).await?;
-    let cancelled = state.engine.cancel_conversation(&scope, conversation.id).await?;
-    Ok(Json(cancelled.into_iter().map(|id| (id, "cancelled")).collect()))
+    let cancelled = state
+        .engine
+        .cancel_conversation(&scope, conversation.id)
+        .await?;
+    Ok(Json(
+        cancelled.into_iter().map(|id| (id, "cancelled")).collect(),
+    ))
 }
 
 /// Follow the newest background run of a conversation, or the one that is named.
@@ -213,7 +234,11 @@ async fn stream(
     Path(named): Path<Named>,
     OptionalJson(body): OptionalJson<ResumeBody>,
 ) -> Result<Response, ApiError> {
-    let agent = body.agent_id.as_deref().map(|id| body_id("agent_id", id)).transpose()?;
+    let agent = body
+        .agent_id
+        .as_deref()
+        .map(|id| body_id("agent_id", id))
+        .transpose()?;
     let after = body.after()?;
     let conversation = named.read(&state, &scope, agent).await?;
     let run_id = match (&body.run_id, &body.otid) {
@@ -226,7 +251,9 @@ async fn stream(
         (None, None) => newest_active(&state, &scope, conversation.id).await?,
     };
     let run_id = run_id.ok_or_else(|| {
-        ApiError::not_found("No active runs found for this conversation: there is nothing to follow")
+        ApiError::not_found(
+            "No active runs found for this conversation: there is nothing to follow",
+        )
     })?;
     let run = state.engine.attach(&scope, run_id, after).await?;
     Ok(sse::response(run, body.options()))
@@ -243,20 +270,28 @@ async fn run_of_otid(
     otid: String,
 ) -> Result<Option<RunId>, ApiError> {
     let scope = scope.clone();
-    let filter = RunFilter { conversation_id: Some(conversation_id), ..RunFilter::default() };
+    let filter = RunFilter {
+        conversation_id: Some(conversation_id),
+        ..RunFilter::default()
+    };
     let recent = state
         .engine
         .store()
         .read(move |tx| {
             Box::pin(async move {
                 let page = Page::first(RECENT_RUNS, Order::Desc);
-                runs::list(tx, &scope, &filter, &page).await.map_err(ApiError::from)
+                runs::list(tx, &scope, &filter, &page)
+                    .await
+                    .map_err(ApiError::from)
             })
         })
         .await?;
     let has_otid = |run: &Run| {
         let messages = run.input.get("messages").and_then(Value::as_array);
-        messages.into_iter().flatten().any(|message| message["otid"] == otid.as_str())
+        messages
+            .into_iter()
+            .flatten()
+            .any(|message| message["otid"] == otid.as_str())
     };
     Ok(recent.iter().find(|run| has_otid(run)).map(|run| run.id))
 }
@@ -283,12 +318,20 @@ async fn recompile(
     Path(named): Path<Named>,
     Query(query): Query<RecompileQuery>,
 ) -> Result<Json<String>, ApiError> {
-    let agent = AgentQuery { agent_id: query.agent_id }.agent()?;
+    let agent = AgentQuery {
+        agent_id: query.agent_id,
+    }
+    .agent()?;
     let conversation = named.read(&state, &scope, agent).await?;
     let dry_run = query.dry_run.unwrap_or(false);
     let text = state
         .engine
-        .recompile(&scope, conversation.agent_id, thread(&conversation), dry_run)
+        .recompile(
+            &scope,
+            conversation.agent_id,
+            thread(&conversation),
+            dry_run,
+        )
         .await?;
     Ok(Json(text))
 }

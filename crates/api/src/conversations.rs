@@ -9,7 +9,9 @@ use mnemic_core::{
 };
 use mnemic_store::{
     Tx, context,
-    conversations::{self, ConversationFilter, ConversationOrder, ConversationPatch, NewConversation},
+    conversations::{
+        self, ConversationFilter, ConversationOrder, ConversationPatch, NewConversation,
+    },
     page::Order,
 };
 use serde::{Deserialize, Deserializer, Serialize};
@@ -135,9 +137,15 @@ async fn list(
 ) -> Result<Json<Vec<ConversationView>>, ApiError> {
     let page = query.page(50, Order::Desc)?;
     let filter = ConversationFilter {
-        agent_id: filter.agent_id.map(|id| query_id("agent_id", &id)).transpose()?,
+        agent_id: filter
+            .agent_id
+            .map(|id| query_id("agent_id", &id))
+            .transpose()?,
         summary_search: filter.summary_search.filter(|text| !text.is_empty()),
-        order_by: filter.order_by.map(ConversationOrder::from).unwrap_or_default(),
+        order_by: filter
+            .order_by
+            .map(ConversationOrder::from)
+            .unwrap_or_default(),
     };
     let found = state
         .engine
@@ -185,7 +193,11 @@ fn check_handle(model: Option<&str>) -> Result<(), ApiError> {
     });
     wrong.map_or(Ok(()), |handle| {
         let msg = "a model is named as 'provider/model'";
-        Err(ApiError::invalid(&[Issue::body(&["model"], msg, handle.into())]))
+        Err(ApiError::invalid(&[Issue::body(
+            &["model"],
+            msg,
+            handle.into(),
+        )]))
     })
 }
 
@@ -201,10 +213,17 @@ async fn create(
 ) -> Result<Json<ConversationView>, ApiError> {
     let agent: AgentId = query_id("agent_id", &query.agent_id)?;
     check_handle(body.model.as_deref())?;
-    if body.isolated_block_labels.is_some_and(|labels| !labels.is_empty()) {
+    if body
+        .isolated_block_labels
+        .is_some_and(|labels| !labels.is_empty())
+    {
         let msg = "this server does not isolate blocks of a conversation yet: create it without \
                    isolated_block_labels";
-        return Err(ApiError::invalid(&[Issue::body(&["isolated_block_labels"], msg, Value::Null)]));
+        return Err(ApiError::invalid(&[Issue::body(
+            &["isolated_block_labels"],
+            msg,
+            Value::Null,
+        )]));
     }
     let new = NewConversation {
         is_default: false,
@@ -321,7 +340,9 @@ async fn delete(
         .store()
         .write(move |tx| {
             Box::pin(async move {
-                conversations::soft_delete(tx, &scope, id, now).await.map_err(ApiError::from)
+                conversations::soft_delete(tx, &scope, id, now)
+                    .await
+                    .map_err(ApiError::from)
             })
         })
         .await?;

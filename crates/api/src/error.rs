@@ -28,7 +28,13 @@ impl ApiError {
     /// An answer `{"detail": ...}`.
     pub fn new(status: StatusCode, detail: impl Into<Value>) -> Self {
         let body = json!({ "detail": detail.into() });
-        Self { status, body, retry_after: None, never_retry: false, cause: None }
+        Self {
+            status,
+            body,
+            retry_after: None,
+            never_retry: false,
+            cause: None,
+        }
     }
 
     /// 400: the request asks for something that cannot be.
@@ -91,7 +97,10 @@ impl ApiError {
     pub fn internal(cause: impl Into<String>) -> Self {
         Self {
             cause: Some(cause.into()),
-            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "An unknown error occurred")
+            ..Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "An unknown error occurred",
+            )
         }
     }
 
@@ -120,7 +129,10 @@ impl ApiError {
                 "detail": error.detail,
             }
         });
-        Self { body, ..Self::new(status, "") }
+        Self {
+            body,
+            ..Self::new(status, "")
+        }
     }
 
     /// The status, for tests and logs.
@@ -176,9 +188,10 @@ impl From<StoreError> for ApiError {
             StoreError::NotFound { .. } => Self::not_found(text),
             StoreError::Conflict(_) => Self::conflict(text),
             StoreError::Invalid(_) => Self::bad_request(text),
-            StoreError::LeaseLost | StoreError::Contended => {
-                Self { retry_after: Some(1), ..Self::conflict(text) }
-            }
+            StoreError::LeaseLost | StoreError::Contended => Self {
+                retry_after: Some(1),
+                ..Self::conflict(text)
+            },
             StoreError::Unavailable(_) => Self {
                 cause: Some(text),
                 ..Self::unavailable(
@@ -214,7 +227,10 @@ impl From<EngineError> for ApiError {
             EngineError::NotFound(_) => Self::not_found(text),
             EngineError::Conflict(_) => Self::conflict(text),
             EngineError::Busy { run_id } => Self::busy(run_id),
-            EngineError::QueueFull { retry_after_seconds, .. } => Self {
+            EngineError::QueueFull {
+                retry_after_seconds,
+                ..
+            } => Self {
                 retry_after: Some(retry_after_seconds),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, text)
             },
@@ -271,7 +287,10 @@ mod tests {
 
     #[test]
     fn a_full_queue_is_429_with_the_time_to_wait() {
-        let error = EngineError::QueueFull { waiting: 32, retry_after_seconds: 7 };
+        let error = EngineError::QueueFull {
+            waiting: 32,
+            retry_after_seconds: 7,
+        };
         let (status, _, retry) = answer(error);
         assert_eq!((status, retry.as_deref()), (429, Some("7")));
     }

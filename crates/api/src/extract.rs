@@ -48,7 +48,9 @@ pub fn malformed_id(place: &str, name: &str, invalid: &InvalidId) -> ApiError {
 /// # Errors
 /// It is malformed.
 pub fn query_id<T: FromStr<Err = InvalidId>>(name: &str, value: &str) -> Result<T, ApiError> {
-    value.parse().map_err(|invalid| malformed_id("query", name, &invalid))
+    value
+        .parse()
+        .map_err(|invalid| malformed_id("query", name, &invalid))
 }
 
 /// Reads an id that stands in the body.
@@ -56,7 +58,9 @@ pub fn query_id<T: FromStr<Err = InvalidId>>(name: &str, value: &str) -> Result<
 /// # Errors
 /// It is malformed.
 pub fn body_id<T: FromStr<Err = InvalidId>>(name: &str, value: &str) -> Result<T, ApiError> {
-    value.parse().map_err(|invalid| malformed_id("body", name, &invalid))
+    value
+        .parse()
+        .map_err(|invalid| malformed_id("body", name, &invalid))
 }
 
 macro_rules! id_params {
@@ -133,9 +137,11 @@ impl<T: PathParams> FromRequestParts<AppState> for Path<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let raw = RawPathParams::from_request_parts(parts, state).await.map_err(|_| {
-            ApiError::unprocessable("the path's percent-encoding is not valid UTF-8")
-        })?;
+        let raw = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| {
+                ApiError::unprocessable("the path's percent-encoding is not valid UTF-8")
+            })?;
         let params: Vec<(&str, &str)> = raw.iter().collect();
         T::parse(&params).map(Self)
     }
@@ -200,13 +206,16 @@ impl FromRequest<AppState> for Body {
         if announced.is_some_and(|length| length > limit) {
             return Err(ApiError::too_large(limit));
         }
-        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                ApiError::too_large(limit)
-            } else {
-                ApiError::bad_request("the request's body could not be read to its end")
-            }
-        })
+        Bytes::from_request(request, state)
+            .await
+            .map(Self)
+            .map_err(|rejection| {
+                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    ApiError::too_large(limit)
+                } else {
+                    ApiError::bad_request("the request's body could not be read to its end")
+                }
+            })
     }
 }
 
@@ -215,6 +224,14 @@ impl FromRequest<AppState> for Body {
 /// # Errors
 /// The text is no JSON, or not of the form of `T`.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    if body.is_empty() {
+        return Err(ApiError::invalid(&[Issue {
+            kind: "missing",
+            loc: vec![Loc::from("body")],
+            msg: "Field required".to_owned(),
+            input: Value::Null,
+        }]));
+    }
     // Keeping track of the path costs time, so that is done only for requests that are wrong.
     let error = match serde_json::from_slice(body) {
         Ok(parsed) => return Ok(parsed),
@@ -242,14 +259,6 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let Body(body) = Body::from_request(request, state).await?;
-        if body.is_empty() {
-            return Err(ApiError::invalid(&[Issue {
-                kind: "missing",
-                loc: vec![Loc::from("body")],
-                msg: "Field required".to_owned(),
-                input: Value::Null,
-            }]));
-        }
         parse_json(&body).map(Self)
     }
 }
@@ -304,7 +313,10 @@ mod tests {
         let error = parse_query::<Filter>("limit=many").unwrap_err();
         assert_eq!(error.status().as_u16(), 422);
         let detail = error.body()["detail"].as_str().unwrap();
-        assert!(detail.contains("'type': 'int_parsing', 'loc': ('query', 'limit')"), "{detail}");
+        assert!(
+            detail.contains("'type': 'int_parsing', 'loc': ('query', 'limit')"),
+            "{detail}"
+        );
         assert!(detail.contains("'input': 'many'"), "{detail}");
     }
 
@@ -327,7 +339,10 @@ mod tests {
         let (agent, block) = (AgentId::new(), BlockId::new());
         let (a, b) = (agent.to_string(), block.to_string());
         let params = [("agent_id", a.as_str()), ("block_id", b.as_str())];
-        assert_eq!(<(AgentId, BlockId)>::parse(&params).unwrap(), (agent, block));
+        assert_eq!(
+            <(AgentId, BlockId)>::parse(&params).unwrap(),
+            (agent, block)
+        );
     }
 
     #[test]

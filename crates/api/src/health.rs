@@ -18,14 +18,19 @@ pub struct Health {
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(health)).routes(routes!(ready))
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(ready))
 }
 
 /// Answers at once, whatever the database and the models do.
 #[utoipa::path(get, path = "/v1/health", tag = "health", operation_id = "check_health",
     responses((status = 200, body = Health)))]
 async fn health(State(state): State<AppState>) -> Json<Health> {
-    Json(Health { version: state.settings.version.clone(), status: "ok" })
+    Json(Health {
+        version: state.settings.version.clone(),
+        status: "ok",
+    })
 }
 
 /// Answers once the database does.
@@ -39,5 +44,8 @@ async fn ready(State(state): State<AppState>) -> Result<Json<Health>, ApiError> 
             Box::pin(async move { tx.query_one("SELECT 1", &[]).await.map_err(ApiError::from) })
         })
         .await?;
-    Ok(Json(Health { version: state.settings.version.clone(), status: "ok" }))
+    Ok(Json(Health {
+        version: state.settings.version.clone(),
+        status: "ok",
+    }))
 }

@@ -39,14 +39,19 @@ pub async fn page(
         let rows = messages::list(tx, scope, filter, &next).await?;
         let complete = rows.len() < usize::try_from(next.limit).unwrap_or(usize::MAX);
         let edge = if backwards { rows.first() } else { rows.last() };
-        let Some(edge) = edge.map(|message| message.id.to_string()) else { break };
+        let Some(edge) = edge.map(|message| message.id.to_string()) else {
+            break;
+        };
         if backwards {
             next.before = Some(edge);
         } else {
             next.after = Some(edge);
         }
-        let in_reading_order: Box<dyn Iterator<Item = &Message> + Send> =
-            if backwards { Box::new(rows.iter().rev()) } else { Box::new(rows.iter()) };
+        let in_reading_order: Box<dyn Iterator<Item = &Message> + Send> = if backwards {
+            Box::new(rows.iter().rev())
+        } else {
+            Box::new(rows.iter())
+        };
         let shown = in_reading_order
             .map(|message| letta_messages(message, wanted))
             .filter(|parts| !parts.is_empty());

@@ -290,9 +290,10 @@ pub enum Shown {
 pub fn letta_message(part: &MessagePart, shown: Shown, seq_id: Option<u64>) -> LettaMessage {
     let head = head(part, seq_id);
     match &part.part {
-        Part::System { text } => {
-            LettaMessage::SystemMessage(SystemMessage { head, content: text.clone() })
-        }
+        Part::System { text } => LettaMessage::SystemMessage(SystemMessage {
+            head,
+            content: text.clone(),
+        }),
         Part::User { content } => {
             let content = user_content(part.message_id, content);
             LettaMessage::UserMessage(UserMessage { head, content })
@@ -303,9 +304,10 @@ pub fn letta_message(part: &MessagePart, shown: Shown, seq_id: Option<u64>) -> L
             reasoning: text.clone(),
             signature: signature.clone(),
         }),
-        Part::Assistant { text } => {
-            LettaMessage::AssistantMessage(AssistantMessage { head, content: text.clone() })
-        }
+        Part::Assistant { text } => LettaMessage::AssistantMessage(AssistantMessage {
+            head,
+            content: text.clone(),
+        }),
         Part::ToolCalls { calls } => LettaMessage::ToolCallMessage(tool_calls(head, calls, shown)),
         Part::ToolReturn { result } => LettaMessage::ToolReturnMessage(tool_return(head, result)),
     }
@@ -391,7 +393,11 @@ fn tool_calls(head: Head, calls: &[ToolCall], shown: Shown) -> ToolCallMessage {
         Shown::Whole => ToolCallList::Whole(views),
         Shown::Fragment => ToolCallList::Fragment(first.clone()),
     };
-    ToolCallMessage { head, tool_call: first, tool_calls: list }
+    ToolCallMessage {
+        head,
+        tool_call: first,
+        tool_calls: list,
+    }
 }
 
 fn tool_return(head: Head, result: &ToolReturn) -> ToolReturnMessage {
@@ -430,7 +436,10 @@ pub struct StopReasonView {
 
 impl From<StopReason> for StopReasonView {
     fn from(stop_reason: StopReason) -> Self {
-        Self { message_type: "stop_reason", stop_reason }
+        Self {
+            message_type: "stop_reason",
+            stop_reason,
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use super::*;
 
 fn part(part: Part, index: usize) -> MessagePart {
     MessagePart {
-        message_id: "message-a69061da-beaa-422a-9d36-626bdc8b1a9e".parse().unwrap(),
+        message_id: "message-a69061da-beaa-422a-9d36-626bdc8b1a9e"
+            .parse()
+            .unwrap(),
         index,
         otid: Some("client-otid".to_owned()),
         date: Timestamp::parse("2026-11-22T09:19:47.5Z").unwrap(),
@@ -36,7 +38,10 @@ fn recorded(message_type: &str, otid: &str, special: Value) -> Value {
         "seq_id": null,
         "run_id": "run-fe0591de-313a-4267-8b29-66b8a07acfc0",
     });
-    message.as_object_mut().unwrap().extend(special.as_object().unwrap().clone());
+    message
+        .as_object_mut()
+        .unwrap()
+        .extend(special.as_object().unwrap().clone());
     message
 }
 
@@ -55,25 +60,49 @@ fn call(name: &str, arguments: &str) -> Part {
 
 #[test]
 fn an_assistant_message_has_the_recorded_shape() {
-    let message = shown(Part::Assistant { text: "Hello".to_owned() }, 0, Shown::Whole);
-    assert_eq!(message, recorded("assistant_message", PART_0, json!({"content": "Hello"})));
+    let message = shown(
+        Part::Assistant {
+            text: "Hello".to_owned(),
+        },
+        0,
+        Shown::Whole,
+    );
+    assert_eq!(
+        message,
+        recorded("assistant_message", PART_0, json!({"content": "Hello"}))
+    );
 }
 
 #[test]
 fn a_user_message_keeps_its_clients_otid() {
     let content = vec![ContentPart::text("Hi")];
     let message = shown(Part::User { content }, 0, Shown::Whole);
-    assert_eq!(message, recorded("user_message", "client-otid", json!({"content": "Hi"})));
+    assert_eq!(
+        message,
+        recorded("user_message", "client-otid", json!({"content": "Hi"}))
+    );
 }
 
 #[test]
 fn reasoning_and_text_of_one_message_share_its_id_but_not_their_otids() {
-    let reasoning = Part::Reasoning { text: "Hm".to_owned(), signature: None };
+    let reasoning = Part::Reasoning {
+        text: "Hm".to_owned(),
+        signature: None,
+    };
     let first = shown(reasoning, 0, Shown::Whole);
-    let second = shown(Part::Assistant { text: "Yes".to_owned() }, 1, Shown::Whole);
+    let second = shown(
+        Part::Assistant {
+            text: "Yes".to_owned(),
+        },
+        1,
+        Shown::Whole,
+    );
     let special = json!({"source": "reasoner_model", "reasoning": "Hm", "signature": null});
     assert_eq!(first, recorded("reasoning_message", PART_0, special));
-    assert_eq!(second, recorded("assistant_message", PART_1, json!({"content": "Yes"})));
+    assert_eq!(
+        second,
+        recorded("assistant_message", PART_1, json!({"content": "Yes"}))
+    );
 }
 
 #[test]
@@ -120,7 +149,10 @@ fn a_tool_return_has_the_recorded_shape() {
 
 #[test]
 fn images_in_the_history_are_the_servers_own() {
-    let image = ContentPart::Image { media_type: "image/png".into(), data: "AAAA".into() };
+    let image = ContentPart::Image {
+        media_type: "image/png".into(),
+        data: "AAAA".into(),
+    };
     let content = vec![ContentPart::text("see"), image];
     let message = shown(Part::User { content }, 0, Shown::Whole);
     assert_eq!(
@@ -148,7 +180,11 @@ fn a_ping_names_its_run() {
 
 #[test]
 fn the_end_of_a_run_has_the_recorded_shape() {
-    let usage = Usage { prompt_tokens: 4861, completion_tokens: 51, ..Usage::default() };
+    let usage = Usage {
+        prompt_tokens: 4861,
+        completion_tokens: 51,
+        ..Usage::default()
+    };
     assert_eq!(
         serde_json::to_value(UsageView::of(&usage, 2, Some(2518))).unwrap(),
         json!({
@@ -165,9 +201,17 @@ fn the_end_of_a_run_has_the_recorded_shape() {
 
 #[test]
 fn a_list_of_wanted_kinds_leaves_out_the_others() {
-    let assistant = Part::Assistant { text: String::new() };
+    let assistant = Part::Assistant {
+        text: String::new(),
+    };
     assert!(MessageType::wants(None, &assistant));
-    assert!(MessageType::wants(Some(&[MessageType::AssistantMessage]), &assistant));
-    assert!(!MessageType::wants(Some(&[MessageType::ToolCallMessage]), &assistant));
+    assert!(MessageType::wants(
+        Some(&[MessageType::AssistantMessage]),
+        &assistant
+    ));
+    assert!(!MessageType::wants(
+        Some(&[MessageType::ToolCallMessage]),
+        &assistant
+    ));
     assert!(!MessageType::wants(Some(&[]), &assistant));
 }

@@ -46,7 +46,11 @@ pub fn routes() -> OpenApiRouter<AppState> {
 }
 
 const fn default_thread(agent: AgentId) -> Target {
-    Target { agent, thread: Thread::Default, when_busy: WhenBusy::Queue }
+    Target {
+        agent,
+        thread: Thread::Default,
+        when_busy: WhenBusy::Queue,
+    }
 }
 
 /// Run the agent on what the client says.
@@ -78,7 +82,14 @@ async fn send_stream(
     Path(agent): Path<AgentId>,
     sent: Sent,
 ) -> Result<Response, ApiError> {
-    turns::run(&state, &scope, default_thread(agent), sent, AnswerForm::Stream).await
+    turns::run(
+        &state,
+        &scope,
+        default_thread(agent),
+        sent,
+        AnswerForm::Stream,
+    )
+    .await
 }
 
 /// Run the agent in the background.
@@ -117,9 +128,15 @@ async fn cancel(
         .filter(|ids| !ids.is_empty())
         .map(|ids| ids.iter().map(|id| body_id("run_ids", id)).collect());
     let named = named.transpose()?;
-    let cancelled = state.engine.cancel_agent(&scope, agent, named.clone()).await?;
-    let mut outcome: BTreeMap<RunId, &'static str> =
-        named.into_iter().flatten().map(|id| (id, "failed")).collect();
+    let cancelled = state
+        .engine
+        .cancel_agent(&scope, agent, named.clone())
+        .await?;
+    let mut outcome: BTreeMap<RunId, &'static str> = named
+        .into_iter()
+        .flatten()
+        .map(|id| (id, "failed"))
+        .collect();
     outcome.extend(cancelled.into_iter().map(|id| (id, "cancelled")));
     Ok(Json(outcome))
 }
@@ -197,7 +214,9 @@ async fn conversation_of(
     match thread {
         None => Ok(None),
         Some(Thread::Default) => Ok(Some(default.id)),
-        Some(thread) => Ok(Some(conversations::resolve(tx, scope, agent, thread).await?.id)),
+        Some(thread) => Ok(Some(
+            conversations::resolve(tx, scope, agent, thread).await?.id,
+        )),
     }
 }
 
@@ -224,16 +243,21 @@ async fn list_all(
 ) -> Result<Json<Vec<LettaMessage>>, ApiError> {
     let page = query.page(100, Order::Desc)?;
     let wanted = history.wanted();
-    let conversation_id =
-        history.conversation_id.map(|id| query_id("conversation_id", &id)).transpose()?;
-    let filter = MessageFilter { conversation_id, ..MessageFilter::default() };
+    let conversation_id = history
+        .conversation_id
+        .map(|id| query_id("conversation_id", &id))
+        .transpose()?;
+    let filter = MessageFilter {
+        conversation_id,
+        ..MessageFilter::default()
+    };
     let found = state
         .engine
         .store()
         .read(move |tx| {
-            Box::pin(async move {
-                history::page(tx, &scope, &filter, page, wanted.as_deref()).await
-            })
+            Box::pin(
+                async move { history::page(tx, &scope, &filter, page, wanted.as_deref()).await },
+            )
         })
         .await?;
     Ok(Json(found))

@@ -68,10 +68,15 @@ fn refuse(state: &AppState, path: &str, headers: &HeaderMap) -> Option<ApiError>
 fn has_password(headers: &HeaderMap, password: &str) -> bool {
     let forms = [
         (header::AUTHORIZATION, b"Bearer ".as_slice()),
-        (HeaderName::from_static("x-bare-password"), b"password ".as_slice()),
+        (
+            HeaderName::from_static("x-bare-password"),
+            b"password ".as_slice(),
+        ),
     ];
     forms.iter().any(|(name, prefix)| {
-        let given = headers.get(name).and_then(|value| value.as_bytes().strip_prefix(*prefix));
+        let given = headers
+            .get(name)
+            .and_then(|value| value.as_bytes().strip_prefix(*prefix));
         given.is_some_and(|given| same(given, password.as_bytes()))
     })
 }
@@ -114,7 +119,11 @@ mod tests {
             ("x-bare-password", "tour-password", false),
         ];
         for (name, value, let_in) in table {
-            assert_eq!(has_password(&with(name, value), "tour-password"), let_in, "{name}: {value}");
+            assert_eq!(
+                has_password(&with(name, value), "tour-password"),
+                let_in,
+                "{name}: {value}"
+            );
         }
         assert!(!has_password(&HeaderMap::new(), ""));
     }

@@ -110,13 +110,38 @@ const ENDPOINT_TYPE: &str = "openai";
 fn provider_type(endpoint: &Arc<Endpoint>) -> String {
     /// The contract's provider types.
     const KNOWN: [&str; 25] = [
-        "anthropic", "azure", "baseten", "bedrock", "cerebras", "chatgpt_oauth", "deepseek",
-        "fireworks", "google_ai", "google_vertex", "groq", "hugging-face", "letta",
-        "lmstudio_openai", "minimax", "mistral", "ollama", "openai", "openrouter", "sglang",
-        "together", "vllm", "xai", "zai", "zai_coding",
+        "anthropic",
+        "azure",
+        "baseten",
+        "bedrock",
+        "cerebras",
+        "chatgpt_oauth",
+        "deepseek",
+        "fireworks",
+        "google_ai",
+        "google_vertex",
+        "groq",
+        "hugging-face",
+        "letta",
+        "lmstudio_openai",
+        "minimax",
+        "mistral",
+        "ollama",
+        "openai",
+        "openrouter",
+        "sglang",
+        "together",
+        "vllm",
+        "xai",
+        "zai",
+        "zai_coding",
     ];
     let given = endpoint.provider_type();
-    if KNOWN.contains(&given) { given.to_owned() } else { ENDPOINT_TYPE.to_owned() }
+    if KNOWN.contains(&given) {
+        given.to_owned()
+    } else {
+        ENDPOINT_TYPE.to_owned()
+    }
 }
 
 /// A model that makes vectors of texts.
@@ -166,7 +191,11 @@ impl From<&ModelInfo> for EmbeddingModelView {
 /// How many numbers a well-known model's vectors have (OpenAI's model pages, 2025); of others the
 /// usual number is told, which nothing here relies on.
 fn dimension(model: &str) -> i64 {
-    if model.contains("text-embedding-3-large") { 3072 } else { 1536 }
+    if model.contains("text-embedding-3-large") {
+        3072
+    } else {
+        1536
+    }
 }
 
 /// Which models a list shows.
@@ -186,7 +215,10 @@ impl ModelsQuery {
     fn wants(&self, model: &ModelInfo) -> bool {
         let category = &self.provider_category;
         (category.is_empty() || category.iter().any(|name| name == "base"))
-            && self.provider_name.as_ref().is_none_or(|name| name == model.endpoint.name())
+            && self
+                .provider_name
+                .as_ref()
+                .is_none_or(|name| name == model.endpoint.name())
             && self
                 .provider_type
                 .as_ref()
@@ -269,11 +301,41 @@ mod tests {
     fn filters_pick_models() {
         let table = [
             (ModelsQuery::default(), true),
-            (ModelsQuery { provider_name: Some("desk".into()), ..Default::default() }, true),
-            (ModelsQuery { provider_name: Some("other".into()), ..Default::default() }, false),
-            (ModelsQuery { provider_category: vec!["byok".into()], ..Default::default() }, false),
-            (ModelsQuery { provider_category: vec!["base".into()], ..Default::default() }, true),
-            (ModelsQuery { provider_type: Some("anthropic".into()), ..Default::default() }, false),
+            (
+                ModelsQuery {
+                    provider_name: Some("desk".into()),
+                    ..Default::default()
+                },
+                true,
+            ),
+            (
+                ModelsQuery {
+                    provider_name: Some("other".into()),
+                    ..Default::default()
+                },
+                false,
+            ),
+            (
+                ModelsQuery {
+                    provider_category: vec!["byok".into()],
+                    ..Default::default()
+                },
+                false,
+            ),
+            (
+                ModelsQuery {
+                    provider_category: vec!["base".into()],
+                    ..Default::default()
+                },
+                true,
+            ),
+            (
+                ModelsQuery {
+                    provider_type: Some("anthropic".into()),
+                    ..Default::default()
+                },
+                false,
+            ),
         ];
         for (query, wanted) in table {
             assert_eq!(query.wants(&model()), wanted, "{query:?}");

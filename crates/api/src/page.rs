@@ -58,9 +58,16 @@ impl PageQuery {
         let limit = self.limit.unwrap_or(limit);
         if !(0..=MAX_LIMIT).contains(&limit) {
             let msg = format!("Input should be between 0 and {MAX_LIMIT}");
-            return Err(ApiError::invalid(&[Issue::query("limit", msg, json!(limit))]));
+            return Err(ApiError::invalid(&[Issue::query(
+                "limit",
+                msg,
+                json!(limit),
+            )]));
         }
-        let old_name = self.ascending.filter(|ascending| *ascending).map(|_| Order::Asc);
+        let old_name = self
+            .ascending
+            .filter(|ascending| *ascending)
+            .map(|_| Order::Asc);
         Ok(Page {
             after: self.after,
             before: self.before,
@@ -83,13 +90,18 @@ mod tests {
     use super::*;
 
     fn page(query: &str) -> Result<Page, ApiError> {
-        parse_query::<PageQuery>(query).unwrap().page(50, Order::Desc)
+        parse_query::<PageQuery>(query)
+            .unwrap()
+            .page(50, Order::Desc)
     }
 
     #[test]
     fn what_is_left_out_is_the_routes_default() {
         assert_eq!(page("").unwrap(), Page::first(50, Order::Desc));
-        assert_eq!(page("order=asc&limit=0").unwrap(), Page::first(0, Order::Asc));
+        assert_eq!(
+            page("order=asc&limit=0").unwrap(),
+            Page::first(0, Order::Asc)
+        );
         assert_eq!(page("ascending=true").unwrap().order, Order::Asc);
         assert_eq!(page("ascending=false").unwrap().order, Order::Desc);
     }

@@ -17,7 +17,9 @@ impl OneForm {
     /// Wraps a router whose routes begin with `/v1` and have no slash at their end.
     #[must_use]
     pub fn new(router: Router) -> Self {
-        Self { inner: router.into_service() }
+        Self {
+            inner: router.into_service(),
+        }
     }
 }
 
@@ -53,7 +55,9 @@ fn one_form(uri: &Uri) -> Option<Uri> {
     let path = latest.map_or_else(|| path.to_owned(), |rest| format!("/v1/{rest}"));
     let path = path.trim_end_matches('/');
     let path = if path.is_empty() { "/" } else { path };
-    let text = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let text = uri
+        .query()
+        .map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(text).ok()?);
     Uri::from_parts(parts).ok()
@@ -68,7 +72,10 @@ mod tests {
         let table = [
             ("/v1/agents/", Some("/v1/agents")),
             ("/v1/agents", None),
-            ("/v1/agents/?limit=2&tags=a%2Fb", Some("/v1/agents?limit=2&tags=a%2Fb")),
+            (
+                "/v1/agents/?limit=2&tags=a%2Fb",
+                Some("/v1/agents?limit=2&tags=a%2Fb"),
+            ),
             ("/latest/agents/", Some("/v1/agents")),
             ("/latest/agents?x=1", Some("/v1/agents?x=1")),
             ("/", None),

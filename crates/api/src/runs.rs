@@ -157,8 +157,11 @@ impl RunsQuery {
 
 /// The error for a name that is none of a list's.
 pub(crate) fn unknown(parameter: &str, name: &str, what: &str) -> ApiError {
-    let mut issue =
-        Issue::query(parameter, format!("Input should be {what}"), Value::String(name.to_owned()));
+    let mut issue = Issue::query(
+        parameter,
+        format!("Input should be {what}"),
+        Value::String(name.to_owned()),
+    );
     issue.kind = "enum";
     ApiError::invalid(&[issue])
 }
@@ -179,7 +182,9 @@ async fn list(
         .store()
         .read(move |tx| {
             Box::pin(async move {
-                runs::list(tx, &scope, &filter, &page).await.map_err(ApiError::from)
+                runs::list(tx, &scope, &filter, &page)
+                    .await
+                    .map_err(ApiError::from)
             })
         })
         .await?;
@@ -207,7 +212,9 @@ async fn retrieve(
     Actor(scope): Actor,
     Path(id): Path<RunId>,
 ) -> Result<Json<RunView>, ApiError> {
-    Ok(Json(RunView::from(&turns::stored(&state, &scope, id).await?)))
+    Ok(Json(RunView::from(
+        &turns::stored(&state, &scope, id).await?,
+    )))
 }
 
 /// Forget a run that is over; its messages stay.
@@ -246,7 +253,10 @@ async fn list_messages(
         .read(move |tx| {
             Box::pin(async move {
                 runs::get(tx, &scope, id).await?;
-                let filter = MessageFilter { run_id: Some(id), ..MessageFilter::default() };
+                let filter = MessageFilter {
+                    run_id: Some(id),
+                    ..MessageFilter::default()
+                };
                 history::page(tx, &scope, &filter, page, None).await
             })
         })
@@ -272,12 +282,22 @@ async fn list_steps(
         .read(move |tx| {
             Box::pin(async move {
                 runs::get(tx, &scope, id).await?;
-                let filter = StepFilter { run_id: Some(id), ..StepFilter::default() };
-                steps::list(tx, &scope, &filter, &page).await.map_err(ApiError::from)
+                let filter = StepFilter {
+                    run_id: Some(id),
+                    ..StepFilter::default()
+                };
+                steps::list(tx, &scope, &filter, &page)
+                    .await
+                    .map_err(ApiError::from)
             })
         })
         .await?;
-    Ok(Json(found.iter().map(|step| StepView::of(step, organization)).collect()))
+    Ok(Json(
+        found
+            .iter()
+            .map(|step| StepView::of(step, organization))
+            .collect(),
+    ))
 }
 
 /// The tokens that a run took.
@@ -398,7 +418,10 @@ impl ResumeBody {
     /// What the stream shows.
     #[must_use]
     pub fn options(&self) -> StreamOptions {
-        StreamOptions { include_pings: self.include_pings.unwrap_or(true), wanted: None }
+        StreamOptions {
+            include_pings: self.include_pings.unwrap_or(true),
+            wanted: None,
+        }
     }
 }
 
@@ -439,7 +462,9 @@ pub(crate) async fn newest_active(
         .read(move |tx| {
             Box::pin(async move {
                 let page = Page::first(1, Order::Desc);
-                runs::list(tx, &scope, &filter, &page).await.map_err(ApiError::from)
+                runs::list(tx, &scope, &filter, &page)
+                    .await
+                    .map_err(ApiError::from)
             })
         })
         .await?;

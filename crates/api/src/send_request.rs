@@ -166,15 +166,25 @@ impl Fingerprint {
             hash.update(piece);
             hash.update(b"\n");
         }
-        let body_hash = hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-            use std::fmt::Write as _;
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        });
-        let retries = headers.get("x-stainless-retry-count").and_then(|value| value.to_str().ok());
-        let is_retry = retries.and_then(|text| text.parse::<u32>().ok()).is_some_and(|n| n > 0);
-        Self { body_hash, is_retry }
+        let body_hash = hash
+            .finalize()
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                use std::fmt::Write as _;
+                // Writing to a String cannot fail.
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            });
+        let retries = headers
+            .get("x-stainless-retry-count")
+            .and_then(|value| value.to_str().ok());
+        let is_retry = retries
+            .and_then(|text| text.parse::<u32>().ok())
+            .is_some_and(|n| n > 0);
+        Self {
+            body_hash,
+            is_retry,
+        }
     }
 }
 
@@ -192,11 +202,18 @@ impl FromRequest<AppState> for Sent {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let (method, uri, headers) = (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
+        let (method, uri, headers) = (
+            parts.method.clone(),
+            parts.uri.clone(),
+            parts.headers.clone(),
+        );
         let request = Request::from_parts(parts, body);
         let Body(bytes) = Body::from_request(request, state).await?;
         let fingerprint = Fingerprint::of(&method, &uri, &headers, &bytes);
-        Ok(Self { body: parse_json(&bytes)?, fingerprint })
+        Ok(Self {
+            body: parse_json(&bytes)?,
+            fingerprint,
+        })
     }
 }
 
@@ -246,7 +263,11 @@ impl SendBody {
             include_pings: self.include_pings.unwrap_or(true),
             wanted: self.include_return_message_types,
         };
-        Ok(Checked { drafts, request, stream })
+        Ok(Checked {
+            drafts,
+            request,
+            stream,
+        })
     }
 
     /// What the API shows as the run's `request_config`.
@@ -265,24 +286,43 @@ impl SendBody {
         let steps = self.max_steps.unwrap_or(DEFAULT_MAX_STEPS);
         if !(1..=MAX_STEPS).contains(&steps) {
             let msg = format!("Input should be between 1 and {MAX_STEPS}");
-            return Err(ApiError::invalid(&[Issue::body(&["max_steps"], msg, json!(steps))]));
+            return Err(ApiError::invalid(&[Issue::body(
+                &["max_steps"],
+                msg,
+                json!(steps),
+            )]));
         }
-        let streams = [("stream_tokens", self.stream_tokens), ("background", self.background)];
+        let streams = [
+            ("stream_tokens", self.stream_tokens),
+            ("background", self.background),
+        ];
         for (name, value) in streams {
             if form != AnswerForm::Stream && value == Some(true) {
                 let msg = format!("{name} can only be true in a request with streaming=true");
                 return Err(ApiError::invalid(&[Issue::body(&[name], msg, json!(true))]));
             }
         }
-        if self.client_tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
+        if self
+            .client_tools
+            .as_ref()
+            .is_some_and(|tools| !tools.is_empty())
+        {
             let msg = "this server does not run client tools yet: send the request without \
                        client_tools, or attach tools to the agent";
-            return Err(ApiError::invalid(&[Issue::body(&["client_tools"], msg, Value::Null)]));
+            return Err(ApiError::invalid(&[Issue::body(
+                &["client_tools"],
+                msg,
+                Value::Null,
+            )]));
         }
         if self.callback_url.is_some() {
             let msg = "this server does not post callbacks yet: send the request without \
                        callback_url, and read the run's end from GET /v1/runs/{run_id}";
-            return Err(ApiError::invalid(&[Issue::body(&["callback_url"], msg, Value::Null)]));
+            return Err(ApiError::invalid(&[Issue::body(
+                &["callback_url"],
+                msg,
+                Value::Null,
+            )]));
         }
         Ok(())
     }
@@ -348,8 +388,11 @@ fn drafts(
             messages.len()
         )));
     }
-    let drafts: Result<Vec<Draft>, ApiError> =
-        messages.into_iter().enumerate().map(|(n, message)| draft(n, message)).collect();
+    let drafts: Result<Vec<Draft>, ApiError> = messages
+        .into_iter()
+        .enumerate()
+        .map(|(n, message)| draft(n, message))
+        .collect();
     let drafts = drafts?;
     check_together(&drafts)?;
     Ok(drafts)
@@ -358,7 +401,10 @@ fn drafts(
 /// What is wrong only between messages.
 fn check_together(drafts: &[Draft]) -> Result<(), ApiError> {
     let mut otids = HashSet::new();
-    for otid in drafts.iter().filter_map(|draft| draft.message.otid.as_deref()) {
+    for otid in drafts
+        .iter()
+        .filter_map(|draft| draft.message.otid.as_deref())
+    {
         if !otids.insert(otid) {
             return Err(ApiError::unprocessable(format!(
                 "two messages of the request have the otid '{otid}'; each needs its own"
@@ -366,7 +412,11 @@ fn check_together(drafts: &[Draft]) -> Result<(), ApiError> {
         }
     }
     let pieces = drafts.iter().flat_map(|draft| &draft.pieces);
-    if pieces.filter(|piece| matches!(piece, Piece::Fetch(_))).count() > MAX_FETCHED {
+    if pieces
+        .filter(|piece| matches!(piece, Piece::Fetch(_)))
+        .count()
+        > MAX_FETCHED
+    {
         return Err(ApiError::unprocessable(format!(
             "a request may have at most {MAX_FETCHED} images given by URL"
         )));
@@ -392,9 +442,12 @@ fn draft(n: usize, input: InputMessage) -> Result<Draft, ApiError> {
             return Err(message_error(n, "type", msg, json!(other)));
         }
     }
-    let role = input.role.ok_or_else(|| message_error(n, "role", "Field required", Value::Null))?;
-    let content =
-        input.content.ok_or_else(|| message_error(n, "content", "Field required", Value::Null))?;
+    let role = input
+        .role
+        .ok_or_else(|| message_error(n, "role", "Field required", Value::Null))?;
+    let content = input
+        .content
+        .ok_or_else(|| message_error(n, "content", "Field required", Value::Null))?;
     check_otid(input.otid.as_deref())
         .map_err(|msg| message_error(n, "otid", &msg, json!(input.otid)))?;
     let role = Role::from(role);

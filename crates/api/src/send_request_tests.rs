@@ -6,7 +6,10 @@ use super::*;
 use crate::extract::parse_json;
 
 fn fingerprint() -> Fingerprint {
-    Fingerprint { body_hash: "h".to_owned(), is_retry: false }
+    Fingerprint {
+        body_hash: "h".to_owned(),
+        is_retry: false,
+    }
 }
 
 fn check(body: &Value, form: AnswerForm) -> Result<Checked, ApiError> {
@@ -14,7 +17,11 @@ fn check(body: &Value, form: AnswerForm) -> Result<Checked, ApiError> {
 }
 
 fn said(checked: &Checked) -> Vec<(Role, Vec<Piece>)> {
-    checked.drafts.iter().map(|draft| (draft.message.role, draft.pieces.clone())).collect()
+    checked
+        .drafts
+        .iter()
+        .map(|draft| (draft.message.role, draft.pieces.clone()))
+        .collect()
 }
 
 fn text(text: &str) -> Vec<Piece> {
@@ -38,10 +45,17 @@ fn messages_keep_role_order_name_and_otid() {
          "name": "Ada", "otid": "o1", "sender_id": "identity-1", "group_id": null},
     ], "unknown": true});
     let checked = check(&body, AnswerForm::Json).unwrap();
-    assert_eq!(said(&checked), [(Role::System, text("Be brief")), (Role::User, text("Hi"))]);
+    assert_eq!(
+        said(&checked),
+        [(Role::System, text("Be brief")), (Role::User, text("Hi"))]
+    );
     let second = &checked.drafts[1].message;
     assert_eq!(
-        (second.name.as_deref(), second.otid.as_deref(), second.sender_id.as_deref()),
+        (
+            second.name.as_deref(),
+            second.otid.as_deref(),
+            second.sender_id.as_deref()
+        ),
         (Some("Ada"), Some("o1"), Some("identity-1"))
     );
 }
@@ -55,11 +69,17 @@ fn options_reach_the_engine() {
     });
     let checked = check(&body, AnswerForm::Stream).unwrap();
     let request = &checked.request;
-    assert_eq!((request.max_steps, request.granularity), (3, Granularity::Tokens));
+    assert_eq!(
+        (request.max_steps, request.granularity),
+        (3, Granularity::Tokens)
+    );
     assert!(request.background);
     assert_eq!(request.override_model.as_deref(), Some("openai/x"));
     assert_eq!(request.override_system.as_deref(), Some("S"));
-    assert_eq!(request.metadata, json!({"run_type": "send_message_streaming"}));
+    assert_eq!(
+        request.metadata,
+        json!({"run_type": "send_message_streaming"})
+    );
     assert_eq!(
         request.request_config,
         json!({
@@ -69,7 +89,10 @@ fn options_reach_the_engine() {
         })
     );
     assert!(!checked.stream.include_pings);
-    assert_eq!(checked.stream.wanted, Some(vec![MessageType::AssistantMessage]));
+    assert_eq!(
+        checked.stream.wanted,
+        Some(vec![MessageType::AssistantMessage])
+    );
 }
 
 #[test]
@@ -78,13 +101,29 @@ fn what_cannot_be_is_refused_with_the_status_of_the_contract() {
     let table = [
         (json!({}), 422, "Must specify either"),
         (json!({"message": "hi"}), 422, "Must specify either"),
-        (json!({"input": "a", "messages": [message]}), 422, "Cannot specify both"),
+        (
+            json!({"input": "a", "messages": [message]}),
+            422,
+            "Cannot specify both",
+        ),
         (json!({"messages": []}), 422, "Messages must not be empty"),
         (json!({"messages": [{"content": "a"}]}), 422, "'role'"),
         (json!({"messages": [{"role": "user"}]}), 422, "'content'"),
-        (json!({"messages": [{"role": "wizard", "content": "x"}]}), 422, "unknown variant"),
-        (json!({"messages": [{"role": "user", "content": "x", "type": "odd"}]}), 422, "'type'"),
-        (json!({"messages": [{"role": "user", "content": "x", "otid": ""}]}), 422, "otid"),
+        (
+            json!({"messages": [{"role": "wizard", "content": "x"}]}),
+            422,
+            "unknown variant",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": "x", "type": "odd"}]}),
+            422,
+            "'type'",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": "x", "otid": ""}]}),
+            422,
+            "otid",
+        ),
         (
             json!({"messages": [{"role": "user", "content": "x", "otid": "o"},
                                 {"role": "user", "content": "y", "otid": "o"}]}),
@@ -109,16 +148,40 @@ fn what_cannot_be_is_refused_with_the_status_of_the_contract() {
         (json!({"input": "a", "max_steps": 0}), 422, "max_steps"),
         (json!({"input": "a", "max_steps": 1001}), 422, "max_steps"),
         (json!({"input": "a", "max_steps": "many"}), 422, "max_steps"),
-        (json!({"input": "a", "stream_tokens": true}), 422, "streaming=true"),
-        (json!({"input": "a", "background": true}), 422, "streaming=true"),
-        (json!({"input": "a", "client_tools": [{"name": "t"}]}), 422, "client tools"),
-        (json!({"input": "a", "callback_url": "http://x"}), 422, "callback"),
-        (json!({"input": "a", "include_return_message_types": ["odd"]}), 422, "unknown variant"),
+        (
+            json!({"input": "a", "stream_tokens": true}),
+            422,
+            "streaming=true",
+        ),
+        (
+            json!({"input": "a", "background": true}),
+            422,
+            "streaming=true",
+        ),
+        (
+            json!({"input": "a", "client_tools": [{"name": "t"}]}),
+            422,
+            "client tools",
+        ),
+        (
+            json!({"input": "a", "callback_url": "http://x"}),
+            422,
+            "callback",
+        ),
+        (
+            json!({"input": "a", "include_return_message_types": ["odd"]}),
+            422,
+            "unknown variant",
+        ),
     ];
     for (body, status, words) in table {
         let error = check(&body, AnswerForm::Json).unwrap_err();
         assert_eq!(error.status().as_u16(), status, "{body}");
-        assert!(error.body()["detail"].to_string().contains(words), "{body}: {:?}", error.body());
+        assert!(
+            error.body()["detail"].to_string().contains(words),
+            "{body}: {:?}",
+            error.body()
+        );
     }
 }
 
@@ -135,7 +198,12 @@ fn requests_are_told_apart_by_method_path_and_body() {
         if let Some(retries) = retries {
             headers.insert("x-stainless-retry-count", retries.parse().unwrap());
         }
-        Fingerprint::of(&Method::POST, &Uri::from_static(path), &headers, body.as_bytes())
+        Fingerprint::of(
+            &Method::POST,
+            &Uri::from_static(path),
+            &headers,
+            body.as_bytes(),
+        )
     };
     let first = print("/v1/a", "{}", None);
     assert_eq!(first.body_hash.len(), 64);

@@ -105,7 +105,8 @@ impl Frames {
     fn keep_alive(&mut self) {
         self.silent_pings += 1;
         if self.silent_pings > MAX_SILENT_PINGS {
-            self.writer.incomplete("nothing happened for 30 minutes; the run itself goes on");
+            self.writer
+                .incomplete("nothing happened for 30 minutes; the run itself goes on");
             self.next = None;
         } else {
             self.writer.ping();
@@ -168,7 +169,11 @@ impl Writer {
             Event::Message(part) => (part, Shown::Whole),
             Event::Delta(part) => (part, Shown::Fragment),
             Event::Stopped { reason } => return self.frame(&StopReasonView::from(*reason)),
-            Event::Usage { usage, step_count, context_tokens } => {
+            Event::Usage {
+                usage,
+                step_count,
+                context_tokens,
+            } => {
                 return self.frame(&UsageView::of(usage, *step_count, Some(*context_tokens)));
             }
             Event::Failed { error } => return self.error(error),
@@ -243,7 +248,10 @@ mod tests {
         Writer {
             run_id: RunId::new(),
             numbered,
-            options: StreamOptions { include_pings: true, wanted },
+            options: StreamOptions {
+                include_pings: true,
+                wanted,
+            },
             out: BytesMut::new(),
         }
     }
@@ -269,16 +277,34 @@ mod tests {
     #[test]
     fn a_turn_is_framed_as_the_sdks_read_it() {
         let mut writer = writer(true, None);
-        let said = Part::Assistant { text: "Hello\nthere".to_owned() };
+        let said = Part::Assistant {
+            text: "Hello\nthere".to_owned(),
+        };
         writer.event(1, &Event::Delta(text(said)));
-        writer.event(2, &Event::Stopped { reason: StopReason::EndTurn });
+        writer.event(
+            2,
+            &Event::Stopped {
+                reason: StopReason::EndTurn,
+            },
+        );
         let usage = Usage::default();
-        writer.event(3, &Event::Usage { usage, step_count: 1, context_tokens: 7 });
+        writer.event(
+            3,
+            &Event::Usage {
+                usage,
+                step_count: 1,
+                context_tokens: 7,
+            },
+        );
         writer.event(4, &Event::Done);
         let text = written(&writer);
         let frames: Vec<&str> = text.split_terminator("\n\n").collect();
         assert_eq!(frames.len(), 4);
-        assert!(frames.iter().all(|frame| frame.starts_with("data: ") && !frame.contains('\n')));
+        assert!(
+            frames
+                .iter()
+                .all(|frame| frame.starts_with("data: ") && !frame.contains('\n'))
+        );
         let json = |frame: &str| -> serde_json::Value {
             serde_json::from_str(frame.strip_prefix("data: ").unwrap()).unwrap()
         };
@@ -292,16 +318,31 @@ mod tests {
     #[test]
     fn foreground_frames_have_no_numbers() {
         let mut writer = writer(false, None);
-        writer.event(9, &Event::Message(text(Part::Assistant { text: "a".to_owned() })));
+        writer.event(
+            9,
+            &Event::Message(text(Part::Assistant {
+                text: "a".to_owned(),
+            })),
+        );
         assert!(written(&writer).contains("\"seq_id\":null"));
     }
 
     #[test]
     fn unwanted_kinds_are_left_out_and_the_end_is_not() {
         let mut writer = writer(false, Some(vec![MessageType::ToolCallMessage]));
-        writer.event(1, &Event::Message(text(Part::Assistant { text: "a".to_owned() })));
+        writer.event(
+            1,
+            &Event::Message(text(Part::Assistant {
+                text: "a".to_owned(),
+            })),
+        );
         assert!(writer.out.is_empty());
-        writer.event(2, &Event::Stopped { reason: StopReason::MaxSteps });
+        writer.event(
+            2,
+            &Event::Stopped {
+                reason: StopReason::MaxSteps,
+            },
+        );
         assert!(written(&writer).contains("max_steps"));
     }
 
@@ -315,7 +356,10 @@ mod tests {
         };
         writer.event(1, &Event::Failed { error });
         let text = written(&writer);
-        assert!(text.starts_with("event: error\ndata: {\"message_type\":\"error_message\""), "{text}");
+        assert!(
+            text.starts_with("event: error\ndata: {\"message_type\":\"error_message\""),
+            "{text}"
+        );
         assert!(text.ends_with("\"seq_id\":null}\n\n"), "{text}");
     }
 }

@@ -163,7 +163,10 @@ impl StepsQuery {
         };
         Ok(StepFilter {
             run_id: None,
-            agent_id: self.agent_id.map(|id| query_id("agent_id", &id)).transpose()?,
+            agent_id: self
+                .agent_id
+                .map(|id| query_id("agent_id", &id))
+                .transpose()?,
             model: self.model,
             feedback: self.feedback.map(|feedback| feedback.as_str().to_owned()),
             has_feedback: self.has_feedback,
@@ -190,11 +193,18 @@ async fn list(
         .store()
         .read(move |tx| {
             Box::pin(async move {
-                steps::list(tx, &scope, &filter, &page).await.map_err(ApiError::from)
+                steps::list(tx, &scope, &filter, &page)
+                    .await
+                    .map_err(ApiError::from)
             })
         })
         .await?;
-    Ok(Json(found.iter().map(|step| StepView::of(step, organization)).collect()))
+    Ok(Json(
+        found
+            .iter()
+            .map(|step| StepView::of(step, organization))
+            .collect(),
+    ))
 }
 
 async fn stored(state: &AppState, scope: &Scope, id: StepId) -> Result<Step, ApiError> {
@@ -237,7 +247,10 @@ async fn list_messages(
         .read(move |tx| {
             Box::pin(async move {
                 steps::get(tx, &scope, id).await?;
-                let filter = MessageFilter { step_id: Some(id), ..MessageFilter::default() };
+                let filter = MessageFilter {
+                    step_id: Some(id),
+                    ..MessageFilter::default()
+                };
                 history::page(tx, &scope, &filter, page, None).await
             })
         })
@@ -290,7 +303,9 @@ async fn metrics(
         llm_request_start_ns: step.llm_request_ns.map(|_| begun),
         llm_request_ns: step.llm_request_ns,
         tool_execution_ns: None,
-        step_ns: step.completed_at.map(|ended| nanos(ended).saturating_sub(begun)),
+        step_ns: step
+            .completed_at
+            .map(|ended| nanos(ended).saturating_sub(begun)),
         project_id: None,
         template_id: None,
         base_template_id: None,
@@ -352,7 +367,9 @@ async fn feedback(
         .store()
         .write(move |tx| {
             Box::pin(async move {
-                steps::set_feedback(tx, &scope, id, judged).await.map_err(ApiError::from)
+                steps::set_feedback(tx, &scope, id, judged)
+                    .await
+                    .map_err(ApiError::from)
             })
         })
         .await?;

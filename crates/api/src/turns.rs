@@ -1,7 +1,12 @@
 //! Running an agent on a request, and answering in the form that the client wants.
 
 use axum::response::{IntoResponse, Response};
-use mnemic_core::{conversations::Thread, ids::{AgentId, RunId}, runs::Run, scope::Scope};
+use mnemic_core::{
+    conversations::Thread,
+    ids::{AgentId, RunId},
+    runs::Run,
+    scope::Scope,
+};
 use mnemic_engine::WhenBusy;
 
 use crate::{
@@ -39,10 +44,20 @@ pub async fn run(
     let checked = sent.body.check(form, sent.fingerprint)?;
     let stream = checked.stream.clone();
     let request = checked.into_request(state).await?;
-    let run =
-        state.engine.send(scope, target.agent, target.thread, request, target.when_busy).await?;
+    let run = state
+        .engine
+        .send(
+            scope,
+            target.agent,
+            target.thread,
+            request,
+            target.when_busy,
+        )
+        .await?;
     Ok(match form {
-        AnswerForm::Json => Json(answer::wait(run, stream.wanted.as_deref()).await?).into_response(),
+        AnswerForm::Json => {
+            Json(answer::wait(run, stream.wanted.as_deref()).await?).into_response()
+        }
         AnswerForm::Stream => sse::response(run, stream),
         AnswerForm::Run => {
             let run = stored(state, scope, run.run_id).await?;
@@ -60,8 +75,6 @@ pub async fn stored(state: &AppState, scope: &Scope, id: RunId) -> Result<Run, A
     state
         .engine
         .store()
-        .read(move |tx| {
-            Box::pin(async move { Ok(mnemic_store::runs::get(tx, &scope, id).await?) })
-        })
+        .read(move |tx| Box::pin(async move { Ok(mnemic_store::runs::get(tx, &scope, id).await?) }))
         .await
 }

@@ -50,7 +50,12 @@ impl Issue {
     fn at(place: &str, path: &[&str], msg: impl Into<String>, input: Value) -> Self {
         let mut loc = vec![Loc::from(place)];
         loc.extend(path.iter().map(|name| Loc::from(*name)));
-        Self { kind: "value_error", loc, msg: msg.into(), input }
+        Self {
+            kind: "value_error",
+            loc,
+            msg: msg.into(),
+            input,
+        }
     }
 }
 
@@ -73,7 +78,11 @@ pub fn detail(issues: &[Issue]) -> String {
                 Loc::Index(index) => _ = write!(out, "{index}"),
             }
         }
-        out.push_str(if issue.loc.len() == 1 { ",), 'msg': " } else { "), 'msg': " });
+        out.push_str(if issue.loc.len() == 1 {
+            ",), 'msg': "
+        } else {
+            "), 'msg': "
+        });
         quote(&mut out, &issue.msg);
         out.push_str(", 'input': ");
         let mut input = String::new();
@@ -125,7 +134,11 @@ fn python(out: &mut String, value: &Value) {
 
 /// A text in Python's notation: in single quotes, or in double ones where that saves escapes.
 fn quote(out: &mut String, text: &str) {
-    let mark = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let mark = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
     out.push(mark);
     for c in text.chars() {
         match c {
@@ -185,7 +198,12 @@ pub fn of_json(body: &[u8], error: &serde_path_to_error::Error<serde_json::Error
             input: input.cloned().unwrap_or(Value::Null),
         };
     }
-    Issue { kind: kind_of(&msg), loc, msg, input: input.cloned().unwrap_or(Value::Null) }
+    Issue {
+        kind: kind_of(&msg),
+        loc,
+        msg,
+        input: input.cloned().unwrap_or(Value::Null),
+    }
 }
 
 /// A word for what serde's message says.
@@ -203,12 +221,17 @@ pub(crate) fn kind_of(msg: &str) -> &'static str {
         ("expected struct", "model_type"),
         ("invalid digit", "int_parsing"),
     ];
-    kinds.iter().find(|(words, _)| msg.contains(words)).map_or("value_error", |(_, kind)| kind)
+    kinds
+        .iter()
+        .find(|(words, _)| msg.contains(words))
+        .map_or("value_error", |(_, kind)| kind)
 }
 
 /// serde_json's message without its ` at line 1 column 10`.
 fn without_position(msg: &str) -> String {
-    msg.rsplit_once(" at line ").map_or(msg, |(before, _)| before).to_owned()
+    msg.rsplit_once(" at line ")
+        .map_or(msg, |(before, _)| before)
+        .to_owned()
 }
 
 /// The text in backticks after `prefix`, if the message begins so.
@@ -219,8 +242,11 @@ pub(crate) fn between_ticks(msg: &str, prefix: &str) -> Option<String> {
 
 /// The byte at which a line and column (both from 1) stand.
 fn byte_of(body: &[u8], line: usize, column: usize) -> usize {
-    let before: usize =
-        body.split(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(|l| l.len() + 1).sum();
+    let before: usize = body
+        .split(|byte| *byte == b'\n')
+        .take(line.saturating_sub(1))
+        .map(|l| l.len() + 1)
+        .sum();
     before + column.saturating_sub(1)
 }
 
@@ -268,7 +294,10 @@ mod tests {
     #[test]
     fn values_are_written_in_pythons_notation() {
         let mut out = String::new();
-        python(&mut out, &json!({"a": [null, true, 1.5, "it's"], "b": "a'b\"c\n"}));
+        python(
+            &mut out,
+            &json!({"a": [null, true, 1.5, "it's"], "b": "a'b\"c\n"}),
+        );
         assert_eq!(out, r#"{'a': [None, True, 1.5, "it's"], 'b': 'a\'b"c\n'}"#);
     }
 
@@ -278,7 +307,12 @@ mod tests {
         assert_eq!(found.kind, "string_type");
         assert_eq!(
             found.loc,
-            [Loc::from("body"), Loc::from("items"), Loc::Index(1), Loc::from("name")]
+            [
+                Loc::from("body"),
+                Loc::from("items"),
+                Loc::Index(1),
+                Loc::from("name")
+            ]
         );
         assert_eq!(found.input, json!(7));
     }

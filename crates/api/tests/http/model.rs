@@ -60,11 +60,16 @@ async fn complete(State(go): State<Arc<Notify>>, body: axum::Json<Value>) -> Res
     if by_user && text == "slow" {
         go.notified().await;
     }
-    let call = text.strip_prefix("remember ").filter(|_| by_user).map(|fact| {
-        json!({"label": "human", "new_string": fact, "insert_line": -1}).to_string()
-    });
+    let call = text
+        .strip_prefix("remember ")
+        .filter(|_| by_user)
+        .map(|fact| json!({"label": "human", "new_string": fact, "insert_line": -1}).to_string());
     let said = format!("Echo: {text}");
-    if body["stream"] == true { stream(call, &said) } else { whole(call, &said) }
+    if body["stream"] == true {
+        stream(call, &said)
+    } else {
+        whole(call, &said)
+    }
 }
 
 const USAGE: [i64; 3] = [100, 10, 110];
@@ -92,16 +97,20 @@ fn stream(call: Option<String>, said: &str) -> Response {
     let mut deltas = Vec::new();
     match call {
         Some(arguments) => {
-            deltas.push(json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function",
-                "function": {"name": "memory_insert", "arguments": ""}}]}));
+            deltas.push(
+                json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function",
+                "function": {"name": "memory_insert", "arguments": ""}}]}),
+            );
             let (first, rest) = arguments.split_at(arguments.len() / 2);
             for piece in [first, rest] {
-                deltas.push(
-                    json!({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}),
-                );
+                deltas
+                    .push(json!({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}));
             }
         }
-        None => deltas.extend(said.split_inclusive(' ').map(|word| json!({"content": word}))),
+        None => deltas.extend(
+            said.split_inclusive(' ')
+                .map(|word| json!({"content": word})),
+        ),
     }
     let frame = |value: &Value| format!("data: {value}\n\n");
     let mut text: String = deltas

@@ -47,12 +47,26 @@ impl Server {
             let config = EndpointConfig::new("desk", url).with_key("sk-test");
             Endpoint::new(config).unwrap()
         });
-        let catalogue = Arc::new(Catalogue::new(client.clone(), endpoints.into_iter().collect()));
-        let engine =
-            Engine::new(store, client, catalogue, EngineSettings::default(), Clock::System);
+        let catalogue = Arc::new(Catalogue::new(
+            client.clone(),
+            endpoints.into_iter().collect(),
+        ));
+        let engine = Engine::new(
+            store,
+            client,
+            catalogue,
+            EngineSettings::default(),
+            Clock::System,
+        );
         engine.start().await.unwrap();
+        let scope = mnemic_core::scope::Scope::default();
+        engine.ensure_builtin_tools(&scope).await.unwrap();
         let router = mnemic_api::router(engine.clone(), settings);
-        Self { router, engine, _folder: folder }
+        Self {
+            router,
+            engine,
+            _folder: folder,
+        }
     }
 
     pub async fn plain() -> Self {
@@ -64,7 +78,11 @@ impl Server {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer { status: parts.status, headers: parts.headers, text }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text,
+        }
     }
 
     pub async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
@@ -82,7 +100,8 @@ impl Server {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+        self.send(request.body(Body::from(body.to_owned())).unwrap())
+            .await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -103,7 +122,10 @@ impl Server {
         let server = Self::start(ApiSettings::default(), Some(&model.url)).await;
         let block = json!({"label": "human", "value": "Ada"});
         let made = server
-            .post("/v1/agents/", &json!({"model": "desk/small", "memory_blocks": [block]}))
+            .post(
+                "/v1/agents/",
+                &json!({"model": "desk/small", "memory_blocks": [block]}),
+            )
             .await;
         assert_eq!(made.status, 200, "{}", made.text);
         let id = made.json()["id"].as_str().unwrap().to_owned();
@@ -124,5 +146,8 @@ pub fn frames(text: &str) -> Vec<Value> {
 
 /// The `message_type` of each message or frame.
 pub fn types(messages: &[Value]) -> Vec<&str> {
-    messages.iter().map(|message| message["message_type"].as_str().unwrap()).collect()
+    messages
+        .iter()
+        .map(|message| message["message_type"].as_str().unwrap())
+        .collect()
 }
