@@ -46,20 +46,28 @@ async fn main() -> io::Result<()> {
     let options = Options::parse();
     let beside = std::env::current_exe()?;
     let beside = beside.parent().unwrap_or(Path::new(".")).to_owned();
-    let server = options.server.clone().unwrap_or_else(|| beside.join("mnemic"));
+    let server = options
+        .server
+        .clone()
+        .unwrap_or_else(|| beside.join("mnemic"));
     let scripted = process::start_scripted(&beside.join("scripted-model"))?;
     let mut reports = Vec::new();
     if !options.postgres_only {
         reports.push(("SQLite", measure(&options, &server, &scripted, None).await?));
     }
     if let Some(url) = &options.database_url {
-        reports.push(("PostgreSQL", measure(&options, &server, &scripted, Some(url)).await?));
+        reports.push((
+            "PostgreSQL",
+            measure(&options, &server, &scripted, Some(url)).await?,
+        ));
     }
     let mut out = io::stdout().lock();
     report::table(&mut out, &reports)?;
     if let Some(path) = &options.json {
-        let engines: serde_json::Map<_, _> =
-            reports.iter().map(|(name, report)| ((*name).to_owned(), report.to_json())).collect();
+        let engines: serde_json::Map<_, _> = reports
+            .iter()
+            .map(|(name, report)| ((*name).to_owned(), report.to_json()))
+            .collect();
         let whole = json!({"machine": machine(), "engines": engines});
         std::fs::write(path, serde_json::to_vec_pretty(&whole)?)?;
         writeln!(out, "\nwritten to {}", path.display())?;
@@ -70,7 +78,9 @@ async fn main() -> io::Result<()> {
 /// The machine, so that figures of different ones are not compared by mistake.
 fn machine() -> serde_json::Value {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     json!({
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
@@ -106,7 +116,11 @@ async fn measure(
     let folder = Folder::new()?;
     let scale = if options.quick { 10 } else { 1 };
     let mut report = Report::default();
-    report.add("fdatasync of the disk, p50 ms", process::fsync_ms(&folder.0)?, "");
+    report.add(
+        "fdatasync of the disk, p50 ms",
+        process::fsync_ms(&folder.0)?,
+        "",
+    );
     let start = || process::start_server(program, &folder.0, scripted.address, database);
     // The first start makes the tables; what follows is what a user waits for every day.
     drop(start()?);
@@ -116,10 +130,23 @@ async fn measure(
     }
     report.add("cold start, p50 ms", Quantiles::of(starts).p50, "under 100");
     let (server, _) = start()?;
-    report.add("memory idle, MB", process::memory_mb(server.pid()), "under 60");
-    let bench = Bench { server: server.address, model: scripted.address };
+    report.add(
+        "memory idle, MB",
+        process::memory_mb(server.pid()),
+        "under 60",
+    );
+    let bench = Bench {
+        server: server.address,
+        model: scripted.address,
+    };
     turns(&bench, &mut report, scale).await?;
-    loaded(&bench, &mut report, scale, &pids(options, &server, scripted, database)).await?;
+    loaded(
+        &bench,
+        &mut report,
+        scale,
+        &pids(options, &server, scripted, database),
+    )
+    .await?;
     reads(&bench, &mut report, scale).await?;
     report.add("memory loaded, MB", process::memory_mb(server.pid()), "");
     Ok(report)
@@ -133,12 +160,23 @@ struct Pids {
 }
 
 fn pids(options: &Options, server: &Running, scripted: &Running, database: Option<&str>) -> Pids {
-    let postgres = database.and(options.postgres_pid).map(process::family).unwrap_or_default();
-    Pids { server: vec![server.pid()], script: vec![scripted.pid()], database: postgres }
+    let postgres = database
+        .and(options.postgres_pid)
+        .map(process::family)
+        .unwrap_or_default();
+    Pids {
+        server: vec![server.pid()],
+        script: vec![scripted.pid()],
+        database: postgres,
+    }
 }
 
 async fn turns(bench: &Bench, report: &mut Report, scale: usize) -> io::Result<()> {
-    report.add("agents created, per second", bench.create_agents(500 / scale).await?, "");
+    report.add(
+        "agents created, per second",
+        bench.create_agents(500 / scale).await?,
+        "",
+    );
     let alone = Quantiles::of(bench.sequential(1_000 / scale).await?);
     report.add("turn at one conversation, p50 ms", alone.p50, "under 2");
     report.add("turn at one conversation, p99 ms", alone.p99, "");
@@ -148,27 +186,44 @@ async fn turns(bench: &Bench, report: &mut Report, scale: usize) -> io::Result<(
     };
     report.add("500 turns: first tenth, p50 ms", part(0..50), "");
     report.add("500 turns: last tenth, p50 ms", part(450..500), "");
-    report.add("500 turns: about the 500th over about the 50th", part(480..500) / part(40..60), "at most 1.1");
+    report.add(
+        "500 turns: about the 500th over about the 50th",
+        part(480..500) / part(40..60),
+        "at most 1.1",
+    );
     let (through, direct) = bench.streams(200 / scale).await?;
     let p50 = |times: &[f64]| Quantiles::of(times.to_vec()).p50;
     let firsts: Vec<f64> = through.iter().map(|times| times.first_text).collect();
     let alone: Vec<f64> = direct.iter().map(|times| times.first_text).collect();
     report.add("stream: first text, p50 ms", p50(&firsts), "");
-    report.add("stream: added to the model's first text, p50 ms", p50(&firsts) - p50(&alone), "under 1");
+    report.add(
+        "stream: added to the model's first text, p50 ms",
+        p50(&firsts) - p50(&alone),
+        "under 1",
+    );
     Ok(())
 }
 
 async fn loaded(bench: &Bench, report: &mut Report, scale: usize, pids: &Pids) -> io::Result<()> {
     let own = [std::process::id()];
     let cpu = || {
-        [&pids.server[..], &pids.script[..], &pids.database[..], &own[..]]
-            .map(process::cpu_seconds_of)
+        [
+            &pids.server[..],
+            &pids.script[..],
+            &pids.database[..],
+            &own[..],
+        ]
+        .map(process::cpu_seconds_of)
     };
     let length = Duration::from_secs_f64(20.0 / scale as f64);
     let before = cpu();
     let (rate, times) = bench.closed_loop(64, length).await?;
     let after = cpu();
-    report.add("64 conversations: turns per second", rate, "1,200 (PostgreSQL 500)");
+    report.add(
+        "64 conversations: turns per second",
+        rate,
+        "1,200 (PostgreSQL 500)",
+    );
     report.add("64 conversations: turn, p50 ms", times.p50, "");
     report.add("64 conversations: turn, p99 ms", times.p99, "");
     let names = [
@@ -178,11 +233,19 @@ async fn loaded(bench: &Bench, report: &mut Report, scale: usize, pids: &Pids) -
         ("CPU per turn: driver, ms", ""),
     ];
     for ((name, target), (before, after)) in names.into_iter().zip(before.into_iter().zip(after)) {
-        report.add(name, (after - before) * 1e3 / times.count.max(1) as f64, target);
+        report.add(
+            name,
+            (after - before) * 1e3 / times.count.max(1) as f64,
+            target,
+        );
     }
     let open = bench.open_loop(600.0, length).await?;
     report.add("600 turns a second, open loop: p50 ms", open.p50, "");
-    report.add("600 turns a second, open loop: p99 ms", open.p99, "under 50");
+    report.add(
+        "600 turns a second, open loop: p99 ms",
+        open.p99,
+        "under 50",
+    );
     report.add("600 turns a second, open loop: max ms", open.max, "");
     Ok(())
 }
@@ -191,7 +254,9 @@ async fn reads(bench: &Bench, report: &mut Report, scale: usize) -> io::Result<(
     let agents = bench.gets("/v1/agents/?limit=100", 100 / scale).await?;
     report.add("list 100 agents, p50 ms", agents.p50, "");
     let path = bench.filled_agent(10_000).await?;
-    let list = bench.gets(&format!("{path}?limit=100"), 200 / scale).await?;
+    let list = bench
+        .gets(&format!("{path}?limit=100"), 200 / scale)
+        .await?;
     report.add("list 100 of 10,000 messages, p50 ms", list.p50, "");
     Ok(())
 }

@@ -25,5 +25,7 @@ async fn main() -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", options.port)).await?;
     writeln!(std::io::stdout(), "listening {}", listener.local_addr()?)?;
     let latency = Duration::from_millis(options.latency_ms);
-    Scripted::new(latency, options.record_memory).serve(listener).await
+    Scripted::new(latency, options.record_memory)
+        .serve(listener)
+        .await
 }

@@ -65,10 +65,20 @@ impl Connection {
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn send(&mut self, method: &str, path: &str, body: Bytes) -> io::Result<(u16, Bytes)> {
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Bytes,
+    ) -> io::Result<(u16, Bytes)> {
         let response = self.begin(method, path, body).await?;
         let status = response.status().as_u16();
-        let body = response.into_body().collect().await.map_err(other)?.to_bytes();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(other)?
+            .to_bytes();
         Ok((status, body))
     }
 
@@ -77,11 +87,20 @@ impl Connection {
     /// # Errors
     /// The connection broke, or the answer is something else.
     pub async fn json(&mut self, method: &str, path: &str, body: &Value) -> io::Result<Value> {
-        let payload = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+        let payload = if body.is_null() {
+            Bytes::new()
+        } else {
+            Bytes::from(body.to_string())
+        };
         let (status, body) = self.send(method, path, payload).await?;
         if status != 200 {
-            let text = String::from_utf8_lossy(&body).chars().take(400).collect::<String>();
-            return Err(io::Error::other(format!("{method} {path}: {status} {text}")));
+            let text = String::from_utf8_lossy(&body)
+                .chars()
+                .take(400)
+                .collect::<String>();
+            return Err(io::Error::other(format!(
+                "{method} {path}: {status} {text}"
+            )));
         }
         serde_json::from_slice(&body).map_err(io::Error::other)
     }
@@ -97,15 +116,23 @@ impl Connection {
         let (mut first_event, mut first_text) = (None, None);
         while let Some(frame) = response.frame().await {
             let frame = frame.map_err(other)?;
-            let Some(data) = frame.data_ref() else { continue };
+            let Some(data) = frame.data_ref() else {
+                continue;
+            };
             first_event.get_or_insert_with(millis);
-            let holds = data.windows(text.len()).any(|window| window == text.as_bytes());
+            let holds = data
+                .windows(text.len())
+                .any(|window| window == text.as_bytes());
             if first_text.is_none() && holds {
                 first_text = Some(millis());
             }
         }
         let end = millis();
         let first_event = first_event.ok_or_else(|| io::Error::other("the stream was empty"))?;
-        Ok(StreamTimes { first_event, first_text: first_text.unwrap_or(end), end })
+        Ok(StreamTimes {
+            first_event,
+            first_text: first_text.unwrap_or(end),
+            end,
+        })
     }
 }

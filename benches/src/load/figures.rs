@@ -24,9 +24,18 @@ impl Quantiles {
         times.sort_by(f64::total_cmp);
         let at = |share: f64| {
             let last = times.len().saturating_sub(1) as f64;
-            times.get((last * share).round() as usize).copied().unwrap_or(0.0)
+            times
+                .get((last * share).round() as usize)
+                .copied()
+                .unwrap_or(0.0)
         };
-        Self { count: times.len(), p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1.0) }
+        Self {
+            count: times.len(),
+            p50: at(0.5),
+            p95: at(0.95),
+            p99: at(0.99),
+            max: at(1.0),
+        }
     }
 }
 

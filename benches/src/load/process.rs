@@ -18,7 +18,11 @@ pub fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The second field is in parentheses and may hold spaces; utime and stime are the 14th and 15th.
     let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks = after.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<f64>().ok());
+    let ticks = after
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|word| word.parse::<f64>().ok());
     ticks.sum::<f64>() / TICKS
 }
 
@@ -34,9 +38,13 @@ pub fn family(pid: u32) -> Vec<u32> {
     let mut pids = vec![pid];
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     for entry in entries {
-        let Ok(candidate) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let Ok(candidate) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
         let stat = std::fs::read_to_string(format!("/proc/{candidate}/stat")).unwrap_or_default();
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+        let parent = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(1));
         if parent.and_then(|word| word.parse().ok()) == Some(pid) {
             pids.push(candidate);
         }
@@ -48,8 +56,15 @@ pub fn family(pid: u32) -> Vec<u32> {
 #[must_use]
 pub fn memory_mb(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
-    line.split_whitespace().next().and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap_or("0");
+    line.split_whitespace()
+        .next()
+        .and_then(|word| word.parse::<f64>().ok())
+        .unwrap_or(0.0)
+        / 1024.0
 }
 
 /// A child process that ends with this value.
@@ -80,11 +95,20 @@ impl Drop for Running {
 /// # Errors
 /// The program cannot be started.
 pub fn start_scripted(program: &Path) -> io::Result<Running> {
-    let mut child = Command::new(program).arg("--port=0").stdout(Stdio::piped()).spawn()?;
-    let output = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
+    let mut child = Command::new(program)
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let output = child
+        .stdout
+        .take()
+        .ok_or_else(|| io::Error::other("no output"))?;
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line)?;
-    let address = line.split_whitespace().last().and_then(|word| word.parse().ok());
+    let address = line
+        .split_whitespace()
+        .last()
+        .and_then(|word| word.parse().ok());
     let address = address.ok_or_else(|| io::Error::other(format!("no address in {line:?}")))?;
     Ok(Running { child, address })
 }
@@ -104,7 +128,13 @@ pub fn start_server(
     let log = std::fs::File::create(folder.join("server.log"))?;
     let mut command = Command::new(program);
     command
-        .args(["serve", "--host", "127.0.0.1", "--port", &address.port().to_string()])
+        .args([
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            &address.port().to_string(),
+        ])
         .env("MNEMIC_DATA_DIR", folder)
         .env("OPENAI_API_KEY", "sk-none")
         .env("OPENAI_BASE_URL", format!("http://{model}/v1"))
@@ -114,7 +144,10 @@ pub fn start_server(
         command.env("MNEMIC_DATABASE_URL", url);
     }
     let begun = Instant::now();
-    let running = Running { child: command.spawn()?, address };
+    let running = Running {
+        child: command.spawn()?,
+        address,
+    };
     while begun.elapsed() < Duration::from_secs(30) {
         if is_healthy(address).unwrap_or(false) {
             return Ok((running, begun.elapsed().as_secs_f64() * 1e3));

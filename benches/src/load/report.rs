@@ -25,7 +25,11 @@ pub struct Report {
 impl Report {
     /// Adds a figure.
     pub fn add(&mut self, name: &'static str, value: f64, target: &'static str) {
-        self.figures.push(Figure { name, value, target });
+        self.figures.push(Figure {
+            name,
+            value,
+            target,
+        });
     }
 
     /// The figures as JSON.
@@ -51,11 +55,16 @@ pub fn table(out: &mut impl Write, reports: &[(&str, Report)]) -> io::Result<()>
     }
     writeln!(out, " to reach |")?;
     writeln!(out, "|---|{}---|", "---|".repeat(reports.len()))?;
-    let Some((_, first)) = reports.first() else { return Ok(()) };
+    let Some((_, first)) = reports.first() else {
+        return Ok(());
+    };
     for figure in &first.figures {
         write!(out, "| {} |", figure.name)?;
         for (_, report) in reports {
-            let same = report.figures.iter().find(|other| other.name == figure.name);
+            let same = report
+                .figures
+                .iter()
+                .find(|other| other.name == figure.name);
             match same {
                 Some(same) => write!(out, " {:.2} |", same.value)?,
                 None => write!(out, " |")?,

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{client::Connection, figures::Quantiles, client::StreamTimes};
+use super::{client::Connection, client::StreamTimes, figures::Quantiles};
 
 /// The model that the scripted server plays, by the handle that the server publishes.
 const MODEL: &str = "openai-proxy/scripted";
@@ -40,7 +40,10 @@ async fn one_turn(connection: &mut Connection, path: &str, text: &str) -> io::Re
     let begun = Instant::now();
     let (status, body) = connection.send("POST", path, turn(text)).await?;
     if status != 200 {
-        let text = String::from_utf8_lossy(&body).chars().take(300).collect::<String>();
+        let text = String::from_utf8_lossy(&body)
+            .chars()
+            .take(300)
+            .collect::<String>();
         return Err(io::Error::other(format!("{status} {text}")));
     }
     Ok(millis(begun))
@@ -52,7 +55,8 @@ impl Bench {
     /// # Errors
     /// The server refused it.
     pub async fn agent(&self, connection: &mut Connection) -> io::Result<String> {
-        let block = |label: &str| json!({"label": label, "value": "Something to remember. ".repeat(20)});
+        let block =
+            |label: &str| json!({"label": label, "value": "Something to remember. ".repeat(20)});
         let blocks = ["human", "persona", "project", "notes"].map(block);
         let body = json!({"model": MODEL, "memory_blocks": blocks});
         let agent = connection.json("POST", "/v1/agents/", &body).await?;
@@ -90,7 +94,9 @@ impl Bench {
         let path = self.agent(&mut connection).await?;
         let mut times = Vec::with_capacity(turns);
         for number in 0..turns {
-            times.push(one_turn(&mut connection, &path, &format!("Turn {number}: good day.")).await?);
+            times.push(
+                one_turn(&mut connection, &path, &format!("Turn {number}: good day.")).await?,
+            );
         }
         Ok(times)
     }
@@ -186,7 +192,11 @@ impl Bench {
         let direct_body = Bytes::from(body.to_string());
         let (mut through, mut alone) = (Vec::new(), Vec::new());
         for _ in 0..count {
-            through.push(connection.stream(&path, through_body.clone(), TEXT_MARK).await?);
+            through.push(
+                connection
+                    .stream(&path, through_body.clone(), TEXT_MARK)
+                    .await?,
+            );
             let path = "/v1/chat/completions";
             alone.push(direct.stream(path, direct_body.clone(), TEXT_MARK).await?);
         }
@@ -219,12 +229,18 @@ impl Bench {
         let mut connection = self.connect().await?;
         let path = self.agent(&mut connection).await?;
         let turn = |number: usize| {
-            let role = if number.is_multiple_of(2) { "user" } else { "assistant" };
+            let role = if number.is_multiple_of(2) {
+                "user"
+            } else {
+                "assistant"
+            };
             json!({"role": role, "content": format!("Message {number} of a long conversation.")})
         };
         let turns: Vec<Value> = (0..messages).map(turn).collect();
         let body = json!({"messages": turns});
-        connection.json("POST", &format!("{path}/capture"), &body).await?;
+        connection
+            .json("POST", &format!("{path}/capture"), &body)
+            .await?;
         Ok(path)
     }
 }

@@ -37,10 +37,15 @@ pub struct Directives {
 /// Reads the directives of a text; unknown ones are ignored.
 #[must_use]
 pub fn parse(text: &str) -> Directives {
-    let mut found = Directives { steps: 1, ..Directives::default() };
+    let mut found = Directives {
+        steps: 1,
+        ..Directives::default()
+    };
     let mut rest = text;
     while let Some((_, after)) = rest.split_once("[[") {
-        let Some((inside, behind)) = after.split_once("]]") else { break };
+        let Some((inside, behind)) = after.split_once("]]") else {
+            break;
+        };
         read(&mut found, inside.trim());
         rest = behind;
     }
@@ -52,7 +57,10 @@ fn read(found: &mut Directives, inside: &str) {
     let number = || rest.trim().parse::<u64>().ok();
     let call = || {
         let (name, arguments) = rest.split_once(' ').unwrap_or((rest, "{}"));
-        DirectedCall { name: name.to_owned(), arguments: arguments.to_owned() }
+        DirectedCall {
+            name: name.to_owned(),
+            arguments: arguments.to_owned(),
+        }
     };
     match word {
         "sleep" => found.sleep_ms = number().unwrap_or(0),
@@ -88,11 +96,19 @@ mod tests {
 
     #[test]
     fn directives_are_found_wherever_they_stand() {
-        let found = parse("a [[sleep 20]] b [[call add {\"a\": [1]}]] [[call other]] [[error-times 2 500]]");
+        let found = parse(
+            "a [[sleep 20]] b [[call add {\"a\": [1]}]] [[call other]] [[error-times 2 500]]",
+        );
         assert_eq!(found.sleep_ms, 20);
         assert_eq!(found.calls[0].arguments, "{\"a\": [1]}");
         assert_eq!(found.calls[1].arguments, "{}");
         assert_eq!(found.error_times, Some((2, 500)));
-        assert_eq!(parse("nothing [[unknown 1]]"), Directives { steps: 1, ..Default::default() });
+        assert_eq!(
+            parse("nothing [[unknown 1]]"),
+            Directives {
+                steps: 1,
+                ..Default::default()
+            }
+        );
     }
 }

@@ -25,13 +25,19 @@ pub(super) struct Reply {
 /// The answer to a request.
 pub(super) fn of(asked: &Asked, directives: &Directives, body: &[u8]) -> Reply {
     let calls = calls(asked, directives, body);
-    let text = if calls.is_empty() { Some(text(asked, directives, body)) } else { None };
+    let text = if calls.is_empty() {
+        Some(text(asked, directives, body))
+    } else {
+        None
+    };
     let finish = match (directives.length, calls.is_empty()) {
         (true, _) => "length",
         (false, false) => "tool_calls",
         (false, true) => "stop",
     };
-    let completion_tokens = text.as_deref().map_or(12, |text| text.split(' ').count().max(1));
+    let completion_tokens = text
+        .as_deref()
+        .map_or(12, |text| text.split(' ').count().max(1));
     Reply {
         reasoning: directives.reasoning.clone(),
         text,
@@ -55,7 +61,10 @@ fn calls(asked: &Asked, directives: &Directives, body: &[u8]) -> Vec<Value> {
         if directives.no_id {
             return json!({"index": index, "type": "function", "function": function});
         }
-        let id = format!("call_{}{index}", hash(&[asked.text.as_str(), &asked.steps.to_string()]));
+        let id = format!(
+            "call_{}{index}",
+            hash(&[asked.text.as_str(), &asked.steps.to_string()])
+        );
         json!({"index": index, "id": id, "type": "function", "function": function})
     };
     wanted.iter().enumerate().map(call).collect()
@@ -65,13 +74,22 @@ fn calls(asked: &Asked, directives: &Directives, body: &[u8]) -> Vec<Value> {
 fn memory_call(text: &str, body: &[u8]) -> Option<DirectedCall> {
     let fact = format!("Fact: {text}");
     let (name, arguments) = if request::offers(body, "memory_insert") {
-        ("memory_insert", json!({"label": "human", "new_string": fact}))
+        (
+            "memory_insert",
+            json!({"label": "human", "new_string": fact}),
+        )
     } else if request::offers(body, "core_memory_append") {
-        ("core_memory_append", json!({"label": "human", "content": fact}))
+        (
+            "core_memory_append",
+            json!({"label": "human", "content": fact}),
+        )
     } else {
         return None;
     };
-    Some(DirectedCall { name: name.to_owned(), arguments: arguments.to_string() })
+    Some(DirectedCall {
+        name: name.to_owned(),
+        arguments: arguments.to_string(),
+    })
 }
 
 fn text(asked: &Asked, directives: &Directives, body: &[u8]) -> String {
@@ -88,17 +106,29 @@ fn text(asked: &Asked, directives: &Directives, body: &[u8]) -> String {
         let head: String = last.chars().take(200).collect();
         return format!("Done: {head}");
     }
-    const FILLER: [&str; 8] = ["noted", "the", "point", "and", "keeping", "it", "in", "mind"];
+    const FILLER: [&str; 8] = [
+        "noted", "the", "point", "and", "keeping", "it", "in", "mind",
+    ];
     let mut words = vec![format!("Reply {}:", hash(&[&asked.text]))];
     let more = directives.words.unwrap_or(WORDS).saturating_sub(1);
-    words.extend(FILLER.iter().cycle().take(more).map(|word| (*word).to_owned()));
+    words.extend(
+        FILLER
+            .iter()
+            .cycle()
+            .take(more)
+            .map(|word| (*word).to_owned()),
+    );
     words.join(" ")
 }
 
 /// Eight hexadecimal digits that depend on the texts only.
 fn hash(texts: &[&str]) -> String {
     let digest = Sha256::digest(texts.join("\u{0}").as_bytes());
-    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn envelope(object: &str, choice: &Value) -> Value {
@@ -142,7 +172,10 @@ pub(super) fn frames(reply: &Reply, whole_call: bool, include_usage: bool) -> Ve
         let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
         format!("data: {}\n\n", envelope("chat.completion.chunk", &choice))
     };
-    let mut frames = vec![delta(json!({"role": "assistant", "content": null}), Value::Null)];
+    let mut frames = vec![delta(
+        json!({"role": "assistant", "content": null}),
+        Value::Null,
+    )];
     if let Some(reasoning) = &reply.reasoning {
         frames.push(delta(json!({"reasoning_content": reasoning}), Value::Null));
     }
@@ -173,7 +206,10 @@ fn call_pieces(call: &Value, whole: bool) -> Vec<Value> {
         return vec![call.clone()];
     }
     let index = call.get("index").cloned().unwrap_or_default();
-    let arguments = call.pointer("/function/arguments").and_then(Value::as_str).unwrap_or_default();
+    let arguments = call
+        .pointer("/function/arguments")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let mut first = call.clone();
     if let Some(slot) = first.pointer_mut("/function/arguments") {
         *slot = json!("");

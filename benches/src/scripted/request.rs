@@ -36,7 +36,10 @@ fn last_user(body: &[u8]) -> Option<usize> {
 /// Reads a request body.
 pub(super) fn read(body: &[u8]) -> Asked {
     let messages = tail(body).unwrap_or_else(|| whole(body));
-    let mut asked = Asked { bytes: body.len(), ..Asked::default() };
+    let mut asked = Asked {
+        bytes: body.len(),
+        ..Asked::default()
+    };
     for message in &messages {
         match message.role.as_str() {
             "user" => {
@@ -51,8 +54,8 @@ pub(super) fn read(body: &[u8]) -> Asked {
     }
     // Flags stand before or after the messages; the words cannot stand unescaped in a text.
     asked.stream = contains(body, b"\"stream\":true") || contains(body, b"\"stream\": true");
-    asked.include_usage = contains(body, b"\"include_usage\":true")
-        || contains(body, b"\"include_usage\": true");
+    asked.include_usage =
+        contains(body, b"\"include_usage\":true") || contains(body, b"\"include_usage\": true");
     asked
 }
 
@@ -88,21 +91,28 @@ fn whole(body: &[u8]) -> Vec<Message> {
     struct Body {
         messages: Vec<Message>,
     }
-    serde_json::from_slice::<Body>(body).map(|body| body.messages).unwrap_or_default()
+    serde_json::from_slice::<Body>(body)
+        .map(|body| body.messages)
+        .unwrap_or_default()
 }
 
 /// The system prompt of a body.
 pub(super) fn system(body: &[u8]) -> String {
     let messages = whole(body);
     let first = messages.iter().find(|message| message.role == "system");
-    first.map(|message| text(&message.content)).unwrap_or_default()
+    first
+        .map(|message| text(&message.content))
+        .unwrap_or_default()
 }
 
 /// The names of the tools that a body offers.
 pub(super) fn offers(body: &[u8], name: &str) -> bool {
     let quoted = format!("\"name\":\"{name}\"");
     let spaced = format!("\"name\": \"{name}\"");
-    let holds = |word: &str| body.windows(word.len()).any(|window| window == word.as_bytes());
+    let holds = |word: &str| {
+        body.windows(word.len())
+            .any(|window| window == word.as_bytes())
+    };
     holds(&quoted) || holds(&spaced)
 }
 
@@ -110,8 +120,10 @@ fn text(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
         Value::Array(parts) => {
-            let texts: Vec<&str> =
-                parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect();
+            let texts: Vec<&str> = parts
+                .iter()
+                .filter_map(|part| part.get("text").and_then(Value::as_str))
+                .collect();
             texts.join("\n")
         }
         _ => String::new(),
@@ -126,10 +138,19 @@ mod tests {
     fn both_ways_of_reading_find_the_same() {
         let compact = br#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":"old"},{"role":"user","content":"do"},{"role":"assistant","content":null,"tool_calls":[]},{"role":"tool","content":"r"}],"stream":true}"#;
         let asked = read(compact);
-        assert_eq!((asked.text.as_str(), asked.returns.len(), asked.steps), ("do", 1, 1));
+        assert_eq!(
+            (asked.text.as_str(), asked.returns.len(), asked.steps),
+            ("do", 1, 1)
+        );
         assert!(asked.stream);
         let value: Value = serde_json::from_slice(compact).unwrap();
         let pretty = serde_json::to_vec_pretty(&value).unwrap();
-        assert_eq!(Asked { bytes: 0, ..read(&pretty) }, Asked { bytes: 0, ..asked });
+        assert_eq!(
+            Asked {
+                bytes: 0,
+                ..read(&pretty)
+            },
+            Asked { bytes: 0, ..asked }
+        );
     }
 }

@@ -42,8 +42,14 @@ impl Scripted {
     /// A server that waits so long before each answer, and records requests if asked to.
     #[must_use]
     pub fn new(latency: Duration, record: bool) -> Self {
-        let control = Control { latency, record, ..Control::default() };
-        Self { control: Arc::new(Mutex::new(control)) }
+        let control = Control {
+            latency,
+            record,
+            ..Control::default()
+        };
+        Self {
+            control: Arc::new(Mutex::new(control)),
+        }
     }
 
     /// Serves until the listener fails.
@@ -70,14 +76,16 @@ impl Scripted {
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
         let (parts, body) = request.into_parts();
-        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+        let body = body
+            .collect()
+            .await
+            .map_err(std::io::Error::other)?
+            .to_bytes();
         match (parts.method, parts.uri.path()) {
             (Method::POST, path) if path.ends_with("/chat/completions") => self.chat(body).await,
             (Method::GET, path) if path.ends_with("/models") => Ok(json_reply(200, &models())),
             (Method::GET, "/health") => Ok(json_reply(200, &json!({"status": "ok"}))),
-            (Method::GET, "/requests") => {
-                Ok(json_reply(200, &json!(self.control.lock().requests)))
-            }
+            (Method::GET, "/requests") => Ok(json_reply(200, &json!(self.control.lock().requests))),
             (Method::DELETE, "/requests") => {
                 self.control.lock().requests.clear();
                 Ok(json_reply(200, &json!({})))
@@ -86,7 +94,10 @@ impl Scripted {
                 self.set(&serde_json::from_slice(&body).unwrap_or_default());
                 Ok(json_reply(200, &json!({})))
             }
-            _ => Ok(json_reply(404, &json!({"error": {"message": "no such route"}}))),
+            _ => Ok(json_reply(
+                404,
+                &json!({"error": {"message": "no such route"}}),
+            )),
         }
     }
 
@@ -99,7 +110,9 @@ impl Scripted {
             control.latency = Duration::from_millis(millis);
         }
         if let Some(status) = wanted.get("fail_all") {
-            control.fail_all = status.as_u64().and_then(|status| u16::try_from(status).ok());
+            control.fail_all = status
+                .as_u64()
+                .and_then(|status| u16::try_from(status).ok());
         }
     }
 
@@ -133,7 +146,9 @@ impl Scripted {
             if control.requests.len() >= RECORDED {
                 control.requests.remove(0);
             }
-            control.requests.push(serde_json::from_slice(body).unwrap_or_default());
+            control
+                .requests
+                .push(serde_json::from_slice(body).unwrap_or_default());
         }
         control.latency
     }
@@ -161,7 +176,8 @@ impl Scripted {
 }
 
 fn models() -> Value {
-    let model = |id: &str, context: i64| json!({"id": id, "object": "model", "context_length": context});
+    let model =
+        |id: &str, context: i64| json!({"id": id, "object": "model", "context_length": context});
     json!({"object": "list", "data": [
         model("scripted", 128_000),
         model("scripted-small", 8_192),
@@ -173,7 +189,9 @@ fn full(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Response<Bod
     let body = Full::new(body.into()).map_err(|never: Infallible| match never {});
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-    response.headers_mut().insert("content-type", http::HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert("content-type", http::HeaderValue::from_static(kind));
     response
 }
 

@@ -158,7 +158,10 @@ fn provider_status(error_type: &str) -> StatusCode {
         "llm_bad_request"
         | "context_window_exceeded"
         | "context_window_overflow_in_system_prompt" => StatusCode::BAD_REQUEST,
-        "llm_overloaded" | "stream_incomplete" => StatusCode::SERVICE_UNAVAILABLE,
+        "llm_overloaded" | "stream_incomplete" | "service_unavailable" => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        "invalid_request" => StatusCode::BAD_REQUEST,
         "not_found" => StatusCode::NOT_FOUND,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -306,6 +309,7 @@ mod tests {
             ("context_window_exceeded", 400),
             ("llm_error", 500),
             ("internal_error", 500),
+            ("service_unavailable", 503),
         ];
         for (error_type, status) in table {
             let error = RunError {

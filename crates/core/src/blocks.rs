@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    ids::{BlockId, RunId, UserId, AgentId},
+    ids::{AgentId, BlockId, RunId, UserId},
     time::Timestamp,
 };
 

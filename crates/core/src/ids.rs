@@ -9,7 +9,9 @@ use uuid::{Uuid, Variant};
 
 /// Why a text is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{input}' is not a valid id: expected '{prefix}-' followed by a lower-case UUID version 4")]
+#[error(
+    "'{input}' is not a valid id: expected '{prefix}-' followed by a lower-case UUID version 4"
+)]
 pub struct InvalidId {
     /// The text as it was given.
     pub input: String,
@@ -19,7 +21,10 @@ pub struct InvalidId {
 
 /// Parses the part after the prefix: exactly the 36 lower-case characters of a random UUID.
 fn parse_suffix(input: &str, prefix: &'static str) -> Result<Uuid, InvalidId> {
-    let invalid = || InvalidId { input: input.chars().take(200).collect(), prefix };
+    let invalid = || InvalidId {
+        input: input.chars().take(200).collect(),
+        prefix,
+    };
     let suffix = input
         .strip_prefix(prefix)
         .and_then(|rest| rest.strip_prefix('-'))
@@ -27,7 +32,11 @@ fn parse_suffix(input: &str, prefix: &'static str) -> Result<Uuid, InvalidId> {
     let lower = !suffix.bytes().any(|byte| byte.is_ascii_uppercase());
     let uuid = Uuid::try_parse(suffix).map_err(|_| invalid())?;
     let is_random = uuid.get_version_num() == 4 && uuid.get_variant() == Variant::RFC4122;
-    if suffix.len() == 36 && lower && is_random { Ok(uuid) } else { Err(invalid()) }
+    if suffix.len() == 36 && lower && is_random {
+        Ok(uuid)
+    } else {
+        Err(invalid())
+    }
 }
 
 macro_rules! ids {
@@ -188,8 +197,16 @@ mod tests {
 
     #[test]
     fn parts_of_a_message_have_the_otids_of_the_contract() {
-        let id: MessageId = "message-e2a99923-5164-4457-8653-cc22b4fcc3d7".parse().unwrap();
-        assert_eq!(id.part_otid(0).to_string(), "e2a99923-5164-4457-8653-cc22b4fcc380");
-        assert_eq!(id.part_otid(1).to_string(), "e2a99923-5164-4457-8653-cc22b4fcc381");
+        let id: MessageId = "message-e2a99923-5164-4457-8653-cc22b4fcc3d7"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            id.part_otid(0).to_string(),
+            "e2a99923-5164-4457-8653-cc22b4fcc380"
+        );
+        assert_eq!(
+            id.part_otid(1).to_string(),
+            "e2a99923-5164-4457-8653-cc22b4fcc381"
+        );
     }
 }

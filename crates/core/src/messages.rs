@@ -132,7 +132,10 @@ pub struct MessageBody {
 impl MessageBody {
     /// A body of one text.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { content: vec![ContentPart::text(text)], ..Self::default() }
+        Self {
+            content: vec![ContentPart::text(text)],
+            ..Self::default()
+        }
     }
 
     /// All text parts joined by line breaks; reasoning and images are left out.

@@ -72,14 +72,20 @@ pub struct MessagePart {
 #[must_use]
 pub fn of_message(message: &Message) -> Vec<MessagePart> {
     let parts = match message.role {
-        Role::System => vec![Part::System { text: message.body.plain_text() }],
-        Role::User => vec![Part::User { content: message.body.content.clone() }],
+        Role::System => vec![Part::System {
+            text: message.body.plain_text(),
+        }],
+        Role::User => vec![Part::User {
+            content: message.body.content.clone(),
+        }],
         Role::Assistant => assistant_parts(message),
         Role::Tool => message
             .body
             .tool_returns
             .iter()
-            .map(|result| Part::ToolReturn { result: result.clone() })
+            .map(|result| Part::ToolReturn {
+                result: result.clone(),
+            })
             .collect(),
     };
     let with_identity = |(index, part): (usize, Part)| MessagePart {
@@ -104,7 +110,10 @@ fn assistant_parts(message: &Message) -> Vec<Part> {
     let mut parts = Vec::new();
     for content in &message.body.content {
         if let ContentPart::Reasoning { text, signature } = content {
-            parts.push(Part::Reasoning { text: text.clone(), signature: signature.clone() });
+            parts.push(Part::Reasoning {
+                text: text.clone(),
+                signature: signature.clone(),
+            });
         }
     }
     let text = message.body.plain_text();
@@ -112,7 +121,9 @@ fn assistant_parts(message: &Message) -> Vec<Part> {
         parts.push(Part::Assistant { text });
     }
     if !message.body.tool_calls.is_empty() {
-        parts.push(Part::ToolCalls { calls: message.body.tool_calls.clone() });
+        parts.push(Part::ToolCalls {
+            calls: message.body.tool_calls.clone(),
+        });
     }
     parts
 }

@@ -2,7 +2,14 @@
 //! the same for the same input, so that providers' prefix caches hit.
 //!
 //! The structure follows the V1 contract (section 4); the sentences are ours. Values stand verbatim,
-//! also when they hold tags of their own: models cope with that better than with escapes.
+//! also when they hold tags of their own: an agent edits its memory by the text it sees, and escapes
+//! would make it look for a text that is not there. Nothing but the model reads the structure again, and
+//! a block can claim nothing that the same words in a message could not.
+
+mod blocks;
+mod directories;
+mod rules;
+mod signature;
 
 use std::fmt::Write as _;
 
@@ -14,6 +21,9 @@ use crate::{
     ids::{AgentId, ConversationId},
     time::Timestamp,
 };
+
+pub use directories::{Directories, DirectoryView, FileView, FileWindow};
+pub use signature::{InvalidSignature, PromptSignature};
 
 /// What a system prompt holds where its memory is to stand.
 pub const MEMORY_PLACEHOLDER: &str = "{CORE_MEMORY}";
@@ -70,225 +80,103 @@ pub struct PromptInputs<'a> {
     pub archival_count: i64,
     /// Tags of its archives.
     pub archive_tags: &'a [String],
-    /// Whether values are shown with line numbers.
+    /// Whether values are shown with line numbers, to the types of agents that know them.
     pub line_numbers: bool,
+}
+
+/// The parts of a prompt's memory, each with the tags around it. Their order is that of the fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sections {
+    /// `<memory_blocks>`; none for agents without blocks or without core memory.
+    pub core_memory: Option<String>,
+    /// `<tool_usage_rules>`; none when no rule has anything to say to the model.
+    pub tool_usage_rules: Option<String>,
+    /// `<directories>`; none without folders. [`sections`] leaves it empty; who has folders sets it to
+    /// what [`Directories::render`] gives.
+    pub directories: Option<String>,
+    /// `<memory_metadata>`.
+    pub memory_metadata: String,
+}
+
+impl Sections {
+    /// The whole prompt: the memory in place of [`MEMORY_PLACEHOLDER`] or, without one, after the
+    /// system prompt and a blank line.
+    #[must_use]
+    pub fn compile(&self, system: &str) -> String {
+        let memory = self.memory();
+        if system.contains(MEMORY_PLACEHOLDER) {
+            return system.replace(MEMORY_PLACEHOLDER, &memory);
+        }
+        if system.is_empty() {
+            memory
+        } else {
+            format!("{system}\n\n{memory}")
+        }
+    }
+
+    fn memory(&self) -> String {
+        let optional = [&self.core_memory, &self.tool_usage_rules, &self.directories];
+        let mut parts: Vec<&str> = optional.into_iter().flatten().map(String::as_str).collect();
+        parts.push(&self.memory_metadata);
+        parts.join("\n\n")
+    }
+}
+
+/// The parts of the memory that a prompt shows.
+#[must_use]
+pub fn sections(inputs: &PromptInputs<'_>) -> Sections {
+    Sections {
+        core_memory: blocks::render(inputs),
+        tool_usage_rules: rules::render(inputs.tool_rules),
+        directories: None,
+        memory_metadata: metadata(inputs),
+    }
 }
 
 /// Compiles the prompt.
 #[must_use]
 pub fn render(inputs: &PromptInputs<'_>) -> String {
-    let memory = memory(inputs);
-    if inputs.system.contains(MEMORY_PLACEHOLDER) {
-        return inputs.system.replace(MEMORY_PLACEHOLDER, &memory);
-    }
-    if inputs.system.is_empty() { memory } else { format!("{}\n\n{memory}", inputs.system) }
-}
-
-fn memory(inputs: &PromptInputs<'_>) -> String {
-    let mut parts = Vec::with_capacity(3);
-    if inputs.agent_type.has_core_memory() && !inputs.blocks.is_empty() {
-        parts.push(blocks(inputs));
-    }
-    parts.extend(tool_rules(inputs.tool_rules));
-    parts.push(metadata(inputs));
-    parts.join("\n\n")
+    sections(inputs).compile(inputs.system)
 }
 
 /// Writing to a String cannot fail, so the results are not looked at.
-fn blocks(inputs: &PromptInputs<'_>) -> String {
-    let mut text = String::from(
-        "<memory_blocks>\nThese blocks are your core memory. They are always in view; what you write \
-         into them you will still know later.\n",
-    );
-    if inputs.line_numbers {
-        text.push_str(
-            "Lines are shown with their numbers (`1→ `). The numbers are not part of the memory: never \
-             write them in an edit.\n",
-        );
-    }
-    for block in &inputs.blocks {
-        let _ = write!(text, "\n<{}>\n", block.label);
-        if let Some(description) = block.description {
-            let _ = write!(text, "<description>\n{description}\n</description>\n");
-        }
-        text.push_str("<metadata>\n");
-        if block.read_only {
-            text.push_str("- read_only=true\n");
-        }
-        let current = block.value.chars().count();
-        let _ = write!(text, "- chars_current={current}\n- chars_limit={}\n</metadata>\n", block.limit);
-        let _ = write!(text, "<value>\n{}\n</value>\n</{}>\n", value(inputs, block), block.label);
-    }
-    text.push_str("\n</memory_blocks>");
-    text
-}
-
-fn value(inputs: &PromptInputs<'_>, block: &BlockView<'_>) -> String {
-    let numbered = matches!(
-        inputs.agent_type,
-        AgentType::LettaV1Agent | AgentType::MemgptV2Agent | AgentType::SleeptimeAgent
-    );
-    if !inputs.line_numbers || !numbered {
-        return block.value.to_owned();
-    }
-    let lines = block.value.split('\n').enumerate();
-    let lines: Vec<String> = lines.map(|(index, line)| format!("{}→ {line}", index + 1)).collect();
-    lines.join("\n")
-}
-
-/// One line per rule that the model can follow; others act without its knowledge.
-fn tool_rules(rules: &[Value]) -> Option<String> {
-    if rules.is_empty() {
-        return None;
-    }
-    let mut text = String::from(
-        "<tool_usage_rules>\nThese rules hold for your tools. A call that breaks one is refused.\n",
-    );
-    for line in rules.iter().filter_map(rule_line) {
-        let _ = write!(text, "<tool_rule>\n{line}\n</tool_rule>\n");
-    }
-    text.push_str("</tool_usage_rules>");
-    Some(text)
-}
-
-fn rule_line(rule: &Value) -> Option<String> {
-    let field = |key: &str| rule.get(key).and_then(Value::as_str);
-    let names = |key: &str| {
-        let items = rule.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-        items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
-    };
-    let tool = field("tool_name")?;
-    Some(match field("type")? {
-        "exit_loop" => format!("After {tool} your turn ends."),
-        "continue_loop" => format!("After {tool} your turn goes on."),
-        "constrain_child_tools" => format!("Right after {tool} call one of: {}.", names("children")),
-        "parent_last_tool" => format!("Call {} only right after {tool}.", names("children")),
-        "conditional" => format!("What {tool} returns decides which tool comes next."),
-        "max_count_per_step" => {
-            let limit = rule.get("max_count_limit").and_then(Value::as_i64).unwrap_or(1);
-            format!("Call {tool} at most {limit} times in a turn.")
-        }
-        _ => return None,
-    })
-}
-
 fn metadata(inputs: &PromptInputs<'_>) -> String {
-    let thread = inputs.conversation_id.map_or_else(|| "default".to_owned(), |id| id.to_string());
+    let thread = inputs
+        .conversation_id
+        .map_or_else(|| "default".to_owned(), |id| id.to_string());
     let mut text = format!(
         "<memory_metadata>\n- AGENT_ID: {}\n- CONVERSATION_ID: {thread}\n- This prompt was last \
-         compiled on {}\n- {} earlier messages are out of view, in recall memory (search them with \
-         your tools)\n",
+         compiled at: {}\n- {} you no longer see {} kept in recall memory; search tools find them\n",
         inputs.agent_id,
         inputs.rendered_at.to_human(inputs.timezone),
-        inputs.recall_count,
+        counted(inputs.recall_count, "earlier message"),
+        if inputs.recall_count == 1 {
+            "is"
+        } else {
+            "are"
+        },
     );
     if inputs.archival_count > 0 {
-        let _ = writeln!(text, "- {} passages are in archival memory", inputs.archival_count);
+        let passages = counted(inputs.archival_count, "passage");
+        let _ = writeln!(
+            text,
+            "- {passages} in archival memory; search tools find them"
+        );
     }
     if !inputs.archive_tags.is_empty() {
-        let _ = writeln!(text, "- tags of archival memory: {}", inputs.archive_tags.join(", "));
+        let _ = writeln!(
+            text,
+            "- Tags used in archival memory: {}",
+            inputs.archive_tags.join(", ")
+        );
     }
     text.push_str("</memory_metadata>");
     text
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn inputs<'a>(system: &'a str, rules: &'a [Value]) -> PromptInputs<'a> {
-        PromptInputs {
-            agent_type: AgentType::LettaV1Agent,
-            system,
-            blocks: vec![BlockView {
-                label: "human",
-                value: "Ada.\nSails.",
-                limit: 100,
-                description: Some("About the user."),
-                read_only: true,
-            }],
-            tool_rules: rules,
-            agent_id: "agent-089db1c6-f862-43a0-977b-8576d317eb23".parse().unwrap(),
-            conversation_id: None,
-            timezone: "UTC",
-            rendered_at: Timestamp::parse("2026-11-22T09:19:27Z").unwrap(),
-            recall_count: 3,
-            archival_count: 0,
-            archive_tags: &[],
-            line_numbers: false,
-        }
-    }
-
-    #[test]
-    fn the_prompt_has_the_structure_of_the_contract() {
-        let rules = [json!({"type": "exit_loop", "tool_name": "done"})];
-        insta::assert_snapshot!(render(&inputs("Be kind.", &rules)), @r"
-        Be kind.
-
-        <memory_blocks>
-        These blocks are your core memory. They are always in view; what you write into them you will still know later.
-
-        <human>
-        <description>
-        About the user.
-        </description>
-        <metadata>
-        - read_only=true
-        - chars_current=11
-        - chars_limit=100
-        </metadata>
-        <value>
-        Ada.
-        Sails.
-        </value>
-        </human>
-
-        </memory_blocks>
-
-        <tool_usage_rules>
-        These rules hold for your tools. A call that breaks one is refused.
-        <tool_rule>
-        After done your turn ends.
-        </tool_rule>
-        </tool_usage_rules>
-
-        <memory_metadata>
-        - AGENT_ID: agent-089db1c6-f862-43a0-977b-8576d317eb23
-        - CONVERSATION_ID: default
-        - This prompt was last compiled on 2026-11-22 09:19:27 AM UTC+0000
-        - 3 earlier messages are out of view, in recall memory (search them with your tools)
-        </memory_metadata>
-        ");
-    }
-
-    #[test]
-    fn memory_stands_where_the_placeholder_is() {
-        let prompt = render(&inputs("Before {CORE_MEMORY} after", &[]));
-        assert!(prompt.starts_with("Before <memory_blocks>") && prompt.ends_with("> after"));
-    }
-
-    #[test]
-    fn line_numbers_are_shown_where_asked_for() {
-        let numbered = PromptInputs { line_numbers: true, ..inputs("", &[]) };
-        assert!(render(&numbered).contains("1→ Ada.\n2→ Sails."));
-        let plain = PromptInputs { agent_type: AgentType::MemgptAgent, ..numbered };
-        assert!(!render(&plain).contains("1→ Ada."));
-    }
-
-    #[test]
-    fn agents_without_core_memory_see_no_blocks() {
-        let react = PromptInputs { agent_type: AgentType::ReactAgent, ..inputs("", &[]) };
-        assert!(!render(&react).contains("memory_blocks"));
-    }
-
-    proptest! {
-        #[test]
-        fn the_same_input_gives_the_same_bytes(system in "\\PC{0,40}") {
-            let inputs = inputs(&system, &[]);
-            prop_assert_eq!(render(&inputs), render(&inputs.clone()));
-        }
-    }
+fn counted(count: i64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests;

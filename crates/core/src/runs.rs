@@ -26,8 +26,13 @@ pub enum RunStatus {
 
 impl RunStatus {
     /// All states, in the order of a run's life.
-    pub const ALL: [Self; 5] =
-        [Self::Created, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 5] = [
+        Self::Created,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
 
     /// The name in the store and in the API.
     #[must_use]
@@ -97,13 +102,19 @@ impl StopReason {
     /// The name in the store and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        Self::NAMES.iter().find(|(reason, _)| *reason == self).map_or("error", |(_, name)| name)
+        Self::NAMES
+            .iter()
+            .find(|(reason, _)| *reason == self)
+            .map_or("error", |(_, name)| name)
     }
 
     /// The reason of that name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(reason, _)| *reason)
+        Self::NAMES
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(reason, _)| *reason)
     }
 
     /// The status of a run that stopped for this reason (V1 contract, section 3.5).

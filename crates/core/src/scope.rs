@@ -15,6 +15,10 @@ pub struct Scope {
 
 impl Default for Scope {
     fn default() -> Self {
-        Self { organization: OrganizationId::DEFAULT, actor: UserId::DEFAULT, subject: None }
+        Self {
+            organization: OrganizationId::DEFAULT,
+            actor: UserId::DEFAULT,
+            subject: None,
+        }
     }
 }

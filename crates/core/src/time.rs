@@ -30,13 +30,17 @@ impl Timestamp {
     /// ISO 8601 in UTC with microseconds and `Z`: the form of resource timestamps.
     #[must_use]
     pub fn to_iso(self) -> String {
-        self.instant().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+        self.instant()
+            .strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
+            .to_string()
     }
 
     /// ISO 8601 with seconds and `+00:00`: the form of message dates.
     #[must_use]
     pub fn to_message_date(self) -> String {
-        self.instant().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
+        self.instant()
+            .strftime("%Y-%m-%dT%H:%M:%S+00:00")
+            .to_string()
     }
 
     /// `YYYY-MM-DD HH:MM:SS AM/PM TZ+HHMM` in a named time zone (UTC when the name is unknown): the
@@ -44,7 +48,10 @@ impl Timestamp {
     #[must_use]
     pub fn to_human(self, zone: &str) -> String {
         let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
-        self.instant().to_zoned(zone).strftime("%Y-%m-%d %I:%M:%S %p %Z%z").to_string()
+        self.instant()
+            .to_zoned(zone)
+            .strftime("%Y-%m-%d %I:%M:%S %p %Z%z")
+            .to_string()
     }
 
     /// Parses ISO 8601; a text without offset is read as UTC, a date without time as its midnight.

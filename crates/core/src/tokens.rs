@@ -1,59 +1,207 @@
 //! Token counts by a real tokenizer: OpenAI's `o200k_base`, which is close enough for other models
 //! to decide what fits.
+//!
+//! The vocabulary is decoded at the first count, once per process; [`load`] does it ahead of that.
+
+use std::collections::HashMap;
 
 use crate::messages::{ContentPart, MessageBody, Role};
 
-/// Tokens that a chat format adds to each message for its role and separators, as OpenAI's guide on
-/// counting tokens of chat requests states it (3 per message, 1 more for a name).
+/// Bytes from which on a piece is looked up before it is counted; hardly a word is that long.
+const LONG_PIECE: usize = 32;
+
+/// Bytes of a long piece that are counted at once.
+const CHUNK: usize = 1_024;
+
+/// Tokens that a chat format adds to each message for its separators, and one more for a name:
+/// "How to count tokens with tiktoken" in OpenAI's cookbook, `num_tokens_from_messages`. The role
+/// counts as the text that it is.
 const MESSAGE_OVERHEAD: usize = 3;
 
-/// Tokens reckoned for an image: that of one in high detail of about 1,024 x 1,024 pixels in OpenAI's
-/// pricing (85 + 4 tiles x 170), whatever its real size.
-const IMAGE_TOKENS: usize = 765;
+/// Tokens that a call adds to its name and arguments: `func_init` of `num_tokens_for_tools` in the same
+/// guide, the nearest thing that is documented.
+const CALL_OVERHEAD: usize = 7;
 
-/// How many tokens a text takes. Linear in its length, whatever the text.
-#[must_use]
-pub fn count(text: &str) -> usize {
-    if text.is_empty() { 0 } else { bpe_openai::o200k_base().count(text) }
+/// Tokens reckoned for an image, whatever its size: what the largest image takes that Anthropic does not
+/// scale down (width x height / 750, about 1,600). OpenAI's tiles come to 765 for 1,024 x 1,024 pixels
+/// in high detail. Too much only compacts a little early; too little would overflow the window.
+const IMAGE_TOKENS: usize = 1_600;
+
+/// Decodes the tokenizer's vocabulary now, so that the first count need not wait for it.
+pub fn load() {
+    bpe_openai::o200k_base();
 }
 
-/// How many tokens a message takes in a request.
+/// How many tokens a text takes: what the tokenizer cuts it into.
+///
+/// Time is linear in the text's length, whatever the text: a megabyte of prose or of one letter takes
+/// some tens of milliseconds. Only long runs of signs of which the vocabulary has runs of every length
+/// (`-`, `=`, `*`, `#`, `/`) cost a hundred times that, so pieces of text that no word is as long as are
+/// counted in chunks, each distinct chunk once; a cut can add a token.
+#[must_use]
+pub fn count(text: &str) -> usize {
+    let tokenizer = bpe_openai::o200k_base();
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    let mut total = 0;
+    for piece in tokenizer.split(text) {
+        if piece.len() < LONG_PIECE {
+            total += tokenizer.bpe.count(piece.as_bytes());
+            continue;
+        }
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(rest.floor_char_boundary(CHUNK));
+            total += *known
+                .entry(chunk)
+                .or_insert_with(|| tokenizer.bpe.count(chunk.as_bytes()));
+            rest = after;
+        }
+    }
+    total
+}
+
+/// How many tokens a message takes in a request. Each tool return counts as a message of its own, as
+/// chat formats send it. Reasoning counts nothing: it is not sent back.
 #[must_use]
 pub fn count_message(role: Role, body: &MessageBody, name: Option<&str>) -> i64 {
-    let mut total = MESSAGE_OVERHEAD + name.map_or(0, |name| count(name) + 1);
+    let messages = body.tool_returns.len().max(1);
+    let mut total = messages * (MESSAGE_OVERHEAD + count(role.as_str()));
+    total += name.map_or(0, |name| count(name) + 1);
     for part in &body.content {
         total += match part {
             ContentPart::Text { text } => count(text),
             ContentPart::Image { .. } => IMAGE_TOKENS,
-            // Not sent back, except by providers that ask for it.
             ContentPart::Reasoning { .. } => 0,
         };
     }
     for call in &body.tool_calls {
-        total += MESSAGE_OVERHEAD + count(&call.name) + count(&call.arguments);
+        total += CALL_OVERHEAD + count(&call.name) + count(&call.arguments);
     }
     for result in &body.tool_returns {
-        total += MESSAGE_OVERHEAD + count(&result.text);
+        total += count(&result.text);
     }
-    debug_assert!(role != Role::Tool || body.content.is_empty());
     i64::try_from(total).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::messages::{ToolCall, ToolReturn, ToolStatus};
 
     #[test]
     fn texts_are_counted_as_the_tokenizer_cuts_them() {
-        assert_eq!(count(""), 0);
-        assert_eq!(count("hello world"), 2);
+        for (text, tokens) in [("", 0), ("hello world", 2), ("日本語", 2), ("\n\n\n", 1)] {
+            assert_eq!(count(text), tokens, "{text:?}");
+        }
     }
 
     #[test]
-    fn a_message_counts_its_text_calls_and_name() {
+    fn a_message_counts_its_role_text_and_name() {
         let body = MessageBody::text("hello world");
-        let plain = count_message(Role::User, &body, None);
-        assert_eq!(plain, 5);
-        assert!(count_message(Role::User, &body, Some("Ada")) > plain);
+        assert_eq!(count_message(Role::User, &body, None), 3 + 1 + 2);
+        assert_eq!(count_message(Role::User, &body, Some("Ada")), 3 + 1 + 2 + 2);
+    }
+
+    #[test]
+    fn calls_returns_and_images_are_counted_and_reasoning_is_not() {
+        let call = ToolCall {
+            id: "1".into(),
+            name: "find".into(),
+            arguments: "{}".into(),
+        };
+        let calling = MessageBody {
+            tool_calls: vec![call],
+            ..MessageBody::default()
+        };
+        assert_eq!(
+            count_message(Role::Assistant, &calling, None),
+            3 + 1 + 7 + 1 + 1
+        );
+        let result = ToolReturn {
+            tool_call_id: "1".into(),
+            name: "find".into(),
+            status: ToolStatus::Success,
+            text: "hello world".into(),
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        };
+        let returned = MessageBody {
+            tool_returns: vec![result.clone(), result],
+            ..MessageBody::default()
+        };
+        assert_eq!(count_message(Role::Tool, &returned, None), 2 * (3 + 1 + 2));
+        let seen = MessageBody {
+            content: vec![
+                ContentPart::Image {
+                    media_type: "image/png".into(),
+                    data: "AAAA".repeat(1_000),
+                },
+                ContentPart::Reasoning {
+                    text: "hello ".repeat(1_000),
+                    signature: None,
+                },
+            ],
+            ..MessageBody::default()
+        };
+        assert_eq!(count_message(Role::User, &seen, None), 3 + 1 + 1_600);
+    }
+
+    #[test]
+    fn counting_in_chunks_adds_a_token_for_each_cut_at_most() {
+        for text in [
+            "-".repeat(5_000),
+            "a".repeat(5_000),
+            "日本".repeat(1_000),
+            "=-".repeat(3_000),
+        ] {
+            let exact = bpe_openai::o200k_base().count(text.as_str());
+            let cuts = text.len() / CHUNK + 1;
+            assert!(
+                (exact..=exact + cuts).contains(&count(&text)),
+                "{exact} {}",
+                count(&text)
+            );
+        }
+    }
+
+    #[test]
+    fn no_megabyte_takes_much_longer_to_count_than_another() {
+        load();
+        let mega = |unit: &str| unit.repeat(1_000_000 / unit.len());
+        for text in [
+            mega("a"),
+            mega("A"),
+            mega("aA"),
+            mega(" "),
+            mega("\n"),
+            mega(" \n"),
+            mega("1"),
+            mega("="),
+            mega("-"),
+            mega(&format!("{}\n", "-".repeat(80))),
+            mega("ab1 "),
+            mega("日"),
+            mega("🙂"),
+            mega("\u{301}"),
+            mega("\0"),
+            mega("The quick brown fox jumps over the lazy dog. "),
+        ] {
+            let start = Instant::now();
+            let tokens = count(&text);
+            let took = start.elapsed();
+            println!(
+                "{:?}: {tokens} tokens in {took:?}",
+                text.chars().take(5).collect::<String>()
+            );
+            // A hundred times what it takes; a quadratic count would need minutes.
+            assert!(
+                took.as_secs() < 10,
+                "{:?}",
+                text.chars().take(10).collect::<String>()
+            );
+            assert!(tokens > 0 && tokens <= text.len());
+        }
     }
 }

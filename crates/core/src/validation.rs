@@ -1,4 +1,6 @@
-//! What names and handles may look like. Messages say what is wrong and what to do.
+//! What names, labels, tags and handles may look like. Messages say what is wrong and what to do.
+
+use unicode_normalization::char::is_combining_mark;
 
 /// Characters of an agent's name at the most.
 const MAX_NAME: usize = 255;
@@ -6,38 +8,52 @@ const MAX_NAME: usize = 255;
 /// Characters of a block's label or a tag at the most.
 const MAX_LABEL: usize = 255;
 
+/// Characters of a refused text that a message quotes.
+const MAX_QUOTED: usize = 100;
+
 /// A value that is not valid; the text is for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);
 
-/// Checks an agent's name: letters of any script, digits, spaces, `-`, `_` and `'`.
+/// Checks an agent's name: letters of any script, digits, spaces, `-`, `_` and `'` (V1 contract, section
+/// 1.7). Many scripts write part of a letter as a combining mark, so these are letters too.
 ///
 /// # Errors
 /// It is empty, too long, or has another character.
 pub fn agent_name(name: &str) -> Result<(), Invalid> {
-    if name.trim().is_empty() {
-        return Err(Invalid("an agent's name must not be empty; leave it out to get one".to_owned()));
-    }
-    if name.chars().count() > MAX_NAME {
-        return Err(Invalid(format!("an agent's name may have at most {MAX_NAME} characters")));
-    }
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '\'');
+    bounded("an agent's name", name, MAX_NAME)?;
+    let allowed = |c: char| {
+        c.is_alphanumeric() || is_combining_mark(c) || matches!(c, ' ' | '-' | '_' | '\'')
+    };
     match name.chars().find(|c| !allowed(*c)) {
         None => Ok(()),
         Some(wrong) => Err(Invalid(format!(
-            "the agent's name '{name}' holds {wrong:?}; letters, digits, spaces, hyphens, underscores \
-             and apostrophes are allowed"
+            "the agent's name '{}' contains invalid characters, such as {wrong:?}: only letters (of \
+             any language), digits, spaces, hyphens, underscores and apostrophes are allowed",
+            quoted(name)
         ))),
     }
 }
 
-/// Checks a block's label.
+/// Checks a block's label. It becomes the name of a tag in the prompt, so it can hold neither angle
+/// brackets nor line breaks.
 ///
 /// # Errors
-/// It is empty or too long.
+/// It is empty, too long, or has one of these characters.
 pub fn block_label(label: &str) -> Result<(), Invalid> {
-    bounded("a block's label", label)
+    bounded("a block's label", label, MAX_LABEL)?;
+    match label
+        .chars()
+        .find(|c| c.is_control() || matches!(c, '<' | '>'))
+    {
+        None => Ok(()),
+        Some(wrong) => Err(Invalid(format!(
+            "the block's label '{}' must not contain {wrong:?}: use letters, digits and signs such as \
+             '_', '-' or '/'",
+            quoted(label)
+        ))),
+    }
 }
 
 /// Checks a tag.
@@ -45,17 +61,7 @@ pub fn block_label(label: &str) -> Result<(), Invalid> {
 /// # Errors
 /// It is empty or too long.
 pub fn tag(tag: &str) -> Result<(), Invalid> {
-    bounded("a tag", tag)
-}
-
-fn bounded(what: &str, text: &str) -> Result<(), Invalid> {
-    if text.trim().is_empty() {
-        return Err(Invalid(format!("{what} must not be empty")));
-    }
-    if text.chars().count() > MAX_LABEL {
-        return Err(Invalid(format!("{what} may have at most {MAX_LABEL} characters")));
-    }
-    Ok(())
+    bounded("a tag", tag, MAX_LABEL)
 }
 
 /// Splits a model handle at its first slash into provider and model.
@@ -64,11 +70,35 @@ fn bounded(what: &str, text: &str) -> Result<(), Invalid> {
 /// It has no slash, or one side is empty.
 pub fn model_handle(handle: &str) -> Result<(&str, &str), Invalid> {
     match handle.split_once('/') {
-        Some((provider, model)) if !provider.is_empty() && !model.is_empty() => Ok((provider, model)),
+        Some((provider, model)) if !provider.is_empty() && !model.is_empty() => {
+            Ok((provider, model))
+        }
         _ => Err(Invalid(format!(
-            "'{handle}' is not a model handle: write provider/model, such as openai/gpt-4o-mini"
+            "'{}' is not a model handle: write provider/model, such as openai/gpt-4o-mini",
+            quoted(handle)
         ))),
     }
+}
+
+fn bounded(what: &str, text: &str, limit: usize) -> Result<(), Invalid> {
+    if text.trim().is_empty() {
+        return Err(Invalid(format!("{what} must not be empty")));
+    }
+    let length = text.chars().count();
+    if length > limit {
+        return Err(Invalid(format!(
+            "{what} may have at most {limit} characters; this one has {length}: shorten it"
+        )));
+    }
+    Ok(())
+}
+
+fn quoted(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_QUOTED).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -77,17 +107,69 @@ mod tests {
 
     #[test]
     fn names_of_any_script_are_allowed_and_separators_are_not() {
-        for name in ["Ada's agent", "日本語 1", "a-b_c"] {
+        for name in [
+            "Ada's agent",
+            "日本語 1",
+            "a-b_c",
+            "हिन्दी",
+            "Amélie",
+            "Ame\u{301}lie",
+            "ไทย",
+        ] {
             assert_eq!(agent_name(name), Ok(()), "{name}");
         }
-        for name in ["", "  ", "a/b", "a:b", "a*", "a\nb"] {
+        for name in [
+            "",
+            "  ",
+            "a/b:c*",
+            "a:b",
+            "a\\b",
+            "a\nb",
+            "a\0b",
+            "a\u{202e}b",
+            "../a",
+        ] {
             assert!(agent_name(name).is_err(), "{name:?}");
         }
     }
 
     #[test]
+    fn lengths_are_counted_in_characters() {
+        assert_eq!(agent_name(&"é".repeat(255)), Ok(()));
+        let long = agent_name(&"é".repeat(256)).unwrap_err().to_string();
+        assert!(long.contains("255") && long.contains("256"), "{long}");
+        assert!(block_label(&"a".repeat(256)).is_err());
+        assert!(tag(&"a".repeat(256)).is_err());
+    }
+
+    #[test]
+    fn labels_cannot_break_out_of_their_tag() {
+        for label in ["human", "project/notes", "日本語", "a b"] {
+            assert_eq!(block_label(label), Ok(()), "{label}");
+        }
+        for label in ["", " ", "a>b", "</a", "a\nb"] {
+            assert!(block_label(label).is_err(), "{label:?}");
+        }
+    }
+
+    #[test]
+    fn tags_are_free_but_not_empty() {
+        assert_eq!(tag("role:subagent"), Ok(()));
+        assert!(tag("").is_err());
+    }
+
+    #[test]
     fn handles_are_split_at_the_first_slash() {
         assert_eq!(model_handle("a/b/c"), Ok(("a", "b/c")));
-        assert!(model_handle("gpt-4o").is_err() && model_handle("/x").is_err());
+        for handle in ["gpt-4o", "/x", "x/", "/", ""] {
+            assert!(model_handle(handle).is_err(), "{handle:?}");
+        }
+        assert!(
+            model_handle(&"x".repeat(9_999))
+                .unwrap_err()
+                .to_string()
+                .len()
+                < 300
+        );
     }
 }

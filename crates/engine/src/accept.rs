@@ -48,9 +48,16 @@ struct Offer {
 /// What became of it.
 enum Accepted {
     /// It is durable and has the conversation.
-    Started { head: Head, lease: Lease, session: Box<Session> },
+    Started {
+        head: Head,
+        lease: Lease,
+        session: Box<Session>,
+    },
     /// It is durable and waits for the conversation.
-    Queued { conversation_id: ConversationId, is_default: bool },
+    Queued {
+        conversation_id: ConversationId,
+        is_default: bool,
+    },
     /// It is the same request as an earlier run.
     Known(RunId),
 }
@@ -88,7 +95,10 @@ impl Engine {
         };
         let (reply, answer) = oneshot::channel();
         let engine = self.clone();
-        self.inner.supervisor.tasks.spawn(async move { engine.take_on(offer, reply).await });
+        self.inner
+            .supervisor
+            .tasks
+            .spawn(async move { engine.take_on(offer, reply).await });
         answer.await.map_err(|_| EngineError::ShuttingDown)?
     }
 
@@ -111,13 +121,21 @@ impl Engine {
                 let handle = self.attach(&scope, earlier, 0).await;
                 _ = reply.send(handle.map(RunHandle::attached));
             }
-            Ok(Accepted::Started { head, lease, session }) => {
+            Ok(Accepted::Started {
+                head,
+                lease,
+                session,
+            }) => {
                 failpoints::hit("accepted");
                 let live = self.announce(identity, head.conversation_id, head.is_default);
                 _ = reply.send(Ok(self.subscribe(&live)));
-                self.run_turn(live, request, lease, session, accepted_at).await;
+                self.run_turn(live, request, lease, session, accepted_at)
+                    .await;
             }
-            Ok(Accepted::Queued { conversation_id, is_default }) => {
+            Ok(Accepted::Queued {
+                conversation_id,
+                is_default,
+            }) => {
                 failpoints::hit("accepted");
                 let live = self.announce(identity, conversation_id, is_default);
                 _ = reply.send(Ok(self.subscribe(&live)));
@@ -132,8 +150,11 @@ impl Engine {
         conversation_id: ConversationId,
         is_default: bool,
     ) -> Arc<LiveRun> {
-        let identity =
-            RunIdentity { conversation_id, in_default_conversation: is_default, ..identity };
+        let identity = RunIdentity {
+            conversation_id,
+            in_default_conversation: is_default,
+            ..identity
+        };
         let live = Arc::new(LiveRun::new(identity, 1));
         self.inner.supervisor.add(Arc::clone(&live));
         live
@@ -177,7 +198,11 @@ async fn accept(tx: &mut Tx<'_>, engine: &Engine, offer: Offer) -> Result<Accept
             retry_after_seconds: QUEUE_RETRY_SECONDS,
         });
     }
-    let status = if lease.is_some() { RunStatus::Running } else { RunStatus::Created };
+    let status = if lease.is_some() {
+        RunStatus::Running
+    } else {
+        RunStatus::Created
+    };
     runs::insert(tx, scope, &new_run(&offer, &head, status)?).await?;
     let Some(lease) = lease else {
         return Ok(Accepted::Queued {
@@ -186,7 +211,11 @@ async fn accept(tx: &mut Tx<'_>, engine: &Engine, offer: Offer) -> Result<Accept
         });
     };
     let session = open_session(tx, engine, scope, offer.agent_id, &head).await?;
-    Ok(Accepted::Started { head, lease, session })
+    Ok(Accepted::Started {
+        head,
+        lease,
+        session,
+    })
 }
 
 /// The session of a conversation that the caller holds: the one in memory if it is still true, else
@@ -200,7 +229,9 @@ pub(crate) async fn open_session(
 ) -> Result<Box<Session>, EngineError> {
     let kept = engine.inner.sessions.take(head.conversation_id);
     let Some(mut session) = kept.filter(|session| session.has_context_of(head)) else {
-        return Ok(Box::new(Session::load(tx, scope, head, agent_id, engine.now()).await?));
+        return Ok(Box::new(
+            Session::load(tx, scope, head, agent_id, engine.now()).await?,
+        ));
     };
     if !session.frame.is_true(head) {
         session.frame = Frame::load(tx, scope, head, agent_id, engine.now()).await?;
@@ -242,7 +273,10 @@ async fn known_run(
         let taker = (Some(offer.run_id), None);
         match otids::offer(tx, head.conversation_id, otid, &hash, taker).await? {
             Offered::New => fresh += 1,
-            Offered::Known { run_id: Some(run_id), .. } if run_id != offer.run_id => {
+            Offered::Known {
+                run_id: Some(run_id),
+                ..
+            } if run_id != offer.run_id => {
                 earlier = Some(run_id);
             }
             Offered::Known { .. } => {

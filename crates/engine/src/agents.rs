@@ -148,7 +148,13 @@ impl Engine {
         self.store()
             .write(move |tx| {
                 Box::pin(async move {
-                    let patching = patching::Patching { scope: &for_job, id, patch, models, now };
+                    let patching = patching::Patching {
+                        scope: &for_job,
+                        id,
+                        patch,
+                        models,
+                        now,
+                    };
                     patching.store(tx, &secrets).await
                 })
             })
@@ -176,7 +182,10 @@ impl Engine {
     async fn config_of(&self, handle: &str) -> Result<LlmConfig, EngineError> {
         validation::model_handle(handle).map_err(invalid)?;
         let resolved = self.catalogue().resolve(handle).await?;
-        Ok(defaults::config_of(&resolved, self.settings().max_context_window))
+        Ok(defaults::config_of(
+            &resolved,
+            self.settings().max_context_window,
+        ))
     }
 
     /// The description of an embedding model that a provider has.
@@ -202,7 +211,9 @@ fn positive(name: &str, value: i64) -> Result<i64, EngineError> {
     if value > 0 {
         return Ok(value);
     }
-    Err(EngineError::Invalid(format!("{name} must be greater than 0, not {value}")))
+    Err(EngineError::Invalid(format!(
+        "{name} must be greater than 0, not {value}"
+    )))
 }
 
 fn check_zone(zone: &str) -> Result<(), EngineError> {
@@ -223,7 +234,9 @@ fn check_files(open: Option<i64>, chars: Option<i64>) -> Result<(), EngineError>
             "max_files_open must be between 1 and {MAX_FILES_OPEN}, not {open}"
         )));
     }
-    chars.map_or(Ok(()), |chars| positive("per_file_view_window_char_limit", chars).map(drop))
+    chars.map_or(Ok(()), |chars| {
+        positive("per_file_view_window_char_limit", chars).map(drop)
+    })
 }
 
 /// Types of tool rules (V1 contract, section 3.8).

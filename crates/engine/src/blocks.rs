@@ -52,8 +52,9 @@ impl NewBlock {
         }
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         check_limit(limit)?;
-        let description =
-            self.description.or_else(|| default_block_description(&self.label).map(str::to_owned));
+        let description = self
+            .description
+            .or_else(|| default_block_description(&self.label).map(str::to_owned));
         let empty = Block {
             id: BlockId::new(),
             limit,
@@ -75,7 +76,10 @@ impl NewBlock {
         };
         memory::check_limit(&empty, &self.value)
             .map_err(|error| EngineError::Invalid(error.to_string()))?;
-        Ok(Block { value: self.value, ..empty })
+        Ok(Block {
+            value: self.value,
+            ..empty
+        })
     }
 }
 
@@ -87,12 +91,17 @@ pub fn check_limit(limit: i64) -> Result<(), EngineError> {
     if limit > 0 {
         return Ok(());
     }
-    Err(EngineError::Invalid(format!("a block's limit must be at least 1, not {limit}")))
+    Err(EngineError::Invalid(format!(
+        "a block's limit must be at least 1, not {limit}"
+    )))
 }
 
 /// Who makes a version of a block by the API.
 pub(crate) fn by_user(scope: &Scope) -> Author {
-    Author { user_id: Some(scope.actor), ..Author::default() }
+    Author {
+        user_id: Some(scope.actor),
+        ..Author::default()
+    }
 }
 
 impl Engine {

@@ -17,7 +17,11 @@ use crate::{error::EngineError, recall, session::Session};
 #[derive(Debug)]
 pub(crate) enum Action {
     /// An edit of core memory: done inside the step's commit.
-    Edit { label: String, edit: BlockEdit, based_on: Option<i64> },
+    Edit {
+        label: String,
+        edit: BlockEdit,
+        based_on: Option<i64>,
+    },
     /// A look into recall memory: reads only.
     Search(ConversationSearch),
     /// Nothing is left to do: the return is known.
@@ -44,8 +48,18 @@ pub(crate) fn plan(session: &Session, call: &ToolCall) -> Action {
     {
         return Action::External(External::Count { file: file.into() });
     }
-    if !session.frame.tools.iter().any(|tool| tool.name == call.name) {
-        let names: Vec<&str> = session.frame.tools.iter().map(|tool| tool.name.as_str()).collect();
+    if !session
+        .frame
+        .tools
+        .iter()
+        .any(|tool| tool.name == call.name)
+    {
+        let names: Vec<&str> = session
+            .frame
+            .tools
+            .iter()
+            .map(|tool| tool.name.as_str())
+            .collect();
         return error(format!(
             "there is no tool '{}'; the tools you can call are: {}",
             call.name,
@@ -70,7 +84,11 @@ fn plan_builtin(session: &Session, call: &ToolCall, builtin: BuiltinCall) -> Act
         BuiltinCall::ConversationSearch(search) => Action::Search(search),
         BuiltinCall::Edit { label, edit } => {
             let based_on = session.frame.block_revisions.get(&label).copied();
-            Action::Edit { label, edit, based_on }
+            Action::Edit {
+                label,
+                edit,
+                based_on,
+            }
         }
     }
 }
@@ -98,7 +116,10 @@ pub(crate) fn succeeded(call: &ToolCall, text: String) -> ToolReturn {
 pub(crate) fn failed(call: &ToolCall, text: String) -> ToolReturn {
     /// Characters of an error that a model sees (V1 contract, section 5).
     const MAX_ERROR_CHARS: usize = 1_000;
-    let text: String = format!("Error: {text}").chars().take(MAX_ERROR_CHARS).collect();
+    let text: String = format!("Error: {text}")
+        .chars()
+        .take(MAX_ERROR_CHARS)
+        .collect();
     returned(call, ToolStatus::Error, text)
 }
 
@@ -135,11 +156,17 @@ pub(crate) async fn edit(
         run_id: Some(editor.run_id),
         tool_call_id: Some(call.id.clone()),
     };
-    let change = blocks::Change { edit, based_on, author: &author, now: editor.now };
+    let change = blocks::Change {
+        edit,
+        based_on,
+        author: &author,
+        now: editor.now,
+    };
     match blocks::edit(tx, editor.scope, (editor.agent_id, label), &change).await {
         Ok(block) => Ok(succeeded(call, block.value)),
         Err(
-            error @ (StoreError::Invalid(_) | StoreError::NotFound { .. } | StoreError::Conflict(_)),
+            error
+            @ (StoreError::Invalid(_) | StoreError::NotFound { .. } | StoreError::Conflict(_)),
         ) => Ok(failed(call, error.to_string())),
         Err(error) => Err(error.into()),
     }
@@ -181,7 +208,10 @@ pub(crate) async fn run_external(external: &External, call: &ToolCall) -> ToolRe
                 .create(true)
                 .append(true)
                 .open(file)
-                .and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all()));
+                .and_then(|mut file| {
+                    file.write_all(line.as_bytes())
+                        .and_then(|()| file.sync_all())
+                });
             mnemic_store::failpoints::hit("tool.effect");
             match written {
                 Ok(()) => succeeded(call, "counted".to_owned()),

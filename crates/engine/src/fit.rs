@@ -42,7 +42,13 @@ mod tests {
             'a' => Role::Assistant,
             _ => Role::Tool,
         };
-        roles.chars().map(|letter| Sized { role: role(letter), tokens: 10 }).collect()
+        roles
+            .chars()
+            .map(|letter| Sized {
+                role: role(letter),
+                tokens: 10,
+            })
+            .collect()
     }
 
     #[test]
@@ -53,7 +59,11 @@ mod tests {
     #[test]
     fn the_oldest_go_first_and_returns_go_with_their_calls() {
         assert_eq!(evictions(&sized("uaua"), 20), 2);
-        assert_eq!(evictions(&sized("uatau"), 30), 3, "the return would have lost its call");
+        assert_eq!(
+            evictions(&sized("uatau"), 30),
+            3,
+            "the return would have lost its call"
+        );
         assert_eq!(evictions(&sized("uatttau"), 50), 5);
     }
 

@@ -10,8 +10,7 @@ use mnemic_core::{
     scope::Scope,
 };
 use mnemic_store::{
-    StoreError,
-    events,
+    StoreError, events,
     messages::{self, MessageFilter},
     page::{Order, Page},
     runs::{self, Ending, Progress, RunFilter},
@@ -54,9 +53,10 @@ impl Engine {
 
     async fn run(&self, scope: &Scope, run_id: RunId) -> Result<Run, EngineError> {
         let scope = scope.clone();
-        let read = self.inner.store.read(move |tx| {
-            Box::pin(async move { runs::get(tx, &scope, run_id).await })
-        });
+        let read = self
+            .inner
+            .store
+            .read(move |tx| Box::pin(async move { runs::get(tx, &scope, run_id).await }));
         Ok(read.await.map_err(|error: StoreError| error)?)
     }
 
@@ -80,28 +80,38 @@ impl Engine {
                     } else {
                         Vec::new()
                     };
-                    let filter = MessageFilter { run_id: Some(run_id), ..Default::default() };
+                    let filter = MessageFilter {
+                        run_id: Some(run_id),
+                        ..Default::default()
+                    };
                     let page = Page::first(MAX_REPLAY, Order::Asc);
                     let said = messages::list(tx, &scope, &filter, &page).await?;
-                    let filter = steps::StepFilter { run_id: Some(run_id), ..Default::default() };
+                    let filter = steps::StepFilter {
+                        run_id: Some(run_id),
+                        ..Default::default()
+                    };
                     let page = Page::first(1, Order::Desc);
                     let last = steps::list(tx, &scope, &filter, &page).await?;
                     Ok::<_, StoreError>((rows, said, last.into_iter().next()))
                 })
             })
             .await?;
+        let context_tokens = last_step.map_or(0, |step| step.usage.total_tokens());
+        let reason = run.stop_reason.unwrap_or(StopReason::Error);
+        let last_words = settle::end_events(reason, &ending(run), context_tokens);
         if !rows.is_empty() {
-            return Ok(handle::unpack(&rows, after + 1)?);
+            let mut logged = with_end(handle::unpack(&rows, 0)?, last_words);
+            logged.retain(|(seq, _)| *seq > after);
+            return Ok(logged);
         }
-        let answered =
-            said.iter().filter(|message| matches!(message.role, Role::Assistant | Role::Tool));
+        let answered = said
+            .iter()
+            .filter(|message| matches!(message.role, Role::Assistant | Role::Tool));
         let mut told: Vec<Event> = answered
             .flat_map(parts::of_message)
             .map(|part| Event::Message(Box::new(part)))
             .collect();
-        let context_tokens = last_step.map_or(0, |step| step.usage.total_tokens());
-        let reason = run.stop_reason.unwrap_or(StopReason::Error);
-        told.extend(settle::end_events(reason, &ending(run), context_tokens));
+        told.extend(last_words);
         let numbered = (1u64..).zip(told.into_iter().map(Arc::new));
         Ok(numbered.filter(|(seq, _)| *seq > after).collect())
     }
@@ -116,7 +126,10 @@ impl Engine {
         agent_id: AgentId,
         wanted: Option<Vec<RunId>>,
     ) -> Result<Vec<RunId>, EngineError> {
-        let filter = RunFilter { agent_ids: vec![agent_id], ..Default::default() };
+        let filter = RunFilter {
+            agent_ids: vec![agent_id],
+            ..Default::default()
+        };
         let what = format!("agent {agent_id}");
         self.cancel(scope, filter, wanted, &what).await
     }
@@ -130,7 +143,10 @@ impl Engine {
         scope: &Scope,
         conversation_id: ConversationId,
     ) -> Result<Vec<RunId>, EngineError> {
-        let filter = RunFilter { conversation_id: Some(conversation_id), ..Default::default() };
+        let filter = RunFilter {
+            conversation_id: Some(conversation_id),
+            ..Default::default()
+        };
         let what = format!("conversation {conversation_id}");
         self.cancel(scope, filter, None, &what).await
     }
@@ -143,7 +159,10 @@ impl Engine {
         what: &str,
     ) -> Result<Vec<RunId>, EngineError> {
         let (scope, now) = (scope.clone(), self.now());
-        let filter = RunFilter { statuses: vec![RunStatus::Created, RunStatus::Running], ..filter };
+        let filter = RunFilter {
+            statuses: vec![RunStatus::Created, RunStatus::Running],
+            ..filter
+        };
         let cancelled = self
             .inner
             .store
@@ -167,7 +186,9 @@ impl Engine {
             }
         }
         if cancelled.is_empty() {
-            return Err(EngineError::Conflict(format!("No active runs to cancel for {what}")));
+            return Err(EngineError::Conflict(format!(
+                "No active runs to cancel for {what}"
+            )));
         }
         Ok(cancelled)
     }
@@ -180,12 +201,28 @@ impl Engine {
                 &ending(&run),
                 0,
             ),
-            Err(_) => vec![Event::Stopped { reason: StopReason::Cancelled }, Event::Done],
+            Err(_) => vec![
+                Event::Stopped {
+                    reason: StopReason::Cancelled,
+                },
+                Event::Done,
+            ],
         };
         for event in ended {
             live.publish(event);
         }
     }
+}
+
+/// The events of a log, with an end where a crash between a cancel and its last words left none.
+fn with_end(mut events: Vec<Numbered>, last_words: Vec<Event>) -> Vec<Numbered> {
+    let last = events
+        .last()
+        .map(|(seq, event)| (*seq, matches!(event.as_ref(), Event::Done)));
+    if let Some((last, false)) = last {
+        events.extend((last + 1..).zip(last_words.into_iter().map(Arc::new)));
+    }
+    events
 }
 
 /// How a stored run ended.

@@ -102,7 +102,9 @@ impl RunHandle {
     /// Fills the gap up to event `first` from the stored log.
     async fn catch_up(&mut self, first: u64) -> Result<(), StoreError> {
         let Some(store) = &self.log else {
-            return Err(StoreError::Unavailable("its events were not logged".to_owned()));
+            return Err(StoreError::Unavailable(
+                "its events were not logged".to_owned(),
+            ));
         };
         let (run_id, from) = (self.run_id, i64::try_from(self.next).unwrap_or(i64::MAX));
         let rows = store
@@ -146,7 +148,9 @@ fn too_slow(next: u64, error: &StoreError) -> VecDeque<Numbered> {
         detail: Some(error.to_string()),
     };
     let events = [
-        Event::Stopped { reason: StopReason::Error },
+        Event::Stopped {
+            reason: StopReason::Error,
+        },
         Event::Failed { error: failed },
         Event::Done,
     ];

@@ -107,7 +107,9 @@ impl Engine {
             sessions,
             supervisor: Supervisor::default(),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The database.

@@ -1,10 +1,7 @@
 //! Runs that are alive in this process: their events, in a buffer from which every subscriber reads
 //! at its own pace, and their cancellation.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use mnemic_core::{
     ids::{AgentId, ConversationId, RunId},
@@ -85,7 +82,11 @@ impl LiveRun {
             in_default_conversation: identity.in_default_conversation,
             background: identity.background,
             cancelled: CancellationToken::new(),
-            buffer: Mutex::new(Buffer { first, events: VecDeque::new(), done: false }),
+            buffer: Mutex::new(Buffer {
+                first,
+                events: VecDeque::new(),
+                done: false,
+            }),
             changed: Notify::new(),
         }
     }

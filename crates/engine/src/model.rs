@@ -24,16 +24,25 @@ impl Engine {
         request: &SendRequest,
     ) -> Result<TurnModel, EngineError> {
         let own = handle_of(&session.frame.agent);
-        let handle =
-            request.override_model.as_deref().or(session.frame.model_override.as_deref()).unwrap_or(&own);
+        let handle = request
+            .override_model
+            .as_deref()
+            .or(session.frame.model_override.as_deref())
+            .unwrap_or(&own);
         let resolved = self.inner.catalogue.resolve(handle).await?;
         let agent = &session.frame.agent.llm_config;
         let is_own = handle == own;
         let context_window = match agent.context_window {
             window if is_own && window > 0 => window,
-            _ => resolved.context_window.min(self.inner.settings.max_context_window),
+            _ => resolved
+                .context_window
+                .min(self.inner.settings.max_context_window),
         };
-        Ok(TurnModel { resolved, context_window, max_tokens: agent.max_tokens })
+        Ok(TurnModel {
+            resolved,
+            context_window,
+            max_tokens: agent.max_tokens,
+        })
     }
 }
 

@@ -36,7 +36,13 @@ pub(crate) struct Parcel {
 
 impl Outlet {
     pub(crate) fn new(live: Arc<LiveRun>, attempt: i64) -> Self {
-        Self { live, attempt, waiting: Vec::new(), since: None, step_id: None }
+        Self {
+            live,
+            attempt,
+            waiting: Vec::new(),
+            since: None,
+            step_id: None,
+        }
     }
 
     /// Says in which step the events from now on happen.

@@ -41,7 +41,10 @@ pub async fn current(
         && *signature == head.signature
     {
         let stored = messages::get(tx, scope, id).await?;
-        return Ok(Compiled { text: stored.body.plain_text(), tokens: stored.tokens });
+        return Ok(Compiled {
+            text: stored.body.plain_text(),
+            tokens: stored.tokens,
+        });
     }
     compile(tx, scope, shown, head, now).await
 }
@@ -81,7 +84,8 @@ pub async fn render(
 ) -> Result<Compiled, StoreError> {
     let in_context = context::message_ids(tx, head.conversation_id).await?.len();
     let in_context = i64::try_from(in_context).unwrap_or(i64::MAX);
-    let recall_count = (messages::count(tx, scope, head.conversation_id).await? - in_context).max(0);
+    let recall_count =
+        (messages::count(tx, scope, head.conversation_id).await? - in_context).max(0);
     let inputs = PromptInputs {
         agent_type: agent.agent_type,
         system: &agent.system,

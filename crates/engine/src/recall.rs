@@ -75,13 +75,20 @@ pub(crate) async fn conversation_search(
 /// The words of a query, lower-cased, without doubles; very short ones only where nothing else is.
 fn terms(query: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
-    for word in query.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+    for word in query
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+    {
         let word = word.to_lowercase();
         if !words.contains(&word) {
             words.push(word);
         }
     }
-    let long: Vec<String> = words.iter().filter(|word| word.chars().count() > 2).cloned().collect();
+    let long: Vec<String> = words
+        .iter()
+        .filter(|word| word.chars().count() > 2)
+        .cloned()
+        .collect();
     let mut kept = if long.is_empty() { words } else { long };
     kept.truncate(16);
     kept
@@ -90,16 +97,27 @@ fn terms(query: &str) -> Vec<String> {
 /// How many of the terms stand in a message; the whole query in one piece counts twice as much.
 fn score(message: &Message, query: &str, terms: &[String]) -> usize {
     let text = spoken(message).to_lowercase();
-    let found = terms.iter().filter(|term| text.contains(term.as_str())).count();
+    let found = terms
+        .iter()
+        .filter(|term| text.contains(term.as_str()))
+        .count();
     let whole = query.trim().to_lowercase();
-    if !whole.is_empty() && text.contains(&whole) { found + terms.len() } else { found }
+    if !whole.is_empty() && text.contains(&whole) {
+        found + terms.len()
+    } else {
+        found
+    }
 }
 
 /// What a message says: its text or, for a tool message, the returns.
 fn spoken(message: &Message) -> String {
     if message.role == Role::Tool {
-        let texts: Vec<&str> =
-            message.body.tool_returns.iter().map(|result| result.text.as_str()).collect();
+        let texts: Vec<&str> = message
+            .body
+            .tool_returns
+            .iter()
+            .map(|result| result.text.as_str())
+            .collect();
         return texts.join("\n");
     }
     message.body.plain_text()
@@ -108,9 +126,14 @@ fn spoken(message: &Message) -> String {
 /// Searches find what was said, not earlier searches.
 fn is_own_search(message: &Message) -> bool {
     let body = &message.body;
-    body.tool_returns.iter().any(|result| result.name == "conversation_search")
+    body.tool_returns
+        .iter()
+        .any(|result| result.name == "conversation_search")
         || (body.plain_text().is_empty()
-            && body.tool_calls.iter().any(|call| call.name == "conversation_search"))
+            && body
+                .tool_calls
+                .iter()
+                .any(|call| call.name == "conversation_search"))
 }
 
 fn clip(text: &str) -> String {
@@ -123,8 +146,12 @@ fn clip(text: &str) -> String {
 
 /// `3 hours ago`, in the largest unit that fits.
 fn time_ago(then: Timestamp, now: Timestamp) -> String {
-    const UNITS: [(i64, &str); 4] =
-        [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    const UNITS: [(i64, &str); 4] = [
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
     let seconds = (now.0 - then.0) / 1_000_000;
     for (size, name) in UNITS {
         if seconds >= size {
@@ -151,6 +178,9 @@ mod tests {
         let now = Timestamp(10 * 86_400 * 1_000_000);
         assert_eq!(time_ago(now, now), "just now");
         assert_eq!(time_ago(now.plus_micros(-61_000_000), now), "1 minute ago");
-        assert_eq!(time_ago(now.plus_micros(-2 * 86_400 * 1_000_000), now), "2 days ago");
+        assert_eq!(
+            time_ago(now.plus_micros(-2 * 86_400 * 1_000_000), now),
+            "2 days ago"
+        );
     }
 }

@@ -64,8 +64,14 @@ impl Engine {
     pub async fn shutdown(&self) {
         let supervisor = &self.inner.supervisor;
         supervisor.close();
-        if tokio::time::timeout(GRACE, supervisor.tasks.wait()).await.is_err() {
-            tracing::info!(runs = supervisor.all().len(), "stopping runs; the next start resumes them");
+        if tokio::time::timeout(GRACE, supervisor.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::info!(
+                runs = supervisor.all().len(),
+                "stopping runs; the next start resumes them"
+            );
         }
         supervisor.abort.cancel();
         supervisor.all().iter().for_each(|live| live.close());
@@ -97,9 +103,10 @@ impl Engine {
                 () = self.inner.supervisor.abort.cancelled() => return,
             }
             let owner = self.inner.boot_id.clone();
-            let renewed = self.inner.store.write(move |tx| {
-                Box::pin(async move { leases::renew_all(tx, &owner).await })
-            });
+            let renewed = self
+                .inner
+                .store
+                .write(move |tx| Box::pin(async move { leases::renew_all(tx, &owner).await }));
             if let Err(error) = renewed.await {
                 tracing::warn!(%error, "renewing the leases failed");
             }
@@ -117,9 +124,10 @@ impl Engine {
             if ids.is_empty() {
                 continue;
             }
-            let found = self.inner.store.read(move |tx| {
-                Box::pin(async move { runs::cancelled_among(tx, ids).await })
-            });
+            let found = self
+                .inner
+                .store
+                .read(move |tx| Box::pin(async move { runs::cancelled_among(tx, ids).await }));
             for id in found.await.unwrap_or_else(|_: StoreError| Vec::new()) {
                 if let Some(run) = live.iter().find(|run| run.id == id) {
                     run.cancelled.cancel();
@@ -156,7 +164,11 @@ impl Engine {
             .store
             .write(move |tx| Box::pin(async move { leases::free_dead(tx, &freed).await }))
             .await?;
-        for run in open.into_iter().chain(orphans).filter(|run| dead.contains(&run.owner)) {
+        for run in open
+            .into_iter()
+            .chain(orphans)
+            .filter(|run| dead.contains(&run.owner))
+        {
             self.adopt(run).await?;
         }
         Ok(())
@@ -176,7 +188,9 @@ impl Engine {
                 })
             })
             .await?;
-        let (true, stored, last) = adopted else { return Ok(()) };
+        let (true, stored, last) = adopted else {
+            return Ok(());
+        };
         let request: SendRequest = serde_json::from_value(stored.input.clone())
             .map_err(|error| StoreError::Corrupt(format!("run {id}: {error}")))?;
         let identity = RunIdentity {
@@ -197,7 +211,9 @@ impl Engine {
             if resumed {
                 engine.resume(live, Arc::new(request)).await;
             } else {
-                engine.wait_and_run(live, Arc::new(request), stored.created_at).await;
+                engine
+                    .wait_and_run(live, Arc::new(request), stored.created_at)
+                    .await;
             }
         });
         Ok(())
@@ -242,7 +258,8 @@ impl Engine {
             failed_step: None,
             overflows: 0,
         };
-        turn.run_resumed(found.pending, found.resumes > MAX_RESUMES).await;
+        turn.run_resumed(found.pending, found.resumes > MAX_RESUMES)
+            .await;
     }
 
     async fn reopen(&self, live: &Arc<LiveRun>) -> Result<Option<Found>, EngineError> {
@@ -291,10 +308,14 @@ impl Turn {
             && let Err(error) = self.close_interrupted(pending).await
         {
             tracing::error!(run = %self.live.id, %error, "an interrupted step could not be closed");
-            return self.end(TurnEnd::Stop(StopReason::Error, Some(given_up))).await;
+            return self
+                .end(TurnEnd::Stop(StopReason::Error, Some(given_up)))
+                .await;
         }
         if give_up {
-            return self.end(TurnEnd::Stop(StopReason::Error, Some(given_up))).await;
+            return self
+                .end(TurnEnd::Stop(StopReason::Error, Some(given_up)))
+                .await;
         }
         self.run().await;
     }
@@ -306,9 +327,10 @@ pub(crate) fn unknown_effect(call: &mnemic_core::messages::ToolCall) -> ToolRetu
         tool_call_id: call.id.clone(),
         name: call.name.clone(),
         status: ToolStatus::Error,
-        text: "Error: the server stopped while this tool ran. Whether it had its effect is unknown; \
+        text:
+            "Error: the server stopped while this tool ran. Whether it had its effect is unknown; \
                it was not run again. Check before you repeat it."
-            .to_owned(),
+                .to_owned(),
         stdout: Vec::new(),
         stderr: Vec::new(),
     }

@@ -62,7 +62,10 @@ impl Frame {
             tool_set: Arc::new(ToolSet::new(Protocol::OpenAiChat, &specs)),
             tools_tokens: attached.iter().map(tool_tokens).sum(),
             tools: attached,
-            block_revisions: shown.into_iter().map(|block| (block.label, block.revision)).collect(),
+            block_revisions: shown
+                .into_iter()
+                .map(|block| (block.label, block.revision))
+                .collect(),
             system: SystemPrompt::new(&prompt.text),
             system_bytes: prompt.text.len(),
             system_tokens: prompt.tokens,
@@ -81,7 +84,9 @@ fn spec(tool: &Tool) -> ToolSpec {
     let described = from_schema("description").and_then(|text| text.as_str().map(str::to_owned));
     ToolSpec {
         name: tool.name.clone(),
-        description: described.or_else(|| tool.description.clone()).unwrap_or_default(),
+        description: described
+            .or_else(|| tool.description.clone())
+            .unwrap_or_default(),
         parameters: from_schema("parameters").unwrap_or_else(
             || serde_json::json!({"type": "object", "properties": {}, "required": []}),
         ),
@@ -145,7 +150,10 @@ impl Session {
             body: &message.body,
             name: message.name.as_deref(),
         });
-        let sized = Sized { role: message.role, tokens: message.tokens };
+        let sized = Sized {
+            role: message.role,
+            tokens: message.tokens,
+        };
         self.entries.push((message.id, sized));
         self.context_tokens += message.tokens;
     }
@@ -180,8 +188,14 @@ struct Cache {
 
 impl Sessions {
     pub(crate) fn new(max_bytes: usize) -> Self {
-        let cache = Cache { sessions: LruCache::unbounded(), bytes: 0 };
-        Self { cache: Mutex::new(cache), max_bytes }
+        let cache = Cache {
+            sessions: LruCache::unbounded(),
+            bytes: 0,
+        };
+        Self {
+            cache: Mutex::new(cache),
+            max_bytes,
+        }
     }
 
     /// Takes a conversation's session out, for the turn that holds the conversation.
@@ -199,11 +213,15 @@ impl Sessions {
             return;
         }
         let mut cache = self.cache.lock();
-        let replaced = cache.sessions.put(session.conversation_id, (weight, session));
+        let replaced = cache
+            .sessions
+            .put(session.conversation_id, (weight, session));
         cache.bytes += weight;
         cache.bytes -= replaced.map_or(0, |(weight, _)| weight);
         while cache.bytes > self.max_bytes {
-            let Some((_, (weight, _))) = cache.sessions.pop_lru() else { break };
+            let Some((_, (weight, _))) = cache.sessions.pop_lru() else {
+                break;
+            };
             cache.bytes -= weight;
         }
     }

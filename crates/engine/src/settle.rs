@@ -6,6 +6,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::{
+    Engine, EngineError, Granularity,
+    dispatch::{self, Action, Editor},
+    events::Event,
+    live::LiveRun,
+    model::TurnModel,
+    outlet::Parcel,
+    recovery,
+    session::Frame,
+    step::{self, Answer},
+    turn::{self, Turn, TurnEnd},
+};
 use mnemic_core::{
     conversations::Thread,
     messages::{Message, Role, ToolCall, ToolReturn},
@@ -22,18 +34,6 @@ use mnemic_store::{
     runs::{self, Ending, Progress},
     steps::{self, PendingStep},
     turns,
-};
-use crate::{
-    Engine, EngineError, Granularity,
-    dispatch::{self, Action, Editor},
-    events::Event,
-    live::LiveRun,
-    model::TurnModel,
-    outlet::Parcel,
-    session::Frame,
-    recovery,
-    step::{self, Answer},
-    turn::{self, Turn, TurnEnd},
 };
 
 /// Tries of a commit that the database could not take, before the client is told.
@@ -60,7 +60,11 @@ pub(crate) enum Closing {
 #[derive(Debug)]
 enum Planned {
     Returned(ToolReturn),
-    Edit { label: String, edit: mnemic_core::memory::BlockEdit, based_on: Option<i64> },
+    Edit {
+        label: String,
+        edit: mnemic_core::memory::BlockEdit,
+        based_on: Option<i64>,
+    },
 }
 
 /// Everything that a step's closing commit writes.
@@ -104,7 +108,15 @@ impl StepCommit {
         for (call, action) in self.calls.iter().zip(actions) {
             let planned = match action {
                 Action::Known(result) => Planned::Returned(result),
-                Action::Edit { label, edit, based_on } => Planned::Edit { label, edit, based_on },
+                Action::Edit {
+                    label,
+                    edit,
+                    based_on,
+                } => Planned::Edit {
+                    label,
+                    edit,
+                    based_on,
+                },
                 Action::Search(search) => Planned::Returned(search_now(turn, call, search).await?),
                 Action::External(external) => {
                     Planned::Returned(dispatch::run_external(&external, call).await)
@@ -123,7 +135,10 @@ impl StepCommit {
     ) -> Result<(), EngineError> {
         let store = turn.engine.inner.store.clone();
         let (lease, scope) = (turn.lease.clone(), turn.live.scope.clone());
-        let (step, body) = (self.answer.step.clone(), self.answer.completion.body.clone());
+        let (step, body) = (
+            self.answer.step.clone(),
+            self.answer.completion.body.clone(),
+        );
         let calls = self.calls.clone();
         store
             .write(move |tx| {
@@ -139,7 +154,15 @@ impl StepCommit {
         for (call, action) in self.calls.iter().zip(actions) {
             let planned = match action {
                 Action::Known(result) => Planned::Returned(result),
-                Action::Edit { label, edit, based_on } => Planned::Edit { label, edit, based_on },
+                Action::Edit {
+                    label,
+                    edit,
+                    based_on,
+                } => Planned::Edit {
+                    label,
+                    edit,
+                    based_on,
+                },
                 Action::Search(search) => Planned::Returned(search_now(turn, call, search).await?),
                 Action::External(external) => {
                     Planned::Returned(dispatch::run_external(&external, call).await)
@@ -159,7 +182,11 @@ impl StepCommit {
         call: &ToolCall,
         planned: Planned,
     ) -> Result<ToolReturn, EngineError> {
-        let (lease, live, now) = (turn.lease.clone(), Arc::clone(&turn.live), turn.engine.now());
+        let (lease, live, now) = (
+            turn.lease.clone(),
+            Arc::clone(&turn.live),
+            turn.engine.now(),
+        );
         let (step_id, call, max) = (self.answer.step.id, call.clone(), self.max_return_chars);
         let store = &turn.engine.inner.store;
         store
@@ -195,9 +222,17 @@ async fn resolve(
 ) -> Result<ToolReturn, EngineError> {
     match planned {
         Planned::Returned(result) => Ok(result.clone()),
-        Planned::Edit { label, edit, based_on } => {
-            let editor =
-                Editor { scope: &live.scope, agent_id: live.agent_id, run_id: live.id, now };
+        Planned::Edit {
+            label,
+            edit,
+            based_on,
+        } => {
+            let editor = Editor {
+                scope: &live.scope,
+                agent_id: live.agent_id,
+                run_id: live.id,
+                now,
+            };
             dispatch::edit(tx, &editor, call, (label, edit, *based_on)).await
         }
     }
@@ -252,13 +287,23 @@ impl StepCommit {
             .collect();
         let answer = Answer {
             message_id: mnemic_core::ids::MessageId::new(),
-            completion: Completion { body: pending.answer, ..Completion::default() },
+            completion: Completion {
+                body: pending.answer,
+                ..Completion::default()
+            },
             streamed: false,
             cancelled: false,
             started_at: pending.step.created_at,
             step: pending.step,
         };
-        Self { answer, calls, planned, reason, is_open: true, max_return_chars: usize::MAX }
+        Self {
+            answer,
+            calls,
+            planned,
+            reason,
+            is_open: true,
+            max_return_chars: usize::MAX,
+        }
     }
 }
 
@@ -269,7 +314,9 @@ impl Turn {
         pending: PendingStep,
     ) -> Result<(), EngineError> {
         self.outlet.begin_step(pending.step.id);
-        self.commit(StepCommit::interrupted(pending, None)).await.map(drop)
+        self.commit(StepCommit::interrupted(pending, None))
+            .await
+            .map(drop)
     }
 
     /// Closes a step: its messages enter the context, and the run moves on or ends.
@@ -422,7 +469,9 @@ async fn close(
     store_step(tx, &live.scope, commit, now).await?;
     failpoints::hit("close.written");
     let mut parcel = context.parcel.clone();
-    parcel.events.extend(step_events(context, commit, &messages));
+    parcel
+        .events
+        .extend(step_events(context, commit, &messages));
     let mut frame = None;
     let closing = if let Some(reason) = commit.reason {
         let ending = Ending {
@@ -432,7 +481,9 @@ async fn close(
             completed_at: now,
         };
         let ended = end_run(tx, live, &ending, context.accepted_at).await?;
-        parcel.events.extend(end_events(ended, &ending, context.context_tokens));
+        parcel
+            .events
+            .extend(end_events(ended, &ending, context.context_tokens));
         Closing::Ended
     } else {
         runs::progress(tx, live.id, &context.progress).await?;
@@ -443,7 +494,13 @@ async fn close(
         Closing::Goes
     };
     parcel.log(tx, now).await?;
-    Ok(Committed { messages, context_revision, frame, closing, parcel })
+    Ok(Committed {
+        messages,
+        context_revision,
+        frame,
+        closing,
+        parcel,
+    })
 }
 
 /// The returns of a step's calls; of a step that ran in phases they are committed already.
@@ -462,16 +519,18 @@ async fn returns(
 }
 
 /// Input (with the first step), answer and returns, in the order in which the model sees them.
-fn step_messages(
-    context: &Context,
-    commit: &StepCommit,
-    returns: Vec<ToolReturn>,
-) -> Vec<Message> {
+fn step_messages(context: &Context, commit: &StepCommit, returns: Vec<ToolReturn>) -> Vec<Message> {
     let mut messages = context.inputs.clone();
-    messages.iter_mut().for_each(|message| message.step_id = Some(commit.answer.step.id));
+    messages
+        .iter_mut()
+        .for_each(|message| message.step_id = Some(commit.answer.step.id));
     messages.extend(context.assistant.clone());
     if !returns.is_empty() {
-        let identity = (context.live.agent_id, context.live.conversation_id, context.live.id);
+        let identity = (
+            context.live.agent_id,
+            context.live.conversation_id,
+            context.live.id,
+        );
         messages.push(step::tool_message(identity, &commit.answer, returns));
     }
     messages
@@ -485,12 +544,24 @@ async fn store_step(
 ) -> Result<(), StoreError> {
     let cancelled = commit.answer.cancelled;
     let step = Step {
-        status: if cancelled { StepStatus::Cancelled } else { StepStatus::Success },
-        stop_reason: if cancelled { Some(StopReason::Cancelled) } else { commit.reason },
+        status: if cancelled {
+            StepStatus::Cancelled
+        } else {
+            StepStatus::Success
+        },
+        stop_reason: if cancelled {
+            Some(StopReason::Cancelled)
+        } else {
+            commit.reason
+        },
         completed_at: Some(now),
         ..commit.answer.step.clone()
     };
-    if commit.is_open { steps::close(tx, &step).await } else { steps::insert(tx, scope, &step, None).await }
+    if commit.is_open {
+        steps::close(tx, &step).await
+    } else {
+        steps::insert(tx, scope, &step, None).await
+    }
 }
 
 /// What the run's clients see of a step: the answer, unless they saw it grow, and the returns.
@@ -516,7 +587,11 @@ async fn end_run(
     accepted_at: Timestamp,
 ) -> Result<StopReason, StoreError> {
     let won = runs::finish(tx, live.id, ending).await?;
-    let reason = if won { ending.stop_reason } else { StopReason::Cancelled };
+    let reason = if won {
+        ending.stop_reason
+    } else {
+        StopReason::Cancelled
+    };
     let duration_ms = (ending.completed_at.0 - accepted_at.0) / 1_000;
     let whose = (live.agent_id, live.conversation_id);
     runs::note_end(tx, whose, reason, ending.completed_at, duration_ms).await?;
@@ -528,7 +603,9 @@ pub(crate) fn end_events(reason: StopReason, ending: &Ending, context_tokens: i6
     let mut events = vec![Event::Stopped { reason }];
     match &ending.error {
         Some(error) if reason != StopReason::Cancelled => {
-            events.push(Event::Failed { error: error.clone() });
+            events.push(Event::Failed {
+                error: error.clone(),
+            });
         }
         _ => events.push(Event::Usage {
             usage: ending.progress.usage,
@@ -573,7 +650,9 @@ impl RunEnd {
             otids::free(tx, self.live.id).await?;
         }
         let mut parcel = self.parcel.clone();
-        parcel.events.extend(end_events(reason, &self.ending, self.context_tokens));
+        parcel
+            .events
+            .extend(end_events(reason, &self.ending, self.context_tokens));
         parcel.log(tx, self.ending.completed_at).await?;
         Ok(parcel)
     }
@@ -620,7 +699,10 @@ impl Engine {
                     }
                 }
             }
-            engine.inner.supervisor.conversation_freed(end.live.conversation_id);
+            engine
+                .inner
+                .supervisor
+                .conversation_freed(end.live.conversation_id);
         });
     }
 }

@@ -84,22 +84,37 @@ impl Turn {
         let inputs: i64 = self.inputs.iter().map(|message| message.tokens).sum();
         let fixed = self.session.frame.system_tokens + self.session.frame.tools_tokens;
         if fixed >= window {
-            return Err(EngineError::Overflow { prompt_tokens: fixed, context_window: window });
+            return Err(EngineError::Overflow {
+                prompt_tokens: fixed,
+                context_window: window,
+            });
         }
-        if self.session.prompt_tokens() + inputs + reserve <= window || self.session.entries.is_empty()
+        if self.session.prompt_tokens() + inputs + reserve <= window
+            || self.session.entries.is_empty()
         {
             return Ok(());
         }
-        self.evict((window as f64 * KEPT_SHARE) as i64 - inputs).await
+        self.evict((window as f64 * KEPT_SHARE) as i64 - inputs)
+            .await
     }
 
     /// Takes the oldest messages out of the context until it takes at most `budget` tokens.
     async fn evict(&mut self, budget: i64) -> Result<(), EngineError> {
         let fixed = self.session.frame.system_tokens + self.session.frame.tools_tokens;
-        let sized: Vec<fit::Sized> = self.session.entries.iter().map(|(_, sized)| *sized).collect();
+        let sized: Vec<fit::Sized> = self
+            .session
+            .entries
+            .iter()
+            .map(|(_, sized)| *sized)
+            .collect();
         let count = fit::evictions(&sized, (budget - fixed).max(0));
-        let gone: Vec<MessageId> =
-            self.session.entries.iter().take(count).map(|(id, _)| *id).collect();
+        let gone: Vec<MessageId> = self
+            .session
+            .entries
+            .iter()
+            .take(count)
+            .map(|(id, _)| *id)
+            .collect();
         tracing::info!(run = %self.live.id, messages = gone.len(), "the context was shortened");
         let (lease, conversation_id) = (self.lease.clone(), self.session.conversation_id);
         let (engine, live) = (self.engine.clone(), Arc::clone(&self.live));
@@ -210,7 +225,8 @@ impl Turn {
         call.max_tokens = config.max_tokens;
         call.parallel_tool_calls = config.parallel_tool_calls;
         call.reasoning_effort.clone_from(&config.reasoning_effort);
-        call.response_format.clone_from(&self.session.frame.agent.response_format);
+        call.response_format
+            .clone_from(&self.session.frame.agent.response_format);
         call
     }
 
@@ -249,8 +265,11 @@ impl Turn {
                 () = due => self.flush().await,
             }
         }
-        answer.completion =
-            if answer.cancelled { assembler.interrupted() } else { assembler.finish() };
+        answer.completion = if answer.cancelled {
+            assembler.interrupted()
+        } else {
+            assembler.finish()
+        };
         Ok(())
     }
 
@@ -272,7 +291,9 @@ impl Turn {
 
     /// Shows a fragment to the run's clients.
     fn show(&mut self, delta: &Delta, shown: &mut Shown, answer: &Answer) {
-        let Some((index, part)) = shown.part(delta) else { return };
+        let Some((index, part)) = shown.part(delta) else {
+            return;
+        };
         self.note_first_token();
         self.outlet.emit(Event::Delta(Box::new(MessagePart {
             message_id: answer.message_id,
@@ -288,7 +309,11 @@ impl Turn {
     }
 
     /// Runs the answer's tools and commits the step.
-    async fn conclude(&mut self, model: &TurnModel, answer: Answer) -> Result<StepEnd, EngineError> {
+    async fn conclude(
+        &mut self,
+        model: &TurnModel,
+        answer: Answer,
+    ) -> Result<StepEnd, EngineError> {
         let cancelled = answer.cancelled;
         let mut calls = answer.completion.body.tool_calls.clone();
         if self.session.frame.agent.llm_config.parallel_tool_calls == Some(false) {
@@ -298,9 +323,13 @@ impl Turn {
             calls.clear();
         }
         let reason = self.stop_reason(&calls, &answer);
-        let actions: Vec<Action> =
-            calls.iter().map(|call| dispatch::plan(&self.session, call)).collect();
-        let external = actions.iter().any(|action| matches!(action, Action::External(_)));
+        let actions: Vec<Action> = calls
+            .iter()
+            .map(|call| dispatch::plan(&self.session, call))
+            .collect();
+        let external = actions
+            .iter()
+            .any(|action| matches!(action, Action::External(_)));
         let mut commit = StepCommit::new(self, model, answer, calls, reason);
         if external {
             commit.run_in_phases(self, actions).await?;
@@ -367,19 +396,29 @@ impl Shown {
 
     fn part(&mut self, delta: &Delta) -> Option<(usize, Part)> {
         match delta {
-            Delta::Text(text) if !text.is_empty() => {
-                Some((self.index(Kind::Text), Part::Assistant { text: text.clone() }))
-            }
+            Delta::Text(text) if !text.is_empty() => Some((
+                self.index(Kind::Text),
+                Part::Assistant { text: text.clone() },
+            )),
             Delta::Reasoning(text) if !text.is_empty() => Some((
                 self.index(Kind::Reasoning),
-                Part::Reasoning { text: text.clone(), signature: None },
+                Part::Reasoning {
+                    text: text.clone(),
+                    signature: None,
+                },
             )),
             Delta::ToolCallStart { index, id, name } => {
                 self.calls.push((*index, id.clone()));
                 Some(self.call(id.clone(), name.clone(), String::new()))
             }
             Delta::ToolCallArguments { index, fragment } if !fragment.is_empty() => {
-                let id = self.calls.iter().rev().find(|(known, _)| known == index)?.1.clone();
+                let id = self
+                    .calls
+                    .iter()
+                    .rev()
+                    .find(|(known, _)| known == index)?
+                    .1
+                    .clone();
                 Some(self.call(id, String::new(), fragment.clone()))
             }
             _ => None,
@@ -387,13 +426,21 @@ impl Shown {
     }
 
     fn call(&mut self, id: String, name: String, arguments: String) -> (usize, Part) {
-        let calls = vec![ToolCall { id, name, arguments }];
+        let calls = vec![ToolCall {
+            id,
+            name,
+            arguments,
+        }];
         (self.index(Kind::Calls), Part::ToolCalls { calls })
     }
 }
 
 /// The stored message of a model's answer.
-pub(crate) fn assistant_message(turn: &Turn, answer: &Answer, calls: &[ToolCall]) -> Option<Message> {
+pub(crate) fn assistant_message(
+    turn: &Turn,
+    answer: &Answer,
+    calls: &[ToolCall],
+) -> Option<Message> {
     let body = MessageBody {
         content: answer.completion.body.content.clone(),
         tool_calls: calls.to_vec(),
@@ -402,8 +449,17 @@ pub(crate) fn assistant_message(turn: &Turn, answer: &Answer, calls: &[ToolCall]
     if body.content.is_empty() && body.tool_calls.is_empty() {
         return None;
     }
-    let place = (turn.live.agent_id, turn.session.conversation_id, turn.live.id);
-    Some(message(place, answer, (answer.message_id, Role::Assistant), body))
+    let place = (
+        turn.live.agent_id,
+        turn.session.conversation_id,
+        turn.live.id,
+    );
+    Some(message(
+        place,
+        answer,
+        (answer.message_id, Role::Assistant),
+        body,
+    ))
 }
 
 /// The agent, conversation and run that a message belongs to.
@@ -411,7 +467,10 @@ pub(crate) type Place = (AgentId, ConversationId, RunId);
 
 /// The stored message of a step's tool returns.
 pub(crate) fn tool_message(place: Place, answer: &Answer, returns: Vec<ToolReturn>) -> Message {
-    let body = MessageBody { tool_returns: returns, ..MessageBody::default() };
+    let body = MessageBody {
+        tool_returns: returns,
+        ..MessageBody::default()
+    };
     message(place, answer, (MessageId::new(), Role::Tool), body)
 }
 

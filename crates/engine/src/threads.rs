@@ -62,12 +62,18 @@ impl Engine {
     ///
     /// # Errors
     /// There is no such agent, it is busy, or the database's.
-    pub async fn reset_messages(&self, scope: &Scope, agent_id: AgentId) -> Result<(), EngineError> {
+    pub async fn reset_messages(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+    ) -> Result<(), EngineError> {
         let now = self.now();
         self.change(scope, agent_id, Thread::Default, move |tx, scope, head| {
             Box::pin(async move {
                 context::replace(tx, head.conversation_id, &[], now).await?;
-                recompile(tx, scope, (agent_id, head), now, true).await.map(drop)
+                recompile(tx, scope, (agent_id, head), now, true)
+                    .await
+                    .map(drop)
             })
         })
         .await
@@ -88,7 +94,10 @@ impl Engine {
         self.change(scope, agent_id, Thread::Default, move |tx, scope, head| {
             Box::pin(async move {
                 let mut kept = Vec::with_capacity(message_ids.len());
-                for id in message_ids.into_iter().filter(|id| Some(*id) != head.prompt_message_id) {
+                for id in message_ids
+                    .into_iter()
+                    .filter(|id| Some(*id) != head.prompt_message_id)
+                {
                     if messages::get(tx, scope, id).await?.agent_id != agent_id {
                         return Err(StoreError::not_found("Message", id).into());
                     }
@@ -209,12 +218,20 @@ async fn capture(
             Some(earlier) => ids.push(earlier),
             None => {
                 ids.push(id);
-                fresh.push(captured((agent_id, head.conversation_id), id, (turn, tokens), now));
+                fresh.push(captured(
+                    (agent_id, head.conversation_id),
+                    id,
+                    (turn, tokens),
+                    now,
+                ));
             }
         }
     }
     messages::insert(tx, scope, &fresh).await?;
-    let window = agents::get(tx, scope, agent_id).await?.llm_config.context_window;
+    let window = agents::get(tx, scope, agent_id)
+        .await?
+        .llm_config
+        .context_window;
     let entering = newest_within(&fresh, window / CAPTURED_SHARE);
     context::append(tx, head.conversation_id, head.next_position, &entering, now).await?;
     Ok(ids)
@@ -227,11 +244,16 @@ async fn known(
     turn: &NewMessage,
     id: MessageId,
 ) -> Result<Option<MessageId>, EngineError> {
-    let Some(otid) = &turn.otid else { return Ok(None) };
+    let Some(otid) = &turn.otid else {
+        return Ok(None);
+    };
     let hash = content_hash(turn)?;
     match otids::offer(tx, conversation_id, otid, &hash, (None, Some(id))).await? {
         Offered::New => Ok(None),
-        Offered::Known { message_id: Some(earlier), .. } => Ok(Some(earlier)),
+        Offered::Known {
+            message_id: Some(earlier),
+            ..
+        } => Ok(Some(earlier)),
         Offered::Known { .. } => Ok(messages::by_otid(tx, conversation_id, otid).await?),
     }
 }

@@ -41,7 +41,10 @@ impl Engine {
             Box::pin(async move {
                 let tool = tools::get(tx, scope, tool_id).await?;
                 let added = tools::attach(tx, scope, agent.id, tool_id).await?;
-                Ok(Changed { related: added, rules: approval_rules(agent, &tool) })
+                Ok(Changed {
+                    related: added,
+                    rules: approval_rules(agent, &tool),
+                })
             })
         })
         .await
@@ -61,7 +64,10 @@ impl Engine {
             Box::pin(async move {
                 tools::get(tx, scope, tool_id).await?;
                 let gone = tools::detach(tx, agent.id, tool_id).await?;
-                Ok(Changed { related: gone, rules: None })
+                Ok(Changed {
+                    related: gone,
+                    rules: None,
+                })
             })
         })
         .await
@@ -82,14 +88,20 @@ impl Engine {
             Box::pin(async move {
                 let attached = tools::of_agent(tx, scope, agent.id).await?;
                 if !attached.iter().any(|tool| tool.name == name) {
-                    return Err(StoreError::NotFound { noun: "Tool", id: name });
+                    return Err(StoreError::NotFound {
+                        noun: "Tool",
+                        id: name,
+                    });
                 }
                 let mut rules = agent.tool_rules.clone();
                 rules.retain(|rule| !is_approval(rule, &name));
                 if required == Approval::Required {
                     rules.push(rule(NEEDS_APPROVAL, &name));
                 }
-                Ok(Changed { related: false, rules: Some(rules) })
+                Ok(Changed {
+                    related: false,
+                    rules: Some(rules),
+                })
             })
         })
         .await
@@ -116,7 +128,11 @@ impl Engine {
                 let before = agents::get_for_update(tx, &scope, agent_id).await?;
                 let changed = change(tx, &scope, &before).await?;
                 if let Some(tool_rules) = changed.rules {
-                    let after = Agent { tool_rules, updated_at: now, ..before.clone() };
+                    let after = Agent {
+                        tool_rules,
+                        updated_at: now,
+                        ..before.clone()
+                    };
                     agents::update(tx, &scope, &before, &after).await?;
                 }
                 if changed.related {
@@ -154,7 +170,12 @@ fn is_approval(rule: &Value, tool: &str) -> bool {
 /// The agent's rules with one for a tool that asks for approval by default, if it has none.
 pub(crate) fn approval_rules(agent: &Agent, tool: &Tool) -> Option<Vec<Value>> {
     let asks = tool.default_requires_approval == Some(true);
-    if !asks || agent.tool_rules.iter().any(|rule| is_approval(rule, &tool.name)) {
+    if !asks
+        || agent
+            .tool_rules
+            .iter()
+            .any(|rule| is_approval(rule, &tool.name))
+    {
         return None;
     }
     let mut rules = agent.tool_rules.clone();

@@ -18,10 +18,7 @@ use mnemic_store::{
 };
 
 use crate::{
-    Engine, EngineError, SendRequest, accept,
-    live::LiveRun,
-    outlet::Outlet,
-    session::Session,
+    Engine, EngineError, SendRequest, accept, live::LiveRun, outlet::Outlet, session::Session,
     step::StepEnd,
 };
 
@@ -75,7 +72,9 @@ impl Engine {
             freed.as_mut().enable();
             match self.try_begin(&live).await {
                 Ok(Begin::Now { lease, session }) => {
-                    return self.run_turn(live, request, lease, session, accepted_at).await;
+                    return self
+                        .run_turn(live, request, lease, session, accepted_at)
+                        .await;
                 }
                 Ok(Begin::Over) => {
                     self.report_over(&live).await;
@@ -132,13 +131,18 @@ impl Engine {
     pub(crate) fn leave(&self, live: &LiveRun) {
         live.close();
         self.inner.supervisor.remove(live.id);
-        self.inner.supervisor.conversation_freed(live.conversation_id);
+        self.inner
+            .supervisor
+            .conversation_freed(live.conversation_id);
     }
 }
 
 /// What a waiting run finds.
 enum Begin {
-    Now { lease: Lease, session: Box<Session> },
+    Now {
+        lease: Lease,
+        session: Box<Session>,
+    },
     NotYet,
     /// It was cancelled while it waited.
     Over,
@@ -168,7 +172,11 @@ async fn begin(
 
 /// The stored form of a request's messages.
 pub(crate) fn inputs(live: &LiveRun, request: &SendRequest, now: Timestamp) -> Vec<Message> {
-    request.messages.iter().map(|new| stored(live, new, now)).collect()
+    request
+        .messages
+        .iter()
+        .map(|new| stored(live, new, now))
+        .collect()
 }
 
 fn stored(live: &LiveRun, new: &NewMessage, now: Timestamp) -> Message {
@@ -180,9 +188,10 @@ fn stored(live: &LiveRun, new: &NewMessage, now: Timestamp) -> Message {
         tokens: tokens::count_message(new.role, &new.body, new.name.as_deref()),
         body: new.body.clone(),
         name: new.name.clone(),
-        otid: new.otid.clone().or_else(|| {
-            (new.role == Role::User).then(|| MessageId::new().uuid().to_string())
-        }),
+        otid: new
+            .otid
+            .clone()
+            .or_else(|| (new.role == Role::User).then(|| MessageId::new().uuid().to_string())),
         sender_id: new.sender_id.clone(),
         step_id: None,
         run_id: Some(live.id),
@@ -258,7 +267,14 @@ pub(crate) fn describe(error: &EngineError) -> (StopReason, RunError) {
         }
         _ => (StopReason::Error, "internal_error", error.to_string()),
     };
-    (reason, RunError { error_type: error_type.to_owned(), message, detail: None })
+    (
+        reason,
+        RunError {
+            error_type: error_type.to_owned(),
+            message,
+            detail: None,
+        },
+    )
 }
 
 /// How a failed model call stands on its step and run.
@@ -270,5 +286,12 @@ pub(crate) fn llm_failure(error: &mnemic_llm::LlmError) -> (StopReason, RunError
         _ => StopReason::LlmApiError,
     };
     let message = error.to_string();
-    (reason, RunError { error_type: error_type.to_owned(), message, detail: None })
+    (
+        reason,
+        RunError {
+            error_type: error_type.to_owned(),
+            message,
+            detail: None,
+        },
+    )
 }

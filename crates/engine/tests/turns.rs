@@ -1,5 +1,10 @@
 //! Turns from acceptance to the last event, on a temporary store and a scripted model.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 use std::{sync::Arc, time::Duration};
 
@@ -56,9 +61,10 @@ fn scripted(request: &Request) -> ResponseTemplate {
     let text = last["content"].as_str().unwrap_or_default().to_owned();
     match (last["role"].as_str().unwrap(), text.as_str()) {
         ("tool", _) => says("Noted."),
-        (_, text) if text.contains("remember") => {
-            calls("memory_insert", &json!({"label": "human", "new_string": text}))
-        }
+        (_, text) if text.contains("remember") => calls(
+            "memory_insert",
+            &json!({"label": "human", "new_string": text}),
+        ),
         (_, text) if text.contains("slowly") => says("done").set_delay(Duration::from_secs(20)),
         (_, text) if text.contains("fail") => ResponseTemplate::new(401)
             .set_body_json(json!({"error": {"message": "bad key", "code": "invalid_api_key"}})),
@@ -69,7 +75,10 @@ fn scripted(request: &Request) -> ResponseTemplate {
 async fn house() -> House {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let model = MockServer::start().await;
-    Mock::given(path_regex("/chat/completions$")).respond_with(scripted).mount(&model).await;
+    Mock::given(path_regex("/chat/completions$"))
+        .respond_with(scripted)
+        .mount(&model)
+        .await;
     let folder = tempfile::tempdir().unwrap();
     let location = Location::Sqlite(folder.path().join("mnemic.db"));
     let store = Store::open(location, Secrets::new(b"test")).await.unwrap();
@@ -99,7 +108,13 @@ async fn house() -> House {
         ..CreateAgent::default()
     };
     let agent = engine.create_agent(&scope, request).await.unwrap();
-    House { engine, model, scope, agent, _folder: folder }
+    House {
+        engine,
+        model,
+        scope,
+        agent,
+        _folder: folder,
+    }
 }
 
 fn request(text: &str) -> SendRequest {
@@ -127,7 +142,15 @@ fn request(text: &str) -> SendRequest {
 
 impl House {
     async fn send(&self, request: SendRequest) -> Result<RunHandle, EngineError> {
-        self.engine.send(&self.scope, self.agent, Thread::Default, request, WhenBusy::Queue).await
+        self.engine
+            .send(
+                &self.scope,
+                self.agent,
+                Thread::Default,
+                request,
+                WhenBusy::Queue,
+            )
+            .await
     }
 
     async fn say(&self, text: &str) -> Vec<Event> {
@@ -137,7 +160,9 @@ impl House {
     /// Texts of the messages that the provider got last.
     async fn last_prompt(&self) -> Vec<Value> {
         let requests = self.model.received_requests().await.unwrap();
-        let chats = requests.iter().filter(|request| request.url.path().ends_with("completions"));
+        let chats = requests
+            .iter()
+            .filter(|request| request.url.path().ends_with("completions"));
         let body: Value = serde_json::from_slice(&chats.last().unwrap().body).unwrap();
         body["messages"].as_array().unwrap().clone()
     }
@@ -178,8 +203,13 @@ async fn an_agent_answers_and_keeps_what_was_said() {
     assert_eq!(stop(&first), StopReason::EndTurn);
     assert_eq!(first.last(), Some(&Event::Done));
     house.say("And again").await;
-    let said: Vec<Value> =
-        house.last_prompt().await.iter().skip(1).map(|message| message["content"].clone()).collect();
+    let said: Vec<Value> = house
+        .last_prompt()
+        .await
+        .iter()
+        .skip(1)
+        .map(|message| message["content"].clone())
+        .collect();
     assert_eq!(said, ["Good morning", "Hello.", "And again"]);
 }
 
@@ -190,7 +220,10 @@ async fn an_edit_of_memory_is_in_the_next_request() {
     assert_eq!(texts(&events), ["Noted."]);
     let prompt = house.last_prompt().await;
     let system = prompt[0]["content"].as_str().unwrap();
-    assert!(system.contains("remember that she sails"), "the second step sees the edit");
+    assert!(
+        system.contains("remember that she sails"),
+        "the second step sees the edit"
+    );
     let (scope, agent) = (house.scope.clone(), house.agent);
     let history = house.engine.store().read(move |tx| {
         Box::pin(async move {
@@ -207,7 +240,10 @@ async fn an_edit_of_memory_is_in_the_next_request() {
 async fn two_messages_at_once_run_one_after_the_other() {
     let house = house().await;
     let (one, two) = tokio::join!(house.say("one"), house.say("two"));
-    assert_eq!((stop(&one), stop(&two)), (StopReason::EndTurn, StopReason::EndTurn));
+    assert_eq!(
+        (stop(&one), stop(&two)),
+        (StopReason::EndTurn, StopReason::EndTurn)
+    );
     let (scope, agent) = (house.scope.clone(), house.agent);
     let ids = house.engine.store().read(move |tx| {
         Box::pin(async move { context::default_message_ids(tx, &scope, &[agent]).await })
@@ -224,7 +260,11 @@ async fn a_failed_call_leaves_the_context_as_it_was() {
     assert!(events.iter().any(|event| matches!(event,
         Event::Failed { error } if error.error_type == "llm_authentication")));
     house.say("Good morning").await;
-    assert_eq!(house.last_prompt().await.len(), 2, "prompt and the new message");
+    assert_eq!(
+        house.last_prompt().await.len(),
+        2,
+        "prompt and the new message"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,10 +272,16 @@ async fn a_cancelled_run_ends_at_once_and_the_next_message_works() {
     let house = house().await;
     let handle = house.send(request("slowly")).await.unwrap();
     let run = handle.run_id;
-    let cancelled = house.engine.cancel_agent(&house.scope, house.agent, None).await.unwrap();
+    let cancelled = house
+        .engine
+        .cancel_agent(&house.scope, house.agent, None)
+        .await
+        .unwrap();
     assert_eq!(cancelled, [run]);
     let within = Duration::from_secs(5);
-    let events = tokio::time::timeout(within, events(handle)).await.expect("it ends at once");
+    let events = tokio::time::timeout(within, events(handle))
+        .await
+        .expect("it ends at once");
     assert_eq!(stop(&events), StopReason::Cancelled);
     assert_eq!(stop(&house.say("Good morning").await), StopReason::EndTurn);
     let scope = house.scope.clone();
@@ -265,7 +311,10 @@ async fn the_same_otid_is_the_same_run() {
     assert_eq!(second.run_id, run);
     assert_eq!(texts(&events(second).await), texts(&told));
     let other = house.send(with_otid("Something else")).await;
-    assert!(matches!(other, Err(EngineError::Store(StoreError::Conflict(_)))));
+    assert!(matches!(
+        other,
+        Err(EngineError::Store(StoreError::Conflict(_)))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]

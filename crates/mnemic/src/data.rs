@@ -19,8 +19,10 @@ pub struct DataFolder {
 /// The user's data folder for Mnemic.
 #[must_use]
 pub fn usual() -> PathBuf {
-    directories::ProjectDirs::from("", "", "mnemic")
-        .map_or_else(|| PathBuf::from("mnemic-data"), |dirs| dirs.data_dir().to_owned())
+    directories::ProjectDirs::from("", "", "mnemic").map_or_else(
+        || PathBuf::from("mnemic-data"),
+        |dirs| dirs.data_dir().to_owned(),
+    )
 }
 
 fn private(path: &Path, mode: u32) -> io::Result<()> {
@@ -70,7 +72,10 @@ impl DataFolder {
         lock.set_len(0)?;
         lock.rewind()?;
         write!(lock, "{}", std::process::id())?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// The key of stored secrets: what is configured, else the key file, which is made at first.
@@ -107,7 +112,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let held = DataFolder::open(folder.path()).unwrap();
         let refused = DataFolder::open(folder.path()).unwrap_err().to_string();
-        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+        assert!(
+            refused.contains(&std::process::id().to_string()),
+            "{refused}"
+        );
         drop(held);
         assert!(DataFolder::open(folder.path()).is_ok());
     }
@@ -120,7 +128,10 @@ mod tests {
         let key = held.encryption_key(None).unwrap();
         assert_eq!(key.len(), 64);
         assert_eq!(held.encryption_key(None).unwrap(), key);
-        let mode = std::fs::metadata(held.path.join("secret.key")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(held.path.join("secret.key"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(held.encryption_key(Some("own".to_owned())).unwrap(), b"own");
     }

@@ -81,17 +81,21 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let env = |name: &str| std::env::var(name).ok();
     let file = cli.flags.config.clone();
-    let sources = Sources { flags: cli.flags.given(), file, env: Some(&env) };
-    let done = Settings::load(&sources).map_err(Into::into).and_then(|settings| {
-        match cli.command.unwrap_or(Command::Serve) {
+    let sources = Sources {
+        flags: cli.flags.given(),
+        file,
+        env: Some(&env),
+    };
+    let done = Settings::load(&sources)
+        .map_err(Into::into)
+        .and_then(|settings| match cli.command.unwrap_or(Command::Serve) {
             Command::Serve => run_server(settings),
             Command::Config { json } => {
                 show::config(&settings, json);
                 Ok(())
             }
             Command::Configure => show::configure(&settings),
-        }
-    });
+        });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -104,7 +108,9 @@ fn main() -> ExitCode {
 fn run_server(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let filter = EnvFilter::try_new(settings.text("log"))
         .map_err(|_| settings.wrong("log", "must be a level such as info, or filters"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match settings.text("log_format") {
         "json" => log.json().init(),
         "text" => log.init(),
@@ -112,6 +118,8 @@ fn run_server(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     }
     // Only fails when a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     Ok(runtime.block_on(serve::serve(settings))?)
 }

@@ -24,9 +24,13 @@ pub fn endpoints(settings: &Settings) -> Result<Vec<Endpoint>, EndpointError> {
     let mut found = Vec::new();
     let base_url = env("OPENAI_BASE_URL").or_else(|| env("OPENAI_API_BASE"));
     let key = env("OPENAI_API_KEY");
-    let named = settings.providers.iter().any(|provider| provider.name == "openai");
+    let named = settings
+        .providers
+        .iter()
+        .any(|provider| provider.name == "openai");
     if !named && (key.is_some() || base_url.is_some()) {
-        let mut config = EndpointConfig::new("openai", base_url.unwrap_or_else(|| OPENAI.to_owned()));
+        let mut config =
+            EndpointConfig::new("openai", base_url.unwrap_or_else(|| OPENAI.to_owned()));
         if let Some(key) = key {
             config = config.with_key(key);
         }
@@ -52,7 +56,11 @@ fn config_of(provider: &Provider) -> EndpointConfig {
 /// Goes on looking at the file, and gives the catalogue what changed. A file that cannot be read
 /// leaves everything as it was.
 pub async fn watch(file: PathBuf, catalogue: Arc<Catalogue>) {
-    let changed = || std::fs::metadata(&file).and_then(|meta| meta.modified()).ok();
+    let changed = || {
+        std::fs::metadata(&file)
+            .and_then(|meta| meta.modified())
+            .ok()
+    };
     let mut known = changed();
     loop {
         tokio::time::sleep(LOOK).await;
@@ -61,7 +69,10 @@ pub async fn watch(file: PathBuf, catalogue: Arc<Catalogue>) {
             continue;
         }
         known = now;
-        let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+        let sources = Sources {
+            file: Some(file.clone()),
+            ..Sources::default()
+        };
         let read = Settings::load(&sources).map_err(|error| error.to_string());
         match read.and_then(|settings| endpoints(&settings).map_err(|error| error.to_string())) {
             Ok(endpoints) => {

@@ -28,7 +28,10 @@ pub enum ServeError {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("cannot listen on {address}: {error}; choose another port with --port")]
-    Listen { address: String, error: std::io::Error },
+    Listen {
+        address: String,
+        error: std::io::Error,
+    },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -44,19 +47,32 @@ pub enum ServeError {
 /// # Errors
 /// It cannot start.
 pub async fn serve(settings: Settings) -> Result<(), ServeError> {
-    let folder = settings.optional("data_dir").map_or_else(data::usual, PathBuf::from);
+    let folder = settings
+        .optional("data_dir")
+        .map_or_else(data::usual, PathBuf::from);
     let folder = DataFolder::open(&folder)?;
     let store = open_store(&settings, &folder).await?;
     let timeout = Duration::from_secs(settings.number("llm_timeout_seconds")?);
-    let timeouts = Timeouts { first_byte: timeout, ..Timeouts::default() };
+    let timeouts = Timeouts {
+        first_byte: timeout,
+        ..Timeouts::default()
+    };
     let client = Client::new(timeouts, RetryPolicy::default())
         .map_err(|error| ServeError::Client(error.to_string()))?;
     let endpoints = providers::endpoints(&settings)?;
-    let names: Vec<String> = endpoints.iter().map(|endpoint| endpoint.name().to_owned()).collect();
+    let names: Vec<String> = endpoints
+        .iter()
+        .map(|endpoint| endpoint.name().to_owned())
+        .collect();
     let catalogue = Arc::new(Catalogue::new(client.clone(), endpoints));
     let engine_settings = engine_settings(&settings)?;
-    let engine =
-        Engine::new(store.clone(), client, Arc::clone(&catalogue), engine_settings, Clock::System);
+    let engine = Engine::new(
+        store.clone(),
+        client,
+        Arc::clone(&catalogue),
+        engine_settings,
+        Clock::System,
+    );
     engine.start().await?;
     if let Some(file) = settings.file.clone() {
         tokio::spawn(providers::watch(file, catalogue));
@@ -64,7 +80,10 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let address = format!("{}:{}", settings.text("host"), settings.text("port"));
     let listener = TcpListener::bind(&address)
         .await
-        .map_err(|error| ServeError::Listen { address: address.clone(), error })?;
+        .map_err(|error| ServeError::Listen {
+            address: address.clone(),
+            error,
+        })?;
     greet(&settings, listener.local_addr()?, &folder, (&store, &names));
     let router = mnemic_api::router(engine.clone(), api_settings(&settings)?);
     run(listener, router, engine).await
@@ -73,9 +92,10 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
 async fn open_store(settings: &Settings, folder: &DataFolder) -> Result<Store, ServeError> {
     let key = folder.encryption_key(settings.optional("encryption_key"))?;
     let location = match settings.optional("database_url") {
-        Some(url) => {
-            Location::Postgres { url, connections: settings.number("database_pool_size")? }
-        }
+        Some(url) => Location::Postgres {
+            url,
+            connections: settings.number("database_pool_size")?,
+        },
         None => Location::Sqlite(folder.path.join("mnemic.db")),
     };
     let store = Store::open(location, Secrets::new(&key)).await?;
@@ -99,15 +119,24 @@ fn engine_settings(settings: &Settings) -> Result<EngineSettings, SettingsError>
 
 fn api_settings(settings: &Settings) -> Result<ApiSettings, SettingsError> {
     let password = if settings.switch("secure")? {
-        Some(settings.optional("password").unwrap_or_else(random_password))
+        Some(
+            settings
+                .optional("password")
+                .unwrap_or_else(random_password),
+        )
     } else {
         None
     };
-    let origins = settings.text("cors_origins").split(',').map(|origin| origin.trim().to_owned());
+    let origins = settings
+        .text("cors_origins")
+        .split(',')
+        .map(|origin| origin.trim().to_owned());
     Ok(ApiSettings {
         password,
         no_default_actor: settings.switch("no_default_actor")?,
-        body_limit_bytes: settings.number::<usize>("body_limit_mb")?.saturating_mul(1024 * 1024),
+        body_limit_bytes: settings
+            .number::<usize>("body_limit_mb")?
+            .saturating_mul(1024 * 1024),
         cors_origins: origins.filter(|origin| !origin.is_empty()).collect(),
         allow_private_urls: settings.switch("allow_private_urls")?,
         ..ApiSettings::default()
@@ -119,7 +148,9 @@ fn random_password() -> String {
     use rand::Rng as _;
     let letters = rand::rng().sample_iter(rand::distr::Alphanumeric).take(24);
     let password: String = letters.map(char::from).collect();
-    say(format!("Secure mode without a password: this run's is {password}"));
+    say(format!(
+        "Secure mode without a password: this run's is {password}"
+    ));
     password
 }
 
@@ -133,7 +164,11 @@ fn greet(
         Some(_) => "PostgreSQL, schema mnemic".to_owned(),
         None => format!("SQLite in {}", folder.path.display()),
     };
-    let models = if providers.is_empty() { "none".to_owned() } else { providers.join(", ") };
+    let models = if providers.is_empty() {
+        "none".to_owned()
+    } else {
+        providers.join(", ")
+    };
     say(format!(
         "Mnemic {} on http://{address} ({place}; model providers: {models})",
         env!("CARGO_PKG_VERSION")
@@ -146,7 +181,10 @@ fn greet(
     }
     let migration = store.migration();
     if let Some(backup) = &migration.backup {
-        say(format!("The database was migrated; the copy from before is {}", backup.display()));
+        say(format!(
+            "The database was migrated; the copy from before is {}",
+            backup.display()
+        ));
     }
     if !migration.foreign_tables.is_empty() {
         say(format!(
@@ -159,7 +197,11 @@ fn greet(
 }
 
 /// Serves until a signal, then ends within five seconds.
-async fn run(listener: TcpListener, router: axum::Router, engine: Engine) -> Result<(), ServeError> {
+async fn run(
+    listener: TcpListener,
+    router: axum::Router,
+    engine: Engine,
+) -> Result<(), ServeError> {
     let (stopped, when_stopped) = tokio::sync::oneshot::channel::<()>();
     let graceful = async move {
         signal().await;

@@ -29,34 +29,144 @@ const fn key(
     default: &'static str,
     about: &'static str,
 ) -> Key {
-    Key { name, env, default, about, secret: false }
+    Key {
+        name,
+        env,
+        default,
+        about,
+        secret: false,
+    }
 }
 
 const fn secret(name: &'static str, env: &'static [&'static str], about: &'static str) -> Key {
-    Key { name, env, default: "", about, secret: true }
+    Key {
+        name,
+        env,
+        default: "",
+        about,
+        secret: true,
+    }
 }
 
 /// All settings.
 pub const KEYS: [Key; 19] = [
-    key("host", &["MNEMIC_HOST", "LETTA_SERVER_HOST"], "127.0.0.1", "Address to listen on."),
-    key("port", &["MNEMIC_PORT", "LETTA_SERVER_PORT"], "8283", "Port to listen on."),
-    key("data_dir", &["MNEMIC_DATA_DIR"], "", "Folder of the database, the key file and backups; the user's data folder unless set."),
-    secret("database_url", &["MNEMIC_DATABASE_URL", "LETTA_PG_URI"], "PostgreSQL to use in place of SQLite; its tables are made in the schema `mnemic`."),
-    key("database_pool_size", &["MNEMIC_DATABASE_POOL_SIZE", "LETTA_PG_POOL_SIZE"], "16", "Connections to PostgreSQL at the most."),
-    key("secure", &["MNEMIC_SECURE", "LETTA_SERVER_SECURE"], "false", "Ask every request for the password."),
-    secret("password", &["MNEMIC_PASSWORD", "LETTA_SERVER_PASSWORD"], "The password; a random one is printed at the start when secure mode has none."),
-    key("no_default_actor", &["MNEMIC_NO_DEFAULT_ACTOR", "LETTA_NO_DEFAULT_ACTOR"], "false", "Refuse requests that do not name their user."),
-    secret("encryption_key", &["MNEMIC_ENCRYPTION_KEY", "LETTA_ENCRYPTION_KEY"], "Key of stored secrets; `secret.key` in the data folder unless set."),
-    key("default_llm_handle", &["MNEMIC_DEFAULT_MODEL", "LETTA_DEFAULT_LLM_HANDLE"], "", "Model of agents whose creator names none, as provider/model."),
-    key("default_embedding_handle", &["MNEMIC_DEFAULT_EMBEDDING", "LETTA_DEFAULT_EMBEDDING_HANDLE"], "", "Embedding model of agents whose creator names none."),
-    key("max_context_window", &["MNEMIC_MAX_CONTEXT_WINDOW", "LETTA_GLOBAL_MAX_CONTEXT_WINDOW_LIMIT"], "128000", "Context window in tokens of agents whose creator names none, at the most."),
-    key("queue_depth", &["MNEMIC_QUEUE_DEPTH"], "32", "Requests that may wait for one agent."),
-    key("body_limit_mb", &["MNEMIC_BODY_LIMIT_MB"], "32", "Megabytes that a request may have."),
-    key("cors_origins", &["MNEMIC_CORS_ORIGINS", "ACCEPTABLE_ORIGINS"], "http://localhost:3000,http://localhost:8283,http://127.0.0.1:8283", "Web pages that may call the API, separated by commas; * for all."),
-    key("allow_private_urls", &["MNEMIC_ALLOW_PRIVATE_URLS"], "false", "Fetch images also from private and loopback addresses."),
-    key("log", &["MNEMIC_LOG", "RUST_LOG"], "info", "What is logged: a level, or filters such as mnemic_engine=debug."),
-    key("log_format", &["MNEMIC_LOG_FORMAT"], "text", "Form of the log: text or json."),
-    key("llm_timeout_seconds", &["MNEMIC_LLM_TIMEOUT_SECONDS", "LETTA_LLM_REQUEST_TIMEOUT_SECONDS"], "60", "Seconds that a model may take to its first byte."),
+    key(
+        "host",
+        &["MNEMIC_HOST", "LETTA_SERVER_HOST"],
+        "127.0.0.1",
+        "Address to listen on.",
+    ),
+    key(
+        "port",
+        &["MNEMIC_PORT", "LETTA_SERVER_PORT"],
+        "8283",
+        "Port to listen on.",
+    ),
+    key(
+        "data_dir",
+        &["MNEMIC_DATA_DIR"],
+        "",
+        "Folder of the database, the key file and backups; the user's data folder unless set.",
+    ),
+    secret(
+        "database_url",
+        &["MNEMIC_DATABASE_URL", "LETTA_PG_URI"],
+        "PostgreSQL to use in place of SQLite; its tables are made in the schema `mnemic`.",
+    ),
+    key(
+        "database_pool_size",
+        &["MNEMIC_DATABASE_POOL_SIZE", "LETTA_PG_POOL_SIZE"],
+        "16",
+        "Connections to PostgreSQL at the most.",
+    ),
+    key(
+        "secure",
+        &["MNEMIC_SECURE", "LETTA_SERVER_SECURE"],
+        "false",
+        "Ask every request for the password.",
+    ),
+    secret(
+        "password",
+        &["MNEMIC_PASSWORD", "LETTA_SERVER_PASSWORD"],
+        "The password; a random one is printed at the start when secure mode has none.",
+    ),
+    key(
+        "no_default_actor",
+        &["MNEMIC_NO_DEFAULT_ACTOR", "LETTA_NO_DEFAULT_ACTOR"],
+        "false",
+        "Refuse requests that do not name their user.",
+    ),
+    secret(
+        "encryption_key",
+        &["MNEMIC_ENCRYPTION_KEY", "LETTA_ENCRYPTION_KEY"],
+        "Key of stored secrets; `secret.key` in the data folder unless set.",
+    ),
+    key(
+        "default_llm_handle",
+        &["MNEMIC_DEFAULT_MODEL", "LETTA_DEFAULT_LLM_HANDLE"],
+        "",
+        "Model of agents whose creator names none, as provider/model.",
+    ),
+    key(
+        "default_embedding_handle",
+        &["MNEMIC_DEFAULT_EMBEDDING", "LETTA_DEFAULT_EMBEDDING_HANDLE"],
+        "",
+        "Embedding model of agents whose creator names none.",
+    ),
+    key(
+        "max_context_window",
+        &[
+            "MNEMIC_MAX_CONTEXT_WINDOW",
+            "LETTA_GLOBAL_MAX_CONTEXT_WINDOW_LIMIT",
+        ],
+        "128000",
+        "Context window in tokens of agents whose creator names none, at the most.",
+    ),
+    key(
+        "queue_depth",
+        &["MNEMIC_QUEUE_DEPTH"],
+        "32",
+        "Requests that may wait for one agent.",
+    ),
+    key(
+        "body_limit_mb",
+        &["MNEMIC_BODY_LIMIT_MB"],
+        "32",
+        "Megabytes that a request may have.",
+    ),
+    key(
+        "cors_origins",
+        &["MNEMIC_CORS_ORIGINS", "ACCEPTABLE_ORIGINS"],
+        "http://localhost:3000,http://localhost:8283,http://127.0.0.1:8283",
+        "Web pages that may call the API, separated by commas; * for all.",
+    ),
+    key(
+        "allow_private_urls",
+        &["MNEMIC_ALLOW_PRIVATE_URLS"],
+        "false",
+        "Fetch images also from private and loopback addresses.",
+    ),
+    key(
+        "log",
+        &["MNEMIC_LOG", "RUST_LOG"],
+        "info",
+        "What is logged: a level, or filters such as mnemic_engine=debug.",
+    ),
+    key(
+        "log_format",
+        &["MNEMIC_LOG_FORMAT"],
+        "text",
+        "Form of the log: text or json.",
+    ),
+    key(
+        "llm_timeout_seconds",
+        &[
+            "MNEMIC_LLM_TIMEOUT_SECONDS",
+            "LETTA_LLM_REQUEST_TIMEOUT_SECONDS",
+        ],
+        "60",
+        "Seconds that a model may take to its first byte.",
+    ),
 ];
 
 /// A model server as `mnemic.toml` names it.
@@ -98,7 +208,9 @@ pub enum SettingsError {
         message: String,
     },
     /// A key that does not exist.
-    #[error("{path}: there is no setting '{key}'; did you mean '{nearest}'? `mnemic config` lists all")]
+    #[error(
+        "{path}: there is no setting '{key}'; did you mean '{nearest}'? `mnemic config` lists all"
+    )]
     Unknown {
         /// The file.
         path: PathBuf,
@@ -157,8 +269,16 @@ impl Settings {
     /// # Errors
     /// The file cannot be read or holds something unknown.
     pub fn load(sources: &Sources<'_>) -> Result<Self, SettingsError> {
-        let env = |name: &str| sources.env.and_then(|read| read(name)).filter(|text| !text.is_empty());
-        let file = sources.file.clone().or_else(|| env("MNEMIC_CONFIG").map(PathBuf::from));
+        let env = |name: &str| {
+            sources
+                .env
+                .and_then(|read| read(name))
+                .filter(|text| !text.is_empty())
+        };
+        let file = sources
+            .file
+            .clone()
+            .or_else(|| env("MNEMIC_CONFIG").map(PathBuf::from));
         let file = file.or_else(usual_file);
         let (in_file, providers) = match &file {
             Some(path) => read_file(path)?,
@@ -168,20 +288,40 @@ impl Settings {
         for key in &KEYS {
             let from_env = || {
                 let name = key.env.iter().find(|name| env(name).is_some())?;
-                Some(Value { text: env(name)?, origin: (*name).to_owned() })
+                Some(Value {
+                    text: env(name)?,
+                    origin: (*name).to_owned(),
+                })
             };
-            let from_flag =
-                sources.flags.get(key.name).map(|text| Value { text: text.clone(), origin: "flag".to_owned() });
+            let from_flag = sources.flags.get(key.name).map(|text| Value {
+                text: text.clone(),
+                origin: "flag".to_owned(),
+            });
             let from_file = || {
-                let origin = file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-                in_file.get(key.name).map(|text| Value { text: text.clone(), origin })
+                let origin = file
+                    .as_ref()
+                    .map(|path| path.display().to_string())
+                    .unwrap_or_default();
+                in_file.get(key.name).map(|text| Value {
+                    text: text.clone(),
+                    origin,
+                })
             };
-            let default =
-                || Value { text: key.default.to_owned(), origin: "default".to_owned() };
-            let value = from_flag.or_else(from_env).or_else(from_file).unwrap_or_else(default);
+            let default = || Value {
+                text: key.default.to_owned(),
+                origin: "default".to_owned(),
+            };
+            let value = from_flag
+                .or_else(from_env)
+                .or_else(from_file)
+                .unwrap_or_else(default);
             values.insert(key.name, value);
         }
-        Ok(Self { values, file, providers })
+        Ok(Self {
+            values,
+            file,
+            providers,
+        })
     }
 
     /// A value and its origin.
@@ -207,7 +347,10 @@ impl Settings {
     /// # Errors
     /// The value is none.
     pub fn number<T: std::str::FromStr>(&self, name: &'static str) -> Result<T, SettingsError> {
-        self.text(name).trim().parse().map_err(|_| self.wrong(name, "must be a number in its bounds"))
+        self.text(name)
+            .trim()
+            .parse()
+            .map_err(|_| self.wrong(name, "must be a number in its bounds"))
     }
 
     /// A switch.
@@ -226,8 +369,14 @@ impl Settings {
     #[must_use]
     pub fn wrong(&self, name: &'static str, wanted: &'static str) -> SettingsError {
         let value = self.value(name).cloned();
-        let (value, origin) = value.map_or_else(Default::default, |value| (value.text, value.origin));
-        SettingsError::Wrong { name, value, origin, wanted }
+        let (value, origin) =
+            value.map_or_else(Default::default, |value| (value.text, value.origin));
+        SettingsError::Wrong {
+            name,
+            value,
+            origin,
+            wanted,
+        }
     }
 }
 
@@ -236,14 +385,19 @@ fn usual_file() -> Option<PathBuf> {
     let beside = PathBuf::from("mnemic.toml");
     let config = directories::ProjectDirs::from("", "", "mnemic")
         .map(|dirs| dirs.config_dir().join("mnemic.toml"));
-    [Some(beside), config].into_iter().flatten().find(|path| path.is_file())
+    [Some(beside), config]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file())
 }
 
 type FromFile = (BTreeMap<String, String>, Vec<Provider>);
 
 fn read_file(path: &Path) -> Result<FromFile, SettingsError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| SettingsError::Unreadable { path: path.to_owned(), error })?;
+    let text = std::fs::read_to_string(path).map_err(|error| SettingsError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
     parse(path, &text)
 }
 
@@ -252,24 +406,32 @@ fn read_file(path: &Path) -> Result<FromFile, SettingsError> {
 /// # Errors
 /// It is no TOML, or holds an unknown key or an incomplete provider.
 pub fn parse(path: &Path, text: &str) -> Result<FromFile, SettingsError> {
-    let malformed =
-        |message: String| SettingsError::Malformed { path: path.to_owned(), message };
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| malformed(error.to_string()))?;
+    let malformed = |message: String| SettingsError::Malformed {
+        path: path.to_owned(),
+        message,
+    };
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| malformed(error.to_string()))?;
     let mut values = BTreeMap::new();
     let mut providers = Vec::new();
     for (name, value) in table {
         match value {
             toml::Value::Array(rows) if name == "providers" => {
                 for row in rows {
-                    let provider: Provider = row
-                        .try_into()
-                        .map_err(|error: toml::de::Error| malformed(format!("providers: {}", error.message())))?;
+                    let provider: Provider = row.try_into().map_err(|error: toml::de::Error| {
+                        malformed(format!("providers: {}", error.message()))
+                    })?;
                     providers.push(provider);
                 }
             }
             _ if !KEYS.iter().any(|key| key.name == name) => {
                 let nearest = nearest(&name);
-                return Err(SettingsError::Unknown { path: path.to_owned(), key: name, nearest });
+                return Err(SettingsError::Unknown {
+                    path: path.to_owned(),
+                    key: name,
+                    nearest,
+                });
             }
             toml::Value::String(text) => _ = values.insert(name, text),
             other => _ = values.insert(name, other.to_string()),
@@ -281,13 +443,19 @@ pub fn parse(path: &Path, text: &str) -> Result<FromFile, SettingsError> {
 /// The setting whose name shares the most pairs of letters.
 fn nearest(name: &str) -> &'static str {
     let shared = |other: &str| {
-        let pairs = |text: &str| -> Vec<[u8; 2]> {
-            text.as_bytes().array_windows().copied().collect()
-        };
+        let pairs =
+            |text: &str| -> Vec<[u8; 2]> { text.as_bytes().array_windows().copied().collect() };
         let own = pairs(name);
-        pairs(other).iter().filter(|pair| own.contains(pair)).count() * 100 / other.len().max(1)
+        pairs(other)
+            .iter()
+            .filter(|pair| own.contains(pair))
+            .count()
+            * 100
+            / other.len().max(1)
     };
-    KEYS.iter().max_by_key(|key| shared(key.name)).map_or("host", |key| key.name)
+    KEYS.iter()
+        .max_by_key(|key| shared(key.name))
+        .map_or("host", |key| key.name)
 }
 
 #[cfg(test)]
@@ -295,11 +463,19 @@ mod tests {
     use super::*;
 
     fn load(flags: &[(&'static str, &str)], env: &dyn Fn(&str) -> Option<String>) -> Settings {
-        let flags = flags.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+        let flags = flags
+            .iter()
+            .map(|(name, text)| (*name, (*text).to_owned()))
+            .collect();
         let folder = std::env::temp_dir();
         let file = folder.join(format!("mnemic-settings-{}.toml", std::process::id()));
         std::fs::write(&file, "port = 1\nhost = \"0.0.0.0\"\n").unwrap();
-        let settings = Settings::load(&Sources { flags, file: Some(file), env: Some(env) }).unwrap();
+        let settings = Settings::load(&Sources {
+            flags,
+            file: Some(file),
+            env: Some(env),
+        })
+        .unwrap();
         settings
     }
 

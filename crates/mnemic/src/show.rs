@@ -16,11 +16,19 @@ const MASK: &str = "********";
 pub fn config(settings: &Settings, as_json: bool) {
     let mut rows = Vec::new();
     for key in &KEYS {
-        let Some(value) = settings.value(key.name) else { continue };
-        let shown = if key.secret && !value.text.is_empty() { MASK } else { value.text.as_str() };
+        let Some(value) = settings.value(key.name) else {
+            continue;
+        };
+        let shown = if key.secret && !value.text.is_empty() {
+            MASK
+        } else {
+            value.text.as_str()
+        };
         if as_json {
-            rows.push(json!({"name": key.name, "value": shown, "source": value.origin,
-                "environment": key.env, "about": key.about}));
+            rows.push(
+                json!({"name": key.name, "value": shown, "source": value.origin,
+                "environment": key.env, "about": key.about}),
+            );
         } else {
             say(format!("{:<26} {:<34} {}", key.name, shown, value.origin));
             say(format!("    {} [{}]", key.about, key.env.join(", ")));
@@ -31,7 +39,10 @@ pub fn config(settings: &Settings, as_json: bool) {
         return;
     }
     for provider in &settings.providers {
-        say(format!("provider {:<17} {}", provider.name, provider.base_url));
+        say(format!(
+            "provider {:<17} {}",
+            provider.name, provider.base_url
+        ));
     }
 }
 
@@ -41,19 +52,31 @@ pub fn config(settings: &Settings, as_json: bool) {
 /// There is no terminal to ask on, the answers were broken off, or the file cannot be written.
 pub fn configure(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     if !std::io::stdin().is_terminal() {
-        return Err("`mnemic configure` asks questions and needs a terminal; without one, write \
+        return Err(
+            "`mnemic configure` asks questions and needs a terminal; without one, write \
                     mnemic.toml by hand (docs/configuration.md)"
-            .into());
+                .into(),
+        );
     }
-    let path = settings.file.clone().unwrap_or_else(|| PathBuf::from("mnemic.toml"));
-    let name = inquire::Text::new("Name of the model provider").with_default("local").prompt()?;
+    let path = settings
+        .file
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("mnemic.toml"));
+    let name = inquire::Text::new("Name of the model provider")
+        .with_default("local")
+        .prompt()?;
     let base_url = inquire::Text::new("Its base URL")
         .with_default("http://127.0.0.1:11434/v1")
         .with_help_message("OpenAI's own is https://api.openai.com/v1")
         .prompt()?;
     let api_key = inquire::Text::new("Its API key (empty for none)").prompt()?;
-    let model = inquire::Text::new("Default model of agents, as provider/model (empty for none)").prompt()?;
-    let text = if path.exists() { std::fs::read_to_string(&path)? } else { String::new() };
+    let model = inquire::Text::new("Default model of agents, as provider/model (empty for none)")
+        .prompt()?;
+    let text = if path.exists() {
+        std::fs::read_to_string(&path)?
+    } else {
+        String::new()
+    };
     let mut table: toml::Table = text.parse()?;
     let mut provider = toml::Table::new();
     provider.insert("name".to_owned(), name.clone().into());
@@ -74,6 +97,9 @@ pub fn configure(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> 
     let draft = path.with_extension("toml.new");
     std::fs::write(&draft, toml::to_string_pretty(&table)?)?;
     std::fs::rename(&draft, &path)?;
-    say(format!("Written to {}; a running server reads it within two seconds.", path.display()));
+    say(format!(
+        "Written to {}; a running server reads it within two seconds.",
+        path.display()
+    ));
     Ok(())
 }

@@ -42,13 +42,18 @@ pub async fn replace(
     wanted: &[(String, String)],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM agent_secrets WHERE agent_id = $1", params![agent_id]).await?;
+    tx.execute(
+        "DELETE FROM agent_secrets WHERE agent_id = $1",
+        params![agent_id],
+    )
+    .await?;
     for (key, value) in wanted {
         let sealed = secrets.encrypt(&place(agent_id, key), value)?;
         let sql = "INSERT INTO agent_secrets (id, agent_id, key, value, created_at, updated_at) \
                    VALUES ($1, $2, $3, $4, $5, $5)";
         let id = AgentSecretId::new();
-        tx.execute(sql, params![id, agent_id, key, sealed.as_slice(), now]).await?;
+        tx.execute(sql, params![id, agent_id, key, sealed.as_slice(), now])
+            .await?;
     }
     Ok(())
 }

@@ -65,33 +65,73 @@ fn from_row(mut row: Row) -> Result<Agent, StoreError> {
 /// `$4` and on in [`insert`] and [`update`].
 fn written(agent: &Agent) -> Result<Vec<(&'static str, Param<'_>)>, StoreError> {
     let json = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
-    let metadata = agent.metadata.as_ref().map(serde_json::to_string).transpose()?;
+    let metadata = agent
+        .metadata
+        .as_ref()
+        .map(serde_json::to_string)
+        .transpose()?;
     Ok(vec![
         ("name", Param::from(&agent.name)),
         ("agent_type", Param::from(agent.agent_type.as_str())),
         ("system_prompt", Param::from(&agent.system)),
         ("description", Param::from(agent.description.as_ref())),
         ("metadata", Param::from(metadata)),
-        ("llm_config", Param::from(serde_json::to_string(&agent.llm_config)?)),
-        ("embedding_config", Param::from(json(&agent.embedding_config))),
+        (
+            "llm_config",
+            Param::from(serde_json::to_string(&agent.llm_config)?),
+        ),
+        (
+            "embedding_config",
+            Param::from(json(&agent.embedding_config)),
+        ),
         ("model_settings", Param::from(json(&agent.model_settings))),
-        ("compaction_settings", Param::from(json(&agent.compaction_settings))),
+        (
+            "compaction_settings",
+            Param::from(json(&agent.compaction_settings)),
+        ),
         ("response_format", Param::from(json(&agent.response_format))),
-        ("tool_rules", Param::from(serde_json::to_string(&agent.tool_rules)?)),
+        (
+            "tool_rules",
+            Param::from(serde_json::to_string(&agent.tool_rules)?),
+        ),
         ("timezone", Param::from(&agent.timezone)),
-        ("message_buffer_autoclear", Param::from(agent.message_buffer_autoclear)),
+        (
+            "message_buffer_autoclear",
+            Param::from(agent.message_buffer_autoclear),
+        ),
         ("enable_sleeptime", Param::from(agent.enable_sleeptime)),
         ("hidden", Param::from(agent.hidden)),
         ("max_files_open", Param::from(agent.max_files_open)),
-        ("per_file_view_window_char_limit", Param::from(agent.per_file_view_window_char_limit)),
+        (
+            "per_file_view_window_char_limit",
+            Param::from(agent.per_file_view_window_char_limit),
+        ),
         ("project_id", Param::from(agent.labels.project_id.as_ref())),
-        ("template_id", Param::from(agent.labels.template_id.as_ref())),
-        ("base_template_id", Param::from(agent.labels.base_template_id.as_ref())),
-        ("deployment_id", Param::from(agent.labels.deployment_id.as_ref())),
+        (
+            "template_id",
+            Param::from(agent.labels.template_id.as_ref()),
+        ),
+        (
+            "base_template_id",
+            Param::from(agent.labels.base_template_id.as_ref()),
+        ),
+        (
+            "deployment_id",
+            Param::from(agent.labels.deployment_id.as_ref()),
+        ),
         ("entity_id", Param::from(agent.labels.entity_id.as_ref())),
-        ("last_run_completion", Param::from(agent.last_run_completion)),
-        ("last_run_duration_ms", Param::from(agent.last_run_duration_ms)),
-        ("last_stop_reason", Param::from(agent.last_stop_reason.as_ref())),
+        (
+            "last_run_completion",
+            Param::from(agent.last_run_completion),
+        ),
+        (
+            "last_run_duration_ms",
+            Param::from(agent.last_run_duration_ms),
+        ),
+        (
+            "last_stop_reason",
+            Param::from(agent.last_stop_reason.as_ref()),
+        ),
         ("updated_at", Param::from(agent.updated_at)),
     ])
 }
@@ -101,7 +141,14 @@ fn written(agent: &Agent) -> Result<Vec<(&'static str, Param<'_>)>, StoreError> 
 /// # Errors
 /// The database's.
 pub async fn insert(tx: &mut Tx<'_>, scope: &Scope, agent: &Agent) -> Result<(), StoreError> {
-    let mut columns = vec!["id", "organization_id", "revision", "created_by", "updated_by", "created_at"];
+    let mut columns = vec![
+        "id",
+        "organization_id",
+        "revision",
+        "created_by",
+        "updated_by",
+        "created_at",
+    ];
     let mut row = vec![
         Param::from(agent.id),
         Param::from(scope.organization),
@@ -180,7 +227,11 @@ pub async fn touch(
 ) -> Result<(), StoreError> {
     let sql = "UPDATE agents SET revision = revision + 1, updated_at = $3, updated_by = $4 \
                WHERE id = $1 AND organization_id = $2";
-    if tx.execute(sql, params![id, scope.organization, now, scope.actor]).await? == 0 {
+    if tx
+        .execute(sql, params![id, scope.organization, now, scope.actor])
+        .await?
+        == 0
+    {
         return Err(StoreError::not_found("Agent", id));
     }
     Ok(())
@@ -213,9 +264,8 @@ async fn find(
     id: AgentId,
     lock: &str,
 ) -> Result<Agent, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM agents a WHERE a.id = $1 AND a.organization_id = $2{lock}"
-    );
+    let sql =
+        format!("SELECT {COLUMNS} FROM agents a WHERE a.id = $1 AND a.organization_id = $2{lock}");
     tx.query_opt(&sql, params![id, scope.organization])
         .await?
         .map_or_else(|| Err(StoreError::not_found("Agent", id)), from_row)
@@ -300,12 +350,7 @@ pub struct AgentFilter {
     pub order_by: AgentOrder,
 }
 
-fn filtered<'f>(
-    tx: &Tx<'_>,
-    scope: &Scope,
-    filter: &'f AgentFilter,
-    select: &str,
-) -> Select<'f> {
+fn filtered<'f>(tx: &Tx<'_>, scope: &Scope, filter: &'f AgentFilter, select: &str) -> Select<'f> {
     let mut query = Select::new(format!("SELECT {select} FROM agents a"));
     query.and_bind("a.organization_id = {}", scope.organization);
     if !filter.show_hidden {
@@ -336,12 +381,21 @@ fn links<'f>(tx: &Tx<'_>, filter: &'f AgentFilter, query: &mut Select<'f>) {
     if !filter.tags.is_empty() {
         let n = query.bind(filter.tags.clone());
         let any = tx.any_of("t.tag", n);
-        let count = format!("(SELECT COUNT(DISTINCT t.tag) FROM agent_tags t WHERE t.agent_id = a.id AND {any})");
+        let count = format!(
+            "(SELECT COUNT(DISTINCT t.tag) FROM agent_tags t WHERE t.agent_id = a.id AND {any})"
+        );
         let mut distinct = filter.tags.clone();
         distinct.sort();
         distinct.dedup();
-        let wanted = if filter.match_all_tags { distinct.len() } else { 1 };
-        query.and_bind(&format!("{count} >= {{}}"), i64::try_from(wanted).unwrap_or(i64::MAX));
+        let wanted = if filter.match_all_tags {
+            distinct.len()
+        } else {
+            1
+        };
+        query.and_bind(
+            &format!("{count} >= {{}}"),
+            i64::try_from(wanted).unwrap_or(i64::MAX),
+        );
     }
     if let Some(id) = filter.identity_id {
         query.and_bind(
@@ -387,7 +441,11 @@ pub async fn list(
     };
     let cursor = format!("SELECT {key}, a.id FROM agents a WHERE a.id = $1");
     let query = filtered(tx, scope, filter, COLUMNS);
-    let keys = Keys { key, id: "a.id", cursor: &cursor };
+    let keys = Keys {
+        key,
+        id: "a.id",
+        cursor: &cursor,
+    };
     let rows = query.page(tx, keys, page, UnknownCursor::Ignore).await?;
     rows.into_iter().map(from_row).collect()
 }
@@ -415,16 +473,27 @@ pub async fn set_tags(
     id: AgentId,
     tags: &[String],
 ) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM agent_tags WHERE agent_id = $1", params![id]).await?;
+    tx.execute("DELETE FROM agent_tags WHERE agent_id = $1", params![id])
+        .await?;
     let mut rows: Vec<Vec<Param<'_>>> = Vec::new();
     for (position, tag) in tags.iter().enumerate() {
         if tags.iter().take(position).any(|earlier| earlier == tag) {
             continue;
         }
         let position = i64::try_from(position).unwrap_or(i64::MAX);
-        rows.push(vec![id.into(), scope.organization.into(), position.into(), tag.into()]);
+        rows.push(vec![
+            id.into(),
+            scope.organization.into(),
+            position.into(),
+            tag.into(),
+        ]);
     }
-    tx.insert_rows("agent_tags", &["agent_id", "organization_id", "position", "tag"], rows).await
+    tx.insert_rows(
+        "agent_tags",
+        &["agent_id", "organization_id", "position", "tag"],
+        rows,
+    )
+    .await
 }
 
 /// The tags of several agents.
@@ -477,12 +546,22 @@ pub async fn set_identities(
     id: AgentId,
     identities: &[IdentityId],
 ) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM agents_identities WHERE agent_id = $1", params![id]).await?;
+    tx.execute(
+        "DELETE FROM agents_identities WHERE agent_id = $1",
+        params![id],
+    )
+    .await?;
     for identity in identities {
         let sql = "INSERT INTO agents_identities (agent_id, identity_id) \
                    SELECT $1, i.id FROM identities i WHERE i.id = $2 AND i.organization_id = $3";
-        if tx.execute(sql, params![id, identity, scope.organization]).await? == 0 {
-            return Err(StoreError::Invalid(format!("identity {identity} does not exist")));
+        if tx
+            .execute(sql, params![id, identity, scope.organization])
+            .await?
+            == 0
+        {
+            return Err(StoreError::Invalid(format!(
+                "identity {identity} does not exist"
+            )));
         }
     }
     Ok(())
@@ -498,11 +577,19 @@ pub async fn set_folders(
     id: AgentId,
     folders: &[FolderId],
 ) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM agents_folders WHERE agent_id = $1", params![id]).await?;
+    tx.execute(
+        "DELETE FROM agents_folders WHERE agent_id = $1",
+        params![id],
+    )
+    .await?;
     for (position, folder) in (0_i64..).zip(folders) {
         let sql = "INSERT INTO agents_folders (agent_id, folder_id, position) \
                    SELECT $1, f.id, $2 FROM folders f WHERE f.id = $3 AND f.organization_id = $4";
-        if tx.execute(sql, params![id, position, folder, scope.organization]).await? == 0 {
+        if tx
+            .execute(sql, params![id, position, folder, scope.organization])
+            .await?
+            == 0
+        {
             return Err(StoreError::not_found("Folder", folder));
         }
     }
@@ -530,9 +617,16 @@ pub async fn tags(
         query.and_bind(&format!("tag {} {{}}", page.order.further()), after);
     }
     if let Some(before) = &page.before {
-        query.and_bind(&format!("tag {} {{}}", page.order.reversed().further()), before);
+        query.and_bind(
+            &format!("tag {} {{}}", page.order.reversed().further()),
+            before,
+        );
     }
-    let order = if backwards { page.order.reversed() } else { page.order };
+    let order = if backwards {
+        page.order.reversed()
+    } else {
+        page.order
+    };
     let n = query.bind(page.limit);
     let tail = format!("ORDER BY tag {} LIMIT ${n}", order.sql());
     let rows = query.all(tx, &tail).await?;

@@ -63,7 +63,9 @@ async fn with_tags(tx: &mut Tx<'_>, mut blocks: Vec<Block>) -> Result<Vec<Block>
 }
 
 async fn one(tx: &mut Tx<'_>, rows: Vec<Row>) -> Result<Option<Block>, StoreError> {
-    let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
+    let Some(mut row) = rows.into_iter().next() else {
+        return Ok(None);
+    };
     let block = from_row(&mut row)?;
     Ok(with_tags(tx, vec![block]).await?.into_iter().next())
 }
@@ -116,16 +118,27 @@ async fn set_tags(
     id: BlockId,
     tags: &[String],
 ) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM block_tags WHERE block_id = $1", params![id]).await?;
+    tx.execute("DELETE FROM block_tags WHERE block_id = $1", params![id])
+        .await?;
     let mut rows: Vec<Vec<Param<'_>>> = Vec::new();
     for (position, tag) in tags.iter().enumerate() {
         if tags.iter().take(position).any(|earlier| earlier == tag) {
             continue;
         }
         let position = i64::try_from(position).unwrap_or(i64::MAX);
-        rows.push(vec![id.into(), scope.organization.into(), position.into(), tag.into()]);
+        rows.push(vec![
+            id.into(),
+            scope.organization.into(),
+            position.into(),
+            tag.into(),
+        ]);
     }
-    tx.insert_rows("block_tags", &["block_id", "organization_id", "position", "tag"], rows).await
+    tx.insert_rows(
+        "block_tags",
+        &["block_id", "organization_id", "position", "tag"],
+        rows,
+    )
+    .await
 }
 
 async fn add_version(
@@ -177,8 +190,12 @@ async fn find(
            AND ($3 = '' OR b.subject IS NULL OR b.subject = $3){lock}"
     );
     let subject = scope.subject.as_deref().unwrap_or_default();
-    let rows = tx.query(&sql, params![id, scope.organization, subject]).await?;
-    one(tx, rows).await?.ok_or_else(|| StoreError::not_found("Block", id))
+    let rows = tx
+        .query(&sql, params![id, scope.organization, subject])
+        .await?;
+    one(tx, rows)
+        .await?
+        .ok_or_else(|| StoreError::not_found("Block", id))
 }
 
 /// The blocks of an agent, in the order in which its prompt shows them.
@@ -236,7 +253,9 @@ pub async fn by_label(
         "SELECT {COLUMNS} FROM blocks b JOIN agents_blocks ab ON ab.block_id = b.id \
          WHERE ab.agent_id = $1 AND ab.label = $2 AND b.organization_id = $3"
     );
-    let rows = tx.query(&sql, params![agent_id, label, scope.organization]).await?;
+    let rows = tx
+        .query(&sql, params![agent_id, label, scope.organization])
+        .await?;
     one(tx, rows).await
 }
 
@@ -250,7 +269,11 @@ async fn no_such_label(
     let rows = tx.query(sql, params![agent_id]).await?;
     let labels: Result<Vec<String>, _> = rows.into_iter().map(|mut row| row.text()).collect();
     let labels = labels?;
-    let there = if labels.is_empty() { "it has none".to_owned() } else { labels.join(", ") };
+    let there = if labels.is_empty() {
+        "it has none".to_owned()
+    } else {
+        labels.join(", ")
+    };
     Ok(StoreError::Invalid(format!(
         "this agent has no memory block with the label '{label}'; its blocks are: {there}"
     )))
@@ -302,7 +325,10 @@ pub async fn update(
     if block.label != before.label {
         check_label(tx, &block).await?;
     }
-    let author = Author { user_id: Some(scope.actor), ..Author::default() };
+    let author = Author {
+        user_id: Some(scope.actor),
+        ..Author::default()
+    };
     write(tx, scope, (&before, block), &author, now).await
 }
 
@@ -360,7 +386,11 @@ async fn write(
     now: Timestamp,
 ) -> Result<Block, StoreError> {
     let shown = |block: &Block| {
-        let words = (block.label.clone(), block.value.clone(), block.description.clone());
+        let words = (
+            block.label.clone(),
+            block.value.clone(),
+            block.description.clone(),
+        );
         (words, block.limit, block.read_only)
     };
     let moved = shown(before) != shown(&block);
@@ -436,7 +466,10 @@ pub async fn edit(
     let before = find(tx, scope, named.id, lock).await?;
     let value = memory::apply(change.edit, &before, change.based_on)
         .map_err(|error| StoreError::Invalid(error.to_string()))?;
-    let block = Block { value, ..before.clone() };
+    let block = Block {
+        value,
+        ..before.clone()
+    };
     write(tx, scope, (&before, block), change.author, change.now).await
 }
 
@@ -449,7 +482,8 @@ pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: BlockId) -> Result<(), S
     let sql = "UPDATE agents SET revision = revision + 1 WHERE id IN \
                    (SELECT agent_id FROM agents_blocks WHERE block_id = $1)";
     tx.execute(sql, params![id]).await?;
-    tx.execute("DELETE FROM blocks WHERE id = $1", params![id]).await?;
+    tx.execute("DELETE FROM blocks WHERE id = $1", params![id])
+        .await?;
     Ok(())
 }
 
@@ -485,11 +519,7 @@ pub async fn attach(
 ///
 /// # Errors
 /// The database's.
-pub async fn detach(
-    tx: &mut Tx<'_>,
-    agent_id: AgentId,
-    id: BlockId,
-) -> Result<bool, StoreError> {
+pub async fn detach(tx: &mut Tx<'_>, agent_id: AgentId, id: BlockId) -> Result<bool, StoreError> {
     let sql = "DELETE FROM agents_blocks WHERE agent_id = $1 AND block_id = $2";
     Ok(tx.execute(sql, params![agent_id, id]).await? > 0)
 }
@@ -509,7 +539,9 @@ pub async fn history(
                    agent_id, run_id, tool_call_id, created_at \
                FROM block_versions WHERE block_id = $1 AND version < $2 \
                ORDER BY version DESC LIMIT $3";
-    let rows = tx.query(sql, params![id, before.unwrap_or(i64::MAX), limit]).await?;
+    let rows = tx
+        .query(sql, params![id, before.unwrap_or(i64::MAX), limit])
+        .await?;
     rows.into_iter()
         .map(|mut row| {
             Ok(BlockVersion {
@@ -557,7 +589,10 @@ pub async fn restore(
         description: row.opt_text()?,
         ..before.clone()
     };
-    let author = Author { user_id: Some(scope.actor), ..Author::default() };
+    let author = Author {
+        user_id: Some(scope.actor),
+        ..Author::default()
+    };
     write(tx, scope, (&before, block), &author, now).await
 }
 
@@ -598,12 +633,7 @@ pub struct BlockFilter {
     pub show_hidden: bool,
 }
 
-fn filtered<'f>(
-    tx: &Tx<'_>,
-    scope: &Scope,
-    filter: &'f BlockFilter,
-    select: &str,
-) -> Select<'f> {
+fn filtered<'f>(tx: &Tx<'_>, scope: &Scope, filter: &'f BlockFilter, select: &str) -> Select<'f> {
     let mut query = Select::new(format!("SELECT {select} FROM blocks b"));
     query.and_bind("b.organization_id = {}", scope.organization);
     if let Some(subject) = &scope.subject {
@@ -646,9 +676,15 @@ fn links<'f>(tx: &Tx<'_>, filter: &'f BlockFilter, query: &mut Select<'f>) {
         let mut distinct = filter.tags.clone();
         distinct.sort();
         distinct.dedup();
-        let wanted = if filter.match_all_tags { distinct.len() } else { 1 };
+        let wanted = if filter.match_all_tags {
+            distinct.len()
+        } else {
+            1
+        };
         query.and_bind(
-            &format!("(SELECT COUNT(*) FROM block_tags t WHERE t.block_id = b.id AND {any}) >= {{}}"),
+            &format!(
+                "(SELECT COUNT(*) FROM block_tags t WHERE t.block_id = b.id AND {any}) >= {{}}"
+            ),
             i64::try_from(wanted).unwrap_or(i64::MAX),
         );
     }
@@ -681,7 +717,11 @@ fn links<'f>(tx: &Tx<'_>, filter: &'f BlockFilter, query: &mut Select<'f>) {
         query.and_bind(&format!("{agents} < {{}}"), number);
     }
     if !filter.agents_exactly.is_empty() {
-        let numbers: Vec<String> = filter.agents_exactly.iter().map(ToString::to_string).collect();
+        let numbers: Vec<String> = filter
+            .agents_exactly
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         query.and(format!("{agents} IN ({})", numbers.join(", ")));
     }
 }
@@ -697,7 +737,11 @@ pub async fn list(
     page: &Page,
 ) -> Result<Vec<Block>, StoreError> {
     let cursor = "SELECT created_at, id FROM blocks WHERE id = $1";
-    let keys = Keys { key: "b.created_at", id: "b.id", cursor };
+    let keys = Keys {
+        key: "b.created_at",
+        id: "b.id",
+        cursor,
+    };
     let query = filtered(tx, scope, filter, COLUMNS);
     let rows = query.page(tx, keys, page, UnknownCursor::Ignore).await?;
     let blocks: Result<Vec<Block>, _> =

@@ -24,10 +24,19 @@ pub async fn append(
 ) -> Result<i64, StoreError> {
     let mut rows = Vec::with_capacity(message_ids.len());
     for (position, id) in (next..).zip(message_ids) {
-        rows.push(vec![Param::from(conversation_id), Param::Int(position), Param::from(id)]);
+        rows.push(vec![
+            Param::from(conversation_id),
+            Param::Int(position),
+            Param::from(id),
+        ]);
     }
     let added = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    tx.insert_rows("context_entries", &["conversation_id", "position", "message_id"], rows).await?;
+    tx.insert_rows(
+        "context_entries",
+        &["conversation_id", "position", "message_id"],
+        rows,
+    )
+    .await?;
     let sql = "UPDATE conversations SET next_position = $2, last_message_at = $3, updated_at = $3, \
                    context_revision = context_revision + 1 \
                WHERE id = $1 RETURNING context_revision";
@@ -115,7 +124,9 @@ pub async fn replace(
         .await?
         .ok_or_else(|| StoreError::not_found("Conversation", conversation_id))?
         .int()?;
-    append(tx, conversation_id, next, message_ids, now).await.map(drop)
+    append(tx, conversation_id, next, message_ids, now)
+        .await
+        .map(drop)
 }
 
 /// Takes messages out of a context; they stay in recall memory.

@@ -198,8 +198,14 @@ pub async fn list(
         ConversationOrder::LastMessageAt => "COALESCE(c.last_message_at, 0)",
     };
     let cursor = format!("SELECT {column}, c.id FROM conversations c WHERE c.id = $1");
-    let keys = Keys { key: column, id: "c.id", cursor: &cursor };
-    let rows = select.page(tx, keys, page, UnknownCursor::Refuse("Conversation")).await?;
+    let keys = Keys {
+        key: column,
+        id: "c.id",
+        cursor: &cursor,
+    };
+    let rows = select
+        .page(tx, keys, page, UnknownCursor::Refuse("Conversation"))
+        .await?;
     rows.into_iter().map(from_row).collect()
 }
 
@@ -262,6 +268,10 @@ pub async fn soft_delete(
                 .to_owned(),
         ));
     }
-    tx.execute("UPDATE conversations SET deleted_at = $2 WHERE id = $1", params![id, now]).await?;
+    tx.execute(
+        "UPDATE conversations SET deleted_at = $2 WHERE id = $1",
+        params![id, now],
+    )
+    .await?;
     Ok(())
 }

@@ -37,7 +37,10 @@ pub enum StoreError {
 impl StoreError {
     /// A [`StoreError::NotFound`].
     pub fn not_found(noun: &'static str, id: impl ToString) -> Self {
-        Self::NotFound { noun, id: id.to_string() }
+        Self::NotFound {
+            noun,
+            id: id.to_string(),
+        }
     }
 }
 
@@ -90,7 +93,9 @@ impl From<tokio_postgres::Error> for StoreError {
             || *code == State::LOCK_NOT_AVAILABLE
         {
             Self::Contended
-        } else if ["08", "53", "57", "58", "XX"].iter().any(|class| code.code().starts_with(class))
+        } else if ["08", "53", "57", "58", "XX"]
+            .iter()
+            .any(|class| code.code().starts_with(class))
             || *code == State::READ_ONLY_SQL_TRANSACTION
         {
             // Classes of PostgreSQL's appendix A: connection, resources, operator intervention,

@@ -1,6 +1,10 @@
 //! The event log of background runs: what clients saw, in commits of its own, only ever extended.
 
-use mnemic_core::{ids::{RunId, StepId}, scope::Scope, time::Timestamp};
+use mnemic_core::{
+    ids::{RunId, StepId},
+    scope::Scope,
+    time::Timestamp,
+};
 
 use crate::{StoreError, Tx, params};
 
@@ -62,7 +66,9 @@ pub async fn append(
 /// The database's.
 pub async fn last_seq(tx: &mut Tx<'_>, run_id: RunId) -> Result<i64, StoreError> {
     let sql = "SELECT seq + count - 1 FROM run_events WHERE run_id = $1 ORDER BY seq DESC LIMIT 1";
-    tx.query_opt(sql, params![run_id]).await?.map_or(Ok(0), |mut row| row.int())
+    tx.query_opt(sql, params![run_id])
+        .await?
+        .map_or(Ok(0), |mut row| row.int())
 }
 
 /// The rows that hold events after a number, at most `limit` rows.

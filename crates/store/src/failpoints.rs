@@ -40,7 +40,11 @@ mod enabled {
                 let spec = std::env::var("MNEMIC_CRASH").ok()?;
                 let (point, at) = spec.rsplit_once(':').unwrap_or((spec.as_str(), "1"));
                 let at = at.parse().unwrap_or(1);
-                Some(Crash { point: point.to_owned(), at, seen: AtomicU64::new(0) })
+                Some(Crash {
+                    point: point.to_owned(),
+                    at,
+                    seen: AtomicU64::new(0),
+                })
             })
             .as_ref()
     }
@@ -72,6 +76,6 @@ mod enabled {
 }
 
 #[cfg(feature = "failpoints")]
-pub use enabled::hit;
-#[cfg(feature = "failpoints")]
 pub(crate) use enabled::commit_fault;
+#[cfg(feature = "failpoints")]
+pub use enabled::hit;

@@ -101,7 +101,10 @@ pub async fn claim(
         tx.any_of("kind", 3)
     );
     let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
-    tx.query_opt(&sql, params![owner, lease_micros, kinds]).await?.map(from_row).transpose()
+    tx.query_opt(&sql, params![owner, lease_micros, kinds])
+        .await?
+        .map(from_row)
+        .transpose()
 }
 
 fn from_row(mut row: Row) -> Result<Job, StoreError> {
@@ -158,8 +161,13 @@ pub async fn settle(
                            completed_at = CASE WHEN attempts < max_attempts THEN NULL ELSE $5 END, \
                            error = $3, run_at = $4, lease_owner = NULL, lease_expires_at = NULL \
                        WHERE id = $1 AND lease_owner = $2 AND status = 'running'";
-            tx.execute(sql, params![id, owner, error, *retry_at, now]).await?
+            tx.execute(sql, params![id, owner, error, *retry_at, now])
+                .await?
         }
     };
-    if changed == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::LeaseLost)
+    }
 }

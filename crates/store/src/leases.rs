@@ -51,9 +51,16 @@ pub async fn acquire(
              WHERE leases.owner IS NULL OR leases.expires_at < {now} \
          RETURNING epoch"
     );
-    let row = tx.query_opt(&sql, params![conversation_id, owner, run_id, TTL_MICROS]).await?;
+    let row = tx
+        .query_opt(&sql, params![conversation_id, owner, run_id, TTL_MICROS])
+        .await?;
     let Some(mut row) = row else { return Ok(None) };
-    Ok(Some(Lease { conversation_id, owner: owner.to_owned(), epoch: row.int()?, run_id }))
+    Ok(Some(Lease {
+        conversation_id,
+        owner: owner.to_owned(),
+        epoch: row.int()?,
+        run_id,
+    }))
 }
 
 /// Renews a lease as part of a commit. The row stays locked until the commit, so that no takeover
@@ -78,11 +85,21 @@ pub async fn renew(tx: &mut Tx<'_>, lease: &Lease) -> Result<(), StoreError> {
 pub async fn release(tx: &mut Tx<'_>, lease: &Lease) -> Result<(), StoreError> {
     let sql = "UPDATE leases SET owner = NULL, run_id = NULL, expires_at = NULL \
                WHERE conversation_id = $1 AND owner = $2 AND epoch = $3";
-    held(tx.execute(sql, params![lease.conversation_id, &lease.owner, lease.epoch]).await?)
+    held(
+        tx.execute(
+            sql,
+            params![lease.conversation_id, &lease.owner, lease.epoch],
+        )
+        .await?,
+    )
 }
 
 fn held(rows: u64) -> Result<(), StoreError> {
-    if rows == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
+    if rows == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::LeaseLost)
+    }
 }
 
 /// Renews all leases of a process, whose turns may wait long for a model.
@@ -101,7 +118,11 @@ pub async fn renew_all(tx: &mut Tx<'_>, owner: &str) -> Result<u64, StoreError> 
 /// The database's.
 pub async fn owners(tx: &mut Tx<'_>) -> Result<Vec<String>, StoreError> {
     let sql = "SELECT DISTINCT owner FROM leases WHERE owner IS NOT NULL";
-    tx.query(sql, &[]).await?.into_iter().map(|mut row| row.text()).collect()
+    tx.query(sql, &[])
+        .await?
+        .into_iter()
+        .map(|mut row| row.text())
+        .collect()
 }
 
 /// Frees what a dead process held, and what nobody renewed in time.

@@ -31,8 +31,8 @@ mod value;
 
 use std::{path::PathBuf, pin::Pin, sync::Arc};
 
-use futures_util::FutureExt as _;
 pub use error::StoreError;
+use futures_util::FutureExt as _;
 pub use migrate::MigrationReport;
 pub use secrets::Secrets;
 pub use tx::{Dialect, Tx};
@@ -95,7 +95,11 @@ impl Store {
                 (Engine::Postgres(database), report)
             }
         };
-        Ok(Self { engine: Arc::new(engine), secrets, report: Arc::new(report) })
+        Ok(Self {
+            engine: Arc::new(engine),
+            secrets,
+            report: Arc::new(report),
+        })
     }
 
     /// What opening found and did.
@@ -132,16 +136,24 @@ impl Store {
     {
         match &*self.engine {
             Engine::Sqlite(sqlite) => {
-                sqlite.writer.submit(move |connection| run_sync(job(&mut Tx::sqlite(connection)))).await
+                sqlite
+                    .writer
+                    .submit(move |connection| run_sync(job(&mut Tx::sqlite(connection))))
+                    .await
             }
             Engine::Postgres(database) => {
                 let database = database.clone();
                 let task = tokio::spawn(async move {
                     let client = database.client().await?;
-                    client.batch_execute("BEGIN").await.map_err(StoreError::from)?;
+                    client
+                        .batch_execute("BEGIN")
+                        .await
+                        .map_err(StoreError::from)?;
                     let mut tx = Tx::postgres(&client);
                     // A panic must not give a connection with an open transaction back to the pool.
-                    let caught = std::panic::AssertUnwindSafe(job(&mut tx)).catch_unwind().await;
+                    let caught = std::panic::AssertUnwindSafe(job(&mut tx))
+                        .catch_unwind()
+                        .await;
                     let result = caught.unwrap_or_else(|_| {
                         tracing::error!("a write job panicked and was rolled back");
                         Err(StoreError::Database("a write job died".to_owned()).into())
@@ -167,7 +179,9 @@ impl Store {
     {
         match &*self.engine {
             Engine::Sqlite(sqlite) => {
-                sqlite.read(move |connection| run_sync(job(&mut Tx::sqlite(connection)))).await?
+                sqlite
+                    .read(move |connection| run_sync(job(&mut Tx::sqlite(connection))))
+                    .await?
             }
             Engine::Postgres(database) => {
                 let client = database.client().await?;
@@ -187,7 +201,9 @@ impl Presence {
     /// Whether others still see it; when not, a new one is to be announced.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.connection.as_ref().is_none_or(|client| !client.is_closed())
+        self.connection
+            .as_ref()
+            .is_none_or(|client| !client.is_closed())
     }
 }
 
@@ -200,9 +216,9 @@ impl Store {
     pub async fn announce(&self, boot_id: &str) -> Result<Presence, StoreError> {
         Ok(match &*self.engine {
             Engine::Sqlite(_) => Presence { connection: None },
-            Engine::Postgres(database) => {
-                Presence { connection: Some(postgres::presence::hold(database, boot_id).await?) }
-            }
+            Engine::Postgres(database) => Presence {
+                connection: Some(postgres::presence::hold(database, boot_id).await?),
+            },
         })
     }
 

@@ -63,8 +63,20 @@ pub async fn insert(
         ]);
     }
     let columns = [
-        "id", "organization_id", "agent_id", "conversation_id", "subject", "role", "body", "name",
-        "otid", "sender_id", "step_id", "run_id", "tokens", "created_at",
+        "id",
+        "organization_id",
+        "agent_id",
+        "conversation_id",
+        "subject",
+        "role",
+        "body",
+        "name",
+        "otid",
+        "sender_id",
+        "step_id",
+        "run_id",
+        "tokens",
+        "created_at",
     ];
     tx.insert_rows("messages", &columns, rows).await
 }
@@ -80,8 +92,11 @@ pub(crate) async fn replace_prompt(
     tokens: i64,
 ) -> Result<(), StoreError> {
     let body = serde_json::to_string(body)?;
-    tx.execute("UPDATE messages SET body = $2, tokens = $3 WHERE id = $1", params![id, body, tokens])
-        .await?;
+    tx.execute(
+        "UPDATE messages SET body = $2, tokens = $3 WHERE id = $1",
+        params![id, body, tokens],
+    )
+    .await?;
     Ok(())
 }
 
@@ -154,9 +169,14 @@ pub async fn list(
     if let Some(id) = filter.step_id {
         select.and_bind("m.step_id = {}", id);
     }
-    let keys =
-        Keys { key: "m.seq", id: "m.id", cursor: "SELECT seq, id FROM messages WHERE id = $1" };
-    let rows = select.page(tx, keys, page, UnknownCursor::Refuse("Message")).await?;
+    let keys = Keys {
+        key: "m.seq",
+        id: "m.id",
+        cursor: "SELECT seq, id FROM messages WHERE id = $1",
+    };
+    let rows = select
+        .page(tx, keys, page, UnknownCursor::Refuse("Message"))
+        .await?;
     rows.into_iter().map(from_row).collect()
 }
 
@@ -192,9 +212,15 @@ pub async fn search(
         select.and_bind("m.subject = {}", subject);
     }
     let roles: Vec<String> = if search.roles.is_empty() {
-        [Role::User, Role::Assistant, Role::Tool].map(|role| role.as_str().to_owned()).to_vec()
+        [Role::User, Role::Assistant, Role::Tool]
+            .map(|role| role.as_str().to_owned())
+            .to_vec()
     } else {
-        search.roles.iter().map(|role| role.as_str().to_owned()).collect()
+        search
+            .roles
+            .iter()
+            .map(|role| role.as_str().to_owned())
+            .collect()
     };
     let n = select.bind(roles);
     let condition = tx.any_of("m.role", n);
@@ -215,7 +241,12 @@ pub async fn search(
     }
     let n = select.bind(limit);
     let tail = format!("ORDER BY m.seq {} LIMIT ${n}", Order::Desc.sql());
-    select.all(tx, &tail).await?.into_iter().map(from_row).collect()
+    select
+        .all(tx, &tail)
+        .await?
+        .into_iter()
+        .map(from_row)
+        .collect()
 }
 
 /// How many messages a thread has.
@@ -228,5 +259,7 @@ pub async fn count(
     conversation_id: ConversationId,
 ) -> Result<i64, StoreError> {
     let sql = "SELECT COUNT(*) FROM messages WHERE conversation_id = $1 AND organization_id = $2";
-    tx.query_one(sql, params![conversation_id, scope.organization]).await?.int()
+    tx.query_one(sql, params![conversation_id, scope.organization])
+        .await?
+        .int()
 }

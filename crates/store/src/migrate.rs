@@ -28,7 +28,9 @@ pub struct MigrationReport {
 
 /// Replaces the few words that the engines spell differently.
 fn for_engine(sql: &str, text: &str, serial: &str, bytes: &str) -> String {
-    sql.replace("@text", text).replace("@serial", serial).replace("@bytes", bytes)
+    sql.replace("@text", text)
+        .replace("@serial", serial)
+        .replace("@bytes", bytes)
 }
 
 fn newer(version: usize) -> StoreError {
@@ -40,7 +42,10 @@ fn newer(version: usize) -> StoreError {
 }
 
 /// Brings an SQLite file up to date, after a copy when it holds anything.
-pub(crate) fn sqlite(connection: &mut Connection, path: &Path) -> Result<MigrationReport, StoreError> {
+pub(crate) fn sqlite(
+    connection: &mut Connection,
+    path: &Path,
+) -> Result<MigrationReport, StoreError> {
     connection.execute_batch(
         "CREATE TABLE IF NOT EXISTS schema_migrations (
              version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",
@@ -50,7 +55,11 @@ pub(crate) fn sqlite(connection: &mut Connection, path: &Path) -> Result<Migrati
         [],
         |row| row.get(0),
     )?;
-    let mut report = MigrationReport { from: version, to: MIGRATIONS.len(), ..Default::default() };
+    let mut report = MigrationReport {
+        from: version,
+        to: MIGRATIONS.len(),
+        ..Default::default()
+    };
     if version > MIGRATIONS.len() {
         return Err(newer(version));
     }
@@ -74,7 +83,11 @@ pub(crate) fn sqlite(connection: &mut Connection, path: &Path) -> Result<Migrati
 }
 
 /// Copies the database beside itself, into `backups/`.
-fn copy(connection: &Connection, path: &Path, version: usize) -> Result<std::path::PathBuf, StoreError> {
+fn copy(
+    connection: &Connection,
+    path: &Path,
+    version: usize,
+) -> Result<std::path::PathBuf, StoreError> {
     let unavailable = |error: std::io::Error| StoreError::Unavailable(error.to_string());
     let folder = path.with_file_name("backups");
     std::fs::create_dir_all(&folder).map_err(unavailable)?;
@@ -86,9 +99,13 @@ fn copy(connection: &Connection, path: &Path, version: usize) -> Result<std::pat
 /// Brings the schema `mnemic` of a PostgreSQL database up to date; nothing else is written there.
 pub(crate) async fn postgres(database: &Postgres) -> Result<MigrationReport, StoreError> {
     let client = database.dedicated().await?;
-    client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+    client
+        .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
+        .await?;
     let result = postgres_locked(&client).await;
-    client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
+    client
+        .execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK])
+        .await?;
     result
 }
 
@@ -102,7 +119,10 @@ async fn postgres_locked(client: &tokio_postgres::Client) -> Result<MigrationRep
         )
         .await?;
     let row = client
-        .query_one("SELECT COALESCE(MAX(version), 0) FROM schema_migrations", &[])
+        .query_one(
+            "SELECT COALESCE(MAX(version), 0) FROM schema_migrations",
+            &[],
+        )
         .await?;
     let version = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0);
     if version > MIGRATIONS.len() {
@@ -125,7 +145,9 @@ async fn postgres_locked(client: &tokio_postgres::Client) -> Result<MigrationRep
             index + 1,
             Timestamp::now().0
         );
-        client.batch_execute(&format!("BEGIN;\n{sql}\n{note};\nCOMMIT")).await?;
+        client
+            .batch_execute(&format!("BEGIN;\n{sql}\n{note};\nCOMMIT"))
+            .await?;
     }
     Ok(MigrationReport {
         from: version,

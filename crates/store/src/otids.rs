@@ -45,7 +45,10 @@ pub async fn offer(
              give the new message an otid of its own"
         )));
     }
-    Ok(Offered::Known { run_id: row.opt_parse()?, message_id: row.opt_parse()? })
+    Ok(Offered::Known {
+        run_id: row.opt_parse()?,
+        message_id: row.opt_parse()?,
+    })
 }
 
 /// Frees the otids of a run that took nothing in, so that they can be sent again.
@@ -53,6 +56,7 @@ pub async fn offer(
 /// # Errors
 /// The database's.
 pub async fn free(tx: &mut Tx<'_>, run_id: RunId) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM otids WHERE run_id = $1", params![run_id]).await?;
+    tx.execute("DELETE FROM otids WHERE run_id = $1", params![run_id])
+        .await?;
     Ok(())
 }

@@ -59,7 +59,12 @@ impl Page {
     /// The whole list, up to a number of rows.
     #[must_use]
     pub const fn first(limit: i64, order: Order) -> Self {
-        Self { after: None, before: None, limit, order }
+        Self {
+            after: None,
+            before: None,
+            limit,
+            order,
+        }
     }
 }
 
@@ -83,7 +88,11 @@ pub struct Select<'a> {
 impl<'a> Select<'a> {
     /// Begins with `SELECT ... FROM ...`.
     pub fn new(select: impl Into<String>) -> Self {
-        Self { select: select.into(), conditions: Vec::new(), params: Vec::new() }
+        Self {
+            select: select.into(),
+            conditions: Vec::new(),
+            params: Vec::new(),
+        }
     }
 
     /// Binds a parameter; returns its number.
@@ -137,7 +146,10 @@ impl<'a> Select<'a> {
         let (key, id) = (keys.key, keys.id);
         // A page that only leads up to a cursor is read backwards from there and turned round.
         let backwards = page.before.is_some() && page.after.is_none();
-        let edges = [(page.after.as_ref(), page.order), (page.before.as_ref(), page.order.reversed())];
+        let edges = [
+            (page.after.as_ref(), page.order),
+            (page.before.as_ref(), page.order.reversed()),
+        ];
         for (cursor, order) in edges {
             let Some(cursor) = cursor else { continue };
             let Some(mut row) = tx.query_opt(keys.cursor, &[Param::from(cursor)]).await? else {
@@ -151,7 +163,11 @@ impl<'a> Select<'a> {
             let further = order.further();
             self.and(format!("({key}, {id}) {further} (${a}, ${b})"));
         }
-        let order = if backwards { page.order.reversed() } else { page.order };
+        let order = if backwards {
+            page.order.reversed()
+        } else {
+            page.order
+        };
         let limit = self.bind(page.limit);
         let word = order.sql();
         let tail = format!("ORDER BY {key} {word}, {id} {word} LIMIT ${limit}");

@@ -175,8 +175,11 @@ pub async fn list(
         select.and_bind("r.conversation_id = {}", id);
     }
     if !filter.statuses.is_empty() {
-        let names: Vec<String> =
-            filter.statuses.iter().map(|status| status.as_str().to_owned()).collect();
+        let names: Vec<String> = filter
+            .statuses
+            .iter()
+            .map(|status| status.as_str().to_owned())
+            .collect();
         let n = select.bind(names);
         select.and(tx.any_of("r.status", n));
     }
@@ -187,8 +190,14 @@ pub async fn list(
         select.and_bind("r.background = {}", background);
     }
     let cursor = "SELECT created_at, id FROM runs WHERE id = $1";
-    let keys = Keys { key: "r.created_at", id: "r.id", cursor };
-    let rows = select.page(tx, keys, page, UnknownCursor::Refuse("Run")).await?;
+    let keys = Keys {
+        key: "r.created_at",
+        id: "r.id",
+        cursor,
+    };
+    let rows = select
+        .page(tx, keys, page, UnknownCursor::Refuse("Run"))
+        .await?;
     rows.into_iter().map(from_row).collect()
 }
 
@@ -223,7 +232,11 @@ pub async fn open(
                FROM runs WHERE status IN ('created', 'running') AND ($1 = '' OR conversation_id = $1) \
                ORDER BY seq";
     let wanted = conversation_id.map(|id| id.to_string()).unwrap_or_default();
-    tx.query(sql, params![wanted]).await?.into_iter().map(open_from_row).collect()
+    tx.query(sql, params![wanted])
+        .await?
+        .into_iter()
+        .map(open_from_row)
+        .collect()
 }
 
 pub(crate) fn open_from_row(mut row: Row) -> Result<OpenRun, StoreError> {
@@ -252,7 +265,11 @@ pub async fn has_earlier_open(
 ) -> Result<bool, StoreError> {
     let sql = "SELECT COUNT(*) FROM runs WHERE conversation_id = $1 \
                AND status IN ('created', 'running') AND seq < (SELECT seq FROM runs WHERE id = $2)";
-    Ok(tx.query_one(sql, params![conversation_id, id]).await?.int()? > 0)
+    Ok(tx
+        .query_one(sql, params![conversation_id, id])
+        .await?
+        .int()?
+        > 0)
 }
 
 /// Whether a run is not over.
@@ -277,9 +294,14 @@ pub async fn note_end(
 ) -> Result<(), StoreError> {
     let sql = "UPDATE agents SET last_run_completion = $2, last_run_duration_ms = $3, \
                    last_stop_reason = $4 WHERE id = $1";
-    tx.execute(sql, params![agent_id, completed_at, duration_ms, stop_reason.as_str()]).await?;
+    tx.execute(
+        sql,
+        params![agent_id, completed_at, duration_ms, stop_reason.as_str()],
+    )
+    .await?;
     let sql = "UPDATE conversations SET last_run_completion = $2 WHERE id = $1";
-    tx.execute(sql, params![conversation_id, completed_at]).await?;
+    tx.execute(sql, params![conversation_id, completed_at])
+        .await?;
     Ok(())
 }
 
@@ -288,7 +310,8 @@ pub async fn note_end(
 /// # Errors
 /// The database's.
 pub async fn start(tx: &mut Tx<'_>, id: RunId) -> Result<bool, StoreError> {
-    let sql = "UPDATE runs SET status = 'running' WHERE id = $1 AND status IN ('created', 'running')";
+    let sql =
+        "UPDATE runs SET status = 'running' WHERE id = $1 AND status IN ('created', 'running')";
     Ok(tx.execute(sql, params![id]).await? == 1)
 }
 
@@ -296,12 +319,7 @@ pub async fn start(tx: &mut Tx<'_>, id: RunId) -> Result<bool, StoreError> {
 ///
 /// # Errors
 /// The database's.
-pub async fn adopt(
-    tx: &mut Tx<'_>,
-    id: RunId,
-    from: &str,
-    to: &str,
-) -> Result<bool, StoreError> {
+pub async fn adopt(tx: &mut Tx<'_>, id: RunId, from: &str, to: &str) -> Result<bool, StoreError> {
     let sql = "UPDATE runs SET owner = $3 WHERE id = $1 AND owner = $2";
     Ok(tx.execute(sql, params![id, from, to]).await? == 1)
 }
@@ -322,8 +340,15 @@ pub async fn cancel(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Result<bool, 
 /// # Errors
 /// The database's.
 pub async fn cancelled_among(tx: &mut Tx<'_>, ids: Vec<String>) -> Result<Vec<RunId>, StoreError> {
-    let sql = format!("SELECT id FROM runs WHERE status = 'cancelled' AND {}", tx.any_of("id", 1));
-    tx.query(&sql, params![ids]).await?.into_iter().map(|mut row| row.parse()).collect()
+    let sql = format!(
+        "SELECT id FROM runs WHERE status = 'cancelled' AND {}",
+        tx.any_of("id", 1)
+    );
+    tx.query(&sql, params![ids])
+        .await?
+        .into_iter()
+        .map(|mut row| row.parse())
+        .collect()
 }
 
 /// Notes that a crash made the run start again; returns how often that happened.
@@ -395,7 +420,11 @@ pub struct Ending {
 /// The database's.
 pub async fn finish(tx: &mut Tx<'_>, id: RunId, ending: &Ending) -> Result<bool, StoreError> {
     let usage = &ending.progress.usage;
-    let error = ending.error.as_ref().map(serde_json::to_string).transpose()?;
+    let error = ending
+        .error
+        .as_ref()
+        .map(serde_json::to_string)
+        .transpose()?;
     let sql = "UPDATE runs SET status = $2, stop_reason = $3, error = $4, completed_at = $5, \
                    total_duration_ns = ($5 - created_at) * 1000, prompt_tokens = $6, \
                    completion_tokens = $7, cached_input_tokens = $8, cache_write_tokens = $9, \
@@ -451,8 +480,11 @@ pub async fn same_request(
 /// There is none, it is not over yet, or the database's.
 pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: RunId) -> Result<(), StoreError> {
     if !get(tx, scope, id).await?.status.is_terminal() {
-        return Err(StoreError::Conflict(format!("run {id} is not over: cancel it first")));
+        return Err(StoreError::Conflict(format!(
+            "run {id} is not over: cancel it first"
+        )));
     }
-    tx.execute("DELETE FROM runs WHERE id = $1", params![id]).await?;
+    tx.execute("DELETE FROM runs WHERE id = $1", params![id])
+        .await?;
     Ok(())
 }

@@ -23,7 +23,9 @@ impl Secrets {
     #[must_use]
     pub fn new(key_material: &[u8]) -> Self {
         let key = Sha256::digest([b"mnemic secrets v1\0", key_material].concat());
-        Self { cipher: XChaCha20Poly1305::new(Key::from_slice(&key)) }
+        Self {
+            cipher: XChaCha20Poly1305::new(Key::from_slice(&key)),
+        }
     }
 
     /// Encrypts a value. `place` (table, row and column) is bound to it, so that a ciphertext that is
@@ -34,7 +36,10 @@ impl Secrets {
     pub fn encrypt(&self, place: &str, plain: &str) -> Result<Vec<u8>, StoreError> {
         let mut nonce = [0u8; NONCE_BYTES];
         rand::rng().fill_bytes(&mut nonce);
-        let payload = Payload { msg: plain.as_bytes(), aad: place.as_bytes() };
+        let payload = Payload {
+            msg: plain.as_bytes(),
+            aad: place.as_bytes(),
+        };
         let sealed = self
             .cipher
             .encrypt(XNonce::from_slice(&nonce), payload)
@@ -54,7 +59,10 @@ impl Secrets {
             )
         };
         let (nonce, sealed) = sealed.split_at_checked(NONCE_BYTES).ok_or_else(wrong_key)?;
-        let payload = Payload { msg: sealed, aad: place.as_bytes() };
+        let payload = Payload {
+            msg: sealed,
+            aad: place.as_bytes(),
+        };
         let plain = self
             .cipher
             .decrypt(XNonce::from_slice(nonce), payload)
@@ -71,9 +79,16 @@ mod tests {
     fn a_secret_opens_only_with_its_key_and_in_its_place() {
         let secrets = Secrets::new(b"one");
         let sealed = secrets.encrypt("agent_secrets/a/KEY", "value").unwrap();
-        assert_eq!(secrets.decrypt("agent_secrets/a/KEY", &sealed).unwrap(), "value");
+        assert_eq!(
+            secrets.decrypt("agent_secrets/a/KEY", &sealed).unwrap(),
+            "value"
+        );
         assert!(secrets.decrypt("agent_secrets/b/KEY", &sealed).is_err());
-        assert!(Secrets::new(b"two").decrypt("agent_secrets/a/KEY", &sealed).is_err());
+        assert!(
+            Secrets::new(b"two")
+                .decrypt("agent_secrets/a/KEY", &sealed)
+                .is_err()
+        );
         assert!(!sealed.windows(5).any(|window| window == b"value"));
     }
 }

@@ -111,7 +111,10 @@ pub async fn close(tx: &mut Tx<'_>, step: &Step) -> Result<(), StoreError> {
     if tx.execute(sql, params).await? == 1 {
         Ok(())
     } else {
-        Err(StoreError::Conflict(format!("step {} is closed already", step.id)))
+        Err(StoreError::Conflict(format!(
+            "step {} is closed already",
+            step.id
+        )))
     }
 }
 
@@ -139,7 +142,10 @@ pub async fn pending(
         "SELECT s.answer, {COLUMNS} FROM steps s \
          WHERE s.run_id = $1 AND s.organization_id = $2 AND s.status = 'pending'"
     );
-    let Some(mut row) = tx.query_opt(&sql, params![run_id, scope.organization]).await? else {
+    let Some(mut row) = tx
+        .query_opt(&sql, params![run_id, scope.organization])
+        .await?
+    else {
         return Ok(None);
     };
     let answer = row.opt_json()?.unwrap_or_default();
@@ -148,10 +154,18 @@ pub async fn pending(
                WHERE step_id = $1 ORDER BY position";
     let mut calls = Vec::new();
     for mut row in tx.query(sql, params![step.id]).await? {
-        let call = ToolCall { id: row.text()?, name: row.text()?, arguments: row.text()? };
+        let call = ToolCall {
+            id: row.text()?,
+            name: row.text()?,
+            arguments: row.text()?,
+        };
         calls.push((call, row.opt_json()?));
     }
-    Ok(Some(PendingStep { step, answer, calls }))
+    Ok(Some(PendingStep {
+        step,
+        answer,
+        calls,
+    }))
 }
 
 /// Notes that calls are about to start: from here on none of them is ever run again.
@@ -174,7 +188,14 @@ pub async fn start_calls(
             Param::from("started"),
         ]);
     }
-    let columns = ["step_id", "tool_call_id", "position", "name", "arguments", "status"];
+    let columns = [
+        "step_id",
+        "tool_call_id",
+        "position",
+        "name",
+        "arguments",
+        "status",
+    ];
     tx.insert_rows("tool_calls", &columns, rows).await
 }
 
@@ -190,10 +211,17 @@ pub async fn return_call(
     let sql = "UPDATE tool_calls SET status = 'returned', result = $3 \
                WHERE step_id = $1 AND tool_call_id = $2 AND status = 'started'";
     let text = serde_json::to_string(result)?;
-    if tx.execute(sql, params![step_id, &result.tool_call_id, text]).await? == 1 {
+    if tx
+        .execute(sql, params![step_id, &result.tool_call_id, text])
+        .await?
+        == 1
+    {
         Ok(())
     } else {
-        Err(StoreError::Conflict(format!("call {} has a return already", result.tool_call_id)))
+        Err(StoreError::Conflict(format!(
+            "call {} has a return already",
+            result.tool_call_id
+        )))
     }
 }
 
@@ -206,7 +234,11 @@ pub async fn runs_with_orphans(tx: &mut Tx<'_>) -> Result<Vec<OpenRun>, StoreErr
                    r.conversation_id, r.status, r.owner \
                FROM steps s JOIN runs r ON r.id = s.run_id \
                WHERE s.status = 'pending' AND r.status NOT IN ('created', 'running')";
-    tx.query(sql, &[]).await?.into_iter().map(open_from_row).collect()
+    tx.query(sql, &[])
+        .await?
+        .into_iter()
+        .map(open_from_row)
+        .collect()
 }
 
 /// A step by its id.
@@ -282,8 +314,14 @@ pub async fn list(
         select.and_bind("s.created_at <= {}", end);
     }
     let cursor = "SELECT created_at, id FROM steps WHERE id = $1";
-    let keys = Keys { key: "s.created_at", id: "s.id", cursor };
-    let rows = select.page(tx, keys, page, UnknownCursor::Refuse("Step")).await?;
+    let keys = Keys {
+        key: "s.created_at",
+        id: "s.id",
+        cursor,
+    };
+    let rows = select
+        .page(tx, keys, page, UnknownCursor::Refuse("Step"))
+        .await?;
     rows.into_iter().map(from_row).collect()
 }
 
@@ -298,6 +336,10 @@ pub async fn set_feedback(
     feedback: Option<&str>,
 ) -> Result<Step, StoreError> {
     get(tx, scope, id).await?;
-    tx.execute("UPDATE steps SET feedback = $2 WHERE id = $1", params![id, feedback]).await?;
+    tx.execute(
+        "UPDATE steps SET feedback = $2 WHERE id = $1",
+        params![id, feedback],
+    )
+    .await?;
     get(tx, scope, id).await
 }

@@ -53,8 +53,13 @@ pub async fn ensure_builtins(
     scope: &Scope,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    let known = list(tx, scope, &ToolFilter::default(), &Page::first(10_000, crate::page::Order::Asc))
-        .await?;
+    let known = list(
+        tx,
+        scope,
+        &ToolFilter::default(),
+        &Page::first(10_000, crate::page::Order::Asc),
+    )
+    .await?;
     let mut changed = 0;
     for tool in builtin::all() {
         let stored = known.iter().find(|stored| stored.name == tool.name);
@@ -108,7 +113,8 @@ async fn put_builtin(
     let sql = "UPDATE agents SET revision = revision + 1 WHERE id IN (SELECT at.agent_id \
                    FROM agents_tools at JOIN tools t ON t.id = at.tool_id \
                    WHERE t.organization_id = $1 AND t.name = $2)";
-    tx.execute(sql, params![scope.organization, tool.name]).await?;
+    tx.execute(sql, params![scope.organization, tool.name])
+        .await?;
     Ok(())
 }
 
@@ -120,7 +126,10 @@ pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: ToolId) -> Result<Tool, Sto
     let sql = format!("SELECT {COLUMNS} FROM tools t WHERE t.id = $1 AND t.organization_id = $2");
     tx.query_opt(&sql, params![id, scope.organization])
         .await?
-        .map_or_else(|| Err(StoreError::not_found("Tool", id)), |mut row| from_row(&mut row))
+        .map_or_else(
+            || Err(StoreError::not_found("Tool", id)),
+            |mut row| from_row(&mut row),
+        )
 }
 
 /// The tools of these names; names without a tool are missing in the answer.
@@ -132,11 +141,20 @@ pub async fn by_names(
     scope: &Scope,
     names: &[String],
 ) -> Result<Vec<Tool>, StoreError> {
-    let filter = ToolFilter { names: names.to_vec(), ..ToolFilter::default() };
+    let filter = ToolFilter {
+        names: names.to_vec(),
+        ..ToolFilter::default()
+    };
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    list(tx, scope, &filter, &Page::first(10_000, crate::page::Order::Asc)).await
+    list(
+        tx,
+        scope,
+        &filter,
+        &Page::first(10_000, crate::page::Order::Asc),
+    )
+    .await
 }
 
 /// The tools of an agent, in the order in which they were attached.
@@ -169,7 +187,10 @@ pub async fn of_agents(
     );
     let mut found: HashMap<AgentId, Vec<Tool>> = HashMap::new();
     for mut row in tx.query(&sql, params![scope.organization, ids]).await? {
-        found.entry(row.parse()?).or_default().push(from_row(&mut row)?);
+        found
+            .entry(row.parse()?)
+            .or_default()
+            .push(from_row(&mut row)?);
     }
     Ok(found)
 }
@@ -265,7 +286,11 @@ pub async fn list(
     page: &Page,
 ) -> Result<Vec<Tool>, StoreError> {
     let cursor = "SELECT created_at, id FROM tools WHERE id = $1";
-    let keys = Keys { key: "t.created_at", id: "t.id", cursor };
+    let keys = Keys {
+        key: "t.created_at",
+        id: "t.id",
+        cursor,
+    };
     let query = filtered(tx, scope, filter, COLUMNS);
     let rows = query.page(tx, keys, page, UnknownCursor::Ignore).await?;
     rows.into_iter().map(|mut row| from_row(&mut row)).collect()
@@ -275,11 +300,7 @@ pub async fn list(
 ///
 /// # Errors
 /// The database's.
-pub async fn count(
-    tx: &mut Tx<'_>,
-    scope: &Scope,
-    filter: &ToolFilter,
-) -> Result<i64, StoreError> {
+pub async fn count(tx: &mut Tx<'_>, scope: &Scope, filter: &ToolFilter) -> Result<i64, StoreError> {
     let rows = filtered(tx, scope, filter, "COUNT(*)").all(tx, "").await?;
     rows.into_iter().next().map_or(Ok(0), |mut row| row.int())
 }

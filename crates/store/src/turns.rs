@@ -67,7 +67,9 @@ pub async fn head(
         Thread::Default => String::new(),
         Thread::Id(id) => id.to_string(),
     };
-    let row = tx.query_opt(&sql, params![agent_id, scope.organization, id]).await?;
+    let row = tx
+        .query_opt(&sql, params![agent_id, scope.organization, id])
+        .await?;
     let mut row = row.ok_or_else(|| match thread {
         Thread::Default => StoreError::not_found("Agent", agent_id),
         Thread::Id(id) => StoreError::not_found("Conversation", id),

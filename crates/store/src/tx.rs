@@ -26,11 +26,15 @@ pub enum Dialect {
 
 impl<'c> Tx<'c> {
     pub(crate) fn sqlite(connection: &'c mut rusqlite::Connection) -> Self {
-        Self { backend: Backend::Sqlite(connection) }
+        Self {
+            backend: Backend::Sqlite(connection),
+        }
     }
 
     pub(crate) fn postgres(client: &'c deadpool_postgres::Client) -> Self {
-        Self { backend: Backend::Postgres(client) }
+        Self {
+            backend: Backend::Postgres(client),
+        }
     }
 
     /// The dialect of this transaction's engine.
@@ -176,10 +180,14 @@ fn insert_sql(table: &str, columns: &[&str], rows: usize) -> String {
 /// the text, so binding in order would mix parameters up.
 fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Param<'_>]) -> Result<(), StoreError> {
     for index in 1..=statement.parameter_count() {
-        let number = statement.parameter_name(index).and_then(|name| name.get(1..)?.parse().ok());
-        let param = number.and_then(|n: usize| params.get(n.checked_sub(1)?)).ok_or_else(|| {
-            StoreError::Database(format!("parameter {index} of a statement is not bound"))
-        })?;
+        let number = statement
+            .parameter_name(index)
+            .and_then(|name| name.get(1..)?.parse().ok());
+        let param = number
+            .and_then(|n: usize| params.get(n.checked_sub(1)?))
+            .ok_or_else(|| {
+                StoreError::Database(format!("parameter {index} of a statement is not bound"))
+            })?;
         statement.raw_bind_parameter(index, param)?;
     }
     Ok(())
@@ -206,7 +214,8 @@ fn query_sqlite(
 }
 
 fn read_postgres(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
-    let values: Result<Vec<Value>, StoreError> =
-        (0..row.len()).map(|index| Value::from_postgres(row, index)).collect();
+    let values: Result<Vec<Value>, StoreError> = (0..row.len())
+        .map(|index| Value::from_postgres(row, index))
+        .collect();
     values.map(Row::new)
 }

@@ -108,9 +108,25 @@ macro_rules! id_params {
 }
 
 id_params!(
-    AgentId, MessageId, RunId, StepId, JobId, BlockId, ToolId, FolderId, FileId, PassageId,
-    ArchiveId, IdentityId, GroupId, ConversationId, ProviderId, McpServerId, UserId,
-    OrganizationId, AgentSecretId
+    AgentId,
+    MessageId,
+    RunId,
+    StepId,
+    JobId,
+    BlockId,
+    ToolId,
+    FolderId,
+    FileId,
+    PassageId,
+    ArchiveId,
+    IdentityId,
+    GroupId,
+    ConversationId,
+    ProviderId,
+    McpServerId,
+    UserId,
+    OrganizationId,
+    AgentSecretId
 );
 
 /// Builds a list of [`Param`]s from anything that converts into one.
@@ -249,19 +265,31 @@ impl Value {
         })
     }
 
-    pub(crate) fn from_postgres(row: &tokio_postgres::Row, index: usize) -> Result<Self, StoreError> {
-        let kind = row.columns().get(index).map_or(&Type::UNKNOWN, |column| column.type_());
+    pub(crate) fn from_postgres(
+        row: &tokio_postgres::Row,
+        index: usize,
+    ) -> Result<Self, StoreError> {
+        let kind = row
+            .columns()
+            .get(index)
+            .map_or(&Type::UNKNOWN, |column| column.type_());
         let null = Self::Null;
         Ok(match *kind {
-            Type::INT8 => row.try_get::<_, Option<i64>>(index)?.map_or(null, Self::Int),
+            Type::INT8 => row
+                .try_get::<_, Option<i64>>(index)?
+                .map_or(null, Self::Int),
             Type::INT4 => row
                 .try_get::<_, Option<i32>>(index)?
                 .map_or(null, |value| Self::Int(i64::from(value))),
             Type::BOOL => row
                 .try_get::<_, Option<bool>>(index)?
                 .map_or(null, |value| Self::Int(i64::from(value))),
-            Type::FLOAT8 => row.try_get::<_, Option<f64>>(index)?.map_or(null, Self::Real),
-            Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(index)?.map_or(null, Self::Bytes),
+            Type::FLOAT8 => row
+                .try_get::<_, Option<f64>>(index)?
+                .map_or(null, Self::Real),
+            Type::BYTEA => row
+                .try_get::<_, Option<Vec<u8>>>(index)?
+                .map_or(null, Self::Bytes),
             _ => row
                 .try_get::<_, Option<String>>(index)?
                 .map_or(null, |text| Self::Text(unescape_nul(text))),
@@ -278,7 +306,10 @@ pub struct Row {
 
 impl Row {
     pub(crate) fn new(values: Vec<Value>) -> Self {
-        Self { values: values.into_iter(), column: 0 }
+        Self {
+            values: values.into_iter(),
+            column: 0,
+        }
     }
 
     /// The next column's value.
@@ -403,16 +434,23 @@ impl Row {
     /// # Errors
     /// It is no text, or does not parse.
     pub fn parse<T: FromStr<Err: std::fmt::Display>>(&mut self) -> Result<T, StoreError> {
-        self.text()?.parse().map_err(|error: T::Err| StoreError::Corrupt(error.to_string()))
+        self.text()?
+            .parse()
+            .map_err(|error: T::Err| StoreError::Corrupt(error.to_string()))
     }
 
     /// The next column parsed from its text, or NULL.
     ///
     /// # Errors
     /// It is no text, or does not parse.
-    pub fn opt_parse<T: FromStr<Err: std::fmt::Display>>(&mut self) -> Result<Option<T>, StoreError> {
+    pub fn opt_parse<T: FromStr<Err: std::fmt::Display>>(
+        &mut self,
+    ) -> Result<Option<T>, StoreError> {
         self.opt_text()?
-            .map(|text| text.parse().map_err(|error: T::Err| StoreError::Corrupt(error.to_string())))
+            .map(|text| {
+                text.parse()
+                    .map_err(|error: T::Err| StoreError::Corrupt(error.to_string()))
+            })
             .transpose()
     }
 
@@ -438,7 +476,10 @@ impl Row {
     /// # Errors
     /// It is something else.
     pub fn opt_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, StoreError> {
-        Ok(self.opt_text()?.map(|text| serde_json::from_str(&text)).transpose()?)
+        Ok(self
+            .opt_text()?
+            .map(|text| serde_json::from_str(&text))
+            .transpose()?)
     }
 }
 

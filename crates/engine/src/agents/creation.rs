@@ -50,7 +50,11 @@ impl Engine {
         let llm_config = self.requested_model(&request).await?;
         let embedding_config = self.requested_embedding(&request).await?;
         let agent = new_agent(&request, (llm_config, embedding_config), now);
-        Ok(Draft { agent, blocks, request })
+        Ok(Draft {
+            agent,
+            blocks,
+            request,
+        })
     }
 
     async fn requested_model(&self, request: &CreateAgent) -> Result<LlmConfig, EngineError> {
@@ -76,7 +80,9 @@ impl Engine {
         config.max_tokens = request.max_tokens.or(config.max_tokens);
         config.parallel_tool_calls = request.parallel_tool_calls.or(config.parallel_tool_calls);
         if let Some(reasoning) = request.reasoning {
-            config.extra.insert("enable_reasoner".to_owned(), Value::Bool(reasoning));
+            config
+                .extra
+                .insert("enable_reasoner".to_owned(), Value::Bool(reasoning));
         }
         Ok(config)
     }
@@ -88,9 +94,10 @@ impl Engine {
         let default = self.settings().default_embedding_handle.as_ref();
         match (&request.embedding, &request.embedding_config, default) {
             (None, Some(config), _) => Ok(Some(config.clone())),
-            (Some(handle), _, _) | (None, None, Some(handle)) => {
-                self.embedding_config_of(handle, request.embedding_chunk_size).await.map(Some)
-            }
+            (Some(handle), _, _) | (None, None, Some(handle)) => self
+                .embedding_config_of(handle, request.embedding_chunk_size)
+                .await
+                .map(Some),
             (None, None, None) => Ok(None),
         }
     }
@@ -105,7 +112,10 @@ fn check(request: &CreateAgent) -> Result<(), EngineError> {
     }
     check_zone(request.timezone.as_deref().unwrap_or("UTC"))?;
     check_rules(request.tool_rules.as_deref().unwrap_or_default())?;
-    check_files(request.max_files_open, request.per_file_view_window_char_limit)
+    check_files(
+        request.max_files_open,
+        request.per_file_view_window_char_limit,
+    )
 }
 
 fn new_agent(
@@ -121,7 +131,9 @@ fn new_agent(
         id: AgentId::new(),
         name: request.name.unwrap_or_else(names::random_agent_name),
         agent_type: kind,
-        system: request.system.unwrap_or_else(|| default_system_prompt(kind).to_owned()),
+        system: request
+            .system
+            .unwrap_or_else(|| default_system_prompt(kind).to_owned()),
         description: request.description,
         metadata: request.metadata,
         llm_config,
@@ -176,7 +188,10 @@ impl Draft {
         agent_secrets::replace(tx, secrets, id, &self.request.secrets, now).await?;
         agents::set_identities(tx, scope, id, &self.request.identity_ids).await?;
         agents::set_folders(tx, scope, id, &self.request.folder_ids).await?;
-        let new = NewConversation { is_default: true, ..NewConversation::default() };
+        let new = NewConversation {
+            is_default: true,
+            ..NewConversation::default()
+        };
         let conversation = conversations::insert(tx, scope, id, &new, now).await?;
         prompting::refresh(tx, scope, id, conversation, now).await?;
         self.open(tx, scope, conversation, &wanted).await?;
@@ -184,11 +199,7 @@ impl Draft {
     }
 
     /// The tools of the agent: those of its type, then those that the request names, each once.
-    async fn wanted_tools(
-        &self,
-        tx: &mut Tx<'_>,
-        scope: &Scope,
-    ) -> Result<Vec<Tool>, EngineError> {
+    async fn wanted_tools(&self, tx: &mut Tx<'_>, scope: &Scope) -> Result<Vec<Tool>, EngineError> {
         let mut names: Vec<String> = Vec::new();
         if self.request.include_base_tools {
             let base = builtin::default_tools(self.agent.agent_type);
@@ -213,7 +224,10 @@ impl Draft {
             request.include_base_tool_rules,
             (config, wanted),
         );
-        let mut agent = Agent { tool_rules, ..self.agent.clone() };
+        let mut agent = Agent {
+            tool_rules,
+            ..self.agent.clone()
+        };
         for tool in wanted {
             if let Some(rules) = approval_rules(&agent, tool) {
                 agent.tool_rules = rules;
@@ -258,7 +272,9 @@ async fn by_names(
         .collect();
     if !missing.is_empty() {
         let missing = missing.join(", ");
-        return Err(EngineError::Invalid(format!("Tools not found by name: {{{missing}}}")));
+        return Err(EngineError::Invalid(format!(
+            "Tools not found by name: {{{missing}}}"
+        )));
     }
     let place = |tool: &Tool| names.iter().position(|name| *name == tool.name);
     known.sort_by_key(place);
@@ -266,15 +282,11 @@ async fn by_names(
 }
 
 /// A tool by its id; an unknown one is a mistake in the request.
-pub(super) async fn by_id(
-    tx: &mut Tx<'_>,
-    scope: &Scope,
-    id: ToolId,
-) -> Result<Tool, EngineError> {
+pub(super) async fn by_id(tx: &mut Tx<'_>, scope: &Scope, id: ToolId) -> Result<Tool, EngineError> {
     match tools::get(tx, scope, id).await {
-        Err(StoreError::NotFound { .. }) => {
-            Err(EngineError::Invalid(format!("Tools not found by id: {{'{id}'}}")))
-        }
+        Err(StoreError::NotFound { .. }) => Err(EngineError::Invalid(format!(
+            "Tools not found by id: {{'{id}'}}"
+        ))),
         other => Ok(other?),
     }
 }

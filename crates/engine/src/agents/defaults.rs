@@ -17,8 +17,12 @@ const SLIDING_WINDOW_SHARE: f64 = 0.3;
 const SUMMARY_PROMPT: &str = include_str!("summary_prompt.md");
 
 /// Models that follow rules of the older loop by themselves; rules only make them worse.
-const MODELS_WITHOUT_BASE_RULES: [&str; 4] =
-    ["gpt-5", "gemini-2.5-pro", "claude-4-sonnet", "claude-3-5-sonnet"];
+const MODELS_WITHOUT_BASE_RULES: [&str; 4] = [
+    "gpt-5",
+    "gemini-2.5-pro",
+    "claude-4-sonnet",
+    "claude-3-5-sonnet",
+];
 
 /// Files and characters that an agent may have open, by its context window.
 pub(super) const fn file_windows(context_window: i64) -> (i64, i64) {
@@ -42,7 +46,9 @@ pub(super) fn config_of(resolved: &ResolvedModel, max_context_window: i64) -> Ll
         provider_name: Some(resolved.endpoint.name().to_owned()),
         context_window: window,
         // At most a quarter of the window, so that there is room for what is answered.
-        max_tokens: resolved.max_output_tokens.map(|tokens| tokens.min(window / 4)),
+        max_tokens: resolved
+            .max_output_tokens
+            .map(|tokens| tokens.min(window / 4)),
         ..LlmConfig::default()
     }
 }
@@ -66,7 +72,11 @@ pub(super) fn embedding_config_of(resolved: &ResolvedModel, chunk_size: Option<i
 /// How many numbers a well-known model's vectors have (OpenAI's model pages, 2025); of others the
 /// usual number is told, which nothing relies on: a vector tells its own length.
 fn embedding_dimension(model: &str) -> i64 {
-    if model.contains("text-embedding-3-large") { 3_072 } else { 1_536 }
+    if model.contains("text-embedding-3-large") {
+        3_072
+    } else {
+        1_536
+    }
 }
 
 /// The settings of compaction in force: the client's over the defaults.
@@ -93,7 +103,10 @@ pub fn compaction_settings(agent: &Agent) -> Value {
 /// The model that makes summaries: a small one where the provider is known to have one, or else the
 /// agent's own, which exists for certain.
 fn summarizer(config: &LlmConfig) -> Option<String> {
-    let provider = config.handle.as_deref().and_then(|handle| handle.split_once('/'));
+    let provider = config
+        .handle
+        .as_deref()
+        .and_then(|handle| handle.split_once('/'));
     match provider.map(|(provider, _)| provider) {
         Some("openai") => Some("openai/gpt-5-mini".to_owned()),
         Some("anthropic") => Some("anthropic/claude-haiku-4-5".to_owned()),
@@ -111,14 +124,17 @@ pub(super) fn tool_rules(
     (config, tools): (&LlmConfig, &[Tool]),
 ) -> Vec<Value> {
     let mut rules: Vec<Value> = given.unwrap_or_default().iter().map(complete).collect();
-    let by_model = MODELS_WITHOUT_BASE_RULES.iter().any(|name| config.model.contains(name))
+    let by_model = MODELS_WITHOUT_BASE_RULES
+        .iter()
+        .any(|name| config.model.contains(name))
         && !config.model.contains("mini");
     let by_type = agent_type == AgentType::LettaV1Agent && rules.is_empty();
     if !wanted.unwrap_or(!by_model && !by_type) {
         return rules;
     }
     for tool in tools.iter().filter(|tool| is_base(tool)) {
-        let known = |rule: &Value| rule.get("tool_name").and_then(Value::as_str) == Some(&tool.name);
+        let known =
+            |rule: &Value| rule.get("tool_name").and_then(Value::as_str) == Some(&tool.name);
         if !rules.iter().any(known) {
             let ends = matches!(tool.name.as_str(), "send_message" | "memory_finish_edits");
             let kind = if ends { "exit_loop" } else { "continue_loop" };
@@ -157,7 +173,9 @@ pub(super) fn apply_settings(config: &mut LlmConfig, settings: &Map<String, Valu
     config.max_tokens = max_tokens.or(config.max_tokens);
     let parallel = settings.get("parallel_tool_calls").and_then(Value::as_bool);
     config.parallel_tool_calls = parallel.or(config.parallel_tool_calls);
-    let reasoning = settings.get("reasoning").and_then(|value| value.get("reasoning_effort"));
+    let reasoning = settings
+        .get("reasoning")
+        .and_then(|value| value.get("reasoning_effort"));
     if let Some(effort) = reasoning.and_then(Value::as_str) {
         config.reasoning_effort = Some(effort.to_owned());
     }
@@ -198,39 +216,65 @@ mod tests {
     fn kinds(rules: &[Value]) -> Vec<(&str, &str)> {
         rules
             .iter()
-            .map(|rule| (rule["tool_name"].as_str().unwrap(), rule["type"].as_str().unwrap()))
+            .map(|rule| {
+                (
+                    rule["tool_name"].as_str().unwrap(),
+                    rule["type"].as_str().unwrap(),
+                )
+            })
             .collect()
     }
 
     #[test]
     fn base_tools_get_rules_where_the_older_loop_needs_them() {
-        let config = LlmConfig { model: "gpt-4o-mini".to_owned(), ..LlmConfig::default() };
+        let config = LlmConfig {
+            model: "gpt-4o-mini".to_owned(),
+            ..LlmConfig::default()
+        };
         let tools = [
             tool("send_message", ToolType::LettaCore),
             tool("memory_insert", ToolType::LettaSleeptimeCore),
             tool("mine", ToolType::Custom),
         ];
         let rules = |kind, given, wanted, model: &str| {
-            let config = LlmConfig { model: model.to_owned(), ..config.clone() };
+            let config = LlmConfig {
+                model: model.to_owned(),
+                ..config.clone()
+            };
             tool_rules(kind, given, wanted, (&config, &tools))
         };
-        let both = [("send_message", "exit_loop"), ("memory_insert", "continue_loop")];
+        let both = [
+            ("send_message", "exit_loop"),
+            ("memory_insert", "continue_loop"),
+        ];
         let plain = rules(AgentType::MemgptV2Agent, None, None, "gpt-4o-mini");
         assert_eq!(kinds(&plain), both);
         assert!(rules(AgentType::LettaV1Agent, None, None, "gpt-4o-mini").is_empty());
         assert!(rules(AgentType::MemgptV2Agent, None, None, "gpt-5").is_empty());
-        assert_eq!(rules(AgentType::MemgptV2Agent, None, None, "gpt-5-mini").len(), 2);
+        assert_eq!(
+            rules(AgentType::MemgptV2Agent, None, None, "gpt-5-mini").len(),
+            2
+        );
         assert!(rules(AgentType::MemgptV2Agent, None, Some(false), "gpt-4o-mini").is_empty());
         let own = [json!({"type": "exit_loop", "tool_name": "memory_insert"})];
         let mixed = rules(AgentType::LettaV1Agent, Some(&own), None, "gpt-4o-mini");
-        assert_eq!(kinds(&mixed), [("memory_insert", "exit_loop"), ("send_message", "exit_loop")]);
+        assert_eq!(
+            kinds(&mixed),
+            [
+                ("memory_insert", "exit_loop"),
+                ("send_message", "exit_loop")
+            ]
+        );
         assert_eq!(mixed[0]["prompt_template"], Value::Null);
     }
 
     #[test]
     fn settings_move_into_the_configuration_and_what_is_left_out_stays() {
-        let mut config =
-            LlmConfig { temperature: Some(1.0), max_tokens: Some(16_384), ..LlmConfig::default() };
+        let mut config = LlmConfig {
+            temperature: Some(1.0),
+            max_tokens: Some(16_384),
+            ..LlmConfig::default()
+        };
         let settings = json!({
             "provider_type": "openai", "temperature": 0.2, "reasoning": {"reasoning_effort": "low"},
         });

@@ -31,7 +31,10 @@ pub(super) fn messages(
     // An agent that has no tool to speak with would learn from such a call to make calls that fail.
     let by_tool = greets(agent.agent_type) || tools.iter().any(|tool| tool.name == SPEAK);
     let first = match given {
-        Some(given) => given.iter().flat_map(|new| wrapped(new, by_tool, &time)).collect(),
+        Some(given) => given
+            .iter()
+            .flat_map(|new| wrapped(new, by_tool, &time))
+            .collect(),
         None if greets(agent.agent_type) => boot(&time),
         None => Vec::new(),
     };
@@ -65,7 +68,14 @@ const fn greets(agent_type: AgentType) -> bool {
 }
 
 fn message(role: Role, body: MessageBody) -> NewMessage {
-    NewMessage { role, body, name: None, otid: None, sender_id: None, created_at: None }
+    NewMessage {
+        role,
+        body,
+        name: None,
+        otid: None,
+        sender_id: None,
+        created_at: None,
+    }
 }
 
 fn boot(time: &str) -> Vec<NewMessage> {
@@ -85,9 +95,21 @@ fn wrapped(new: &NewMessage, by_tool: bool, time: &str) -> Vec<NewMessage> {
     let text = json!({"type": kind, "message": new.body.plain_text(), "time": time}).to_string();
     let mut content = vec![ContentPart::text(text)];
     let is_text = |part: &&ContentPart| matches!(part, ContentPart::Text { .. });
-    content.extend(new.body.content.iter().filter(|part| !is_text(part)).cloned());
-    let body = MessageBody { content, ..MessageBody::default() };
-    vec![NewMessage { body, ..new.clone() }]
+    content.extend(
+        new.body
+            .content
+            .iter()
+            .filter(|part| !is_text(part))
+            .cloned(),
+    );
+    let body = MessageBody {
+        content,
+        ..MessageBody::default()
+    };
+    vec![NewMessage {
+        body,
+        ..new.clone()
+    }]
 }
 
 /// Something said by a call of the tool, with the tool's return.
@@ -107,8 +129,20 @@ fn spoken(text: String) -> Vec<NewMessage> {
         stderr: Vec::new(),
     };
     vec![
-        message(Role::Assistant, MessageBody { tool_calls: vec![call], ..MessageBody::default() }),
-        message(Role::Tool, MessageBody { tool_returns: vec![result], ..MessageBody::default() }),
+        message(
+            Role::Assistant,
+            MessageBody {
+                tool_calls: vec![call],
+                ..MessageBody::default()
+            },
+        ),
+        message(
+            Role::Tool,
+            MessageBody {
+                tool_returns: vec![result],
+                ..MessageBody::default()
+            },
+        ),
     ]
 }
 
@@ -122,8 +156,15 @@ mod tests {
         let wrapped_up = wrapped(&said, false, "noon");
         let text: serde_json::Value =
             serde_json::from_str(&wrapped_up[0].body.plain_text()).unwrap();
-        assert_eq!(text, json!({"type": "user_message", "message": "Hi", "time": "noon"}));
-        let alert = wrapped(&message(Role::System, MessageBody::text("x")), false, "noon");
+        assert_eq!(
+            text,
+            json!({"type": "user_message", "message": "Hi", "time": "noon"})
+        );
+        let alert = wrapped(
+            &message(Role::System, MessageBody::text("x")),
+            false,
+            "noon",
+        );
         assert!(alert[0].body.plain_text().contains("system_alert"));
     }
 

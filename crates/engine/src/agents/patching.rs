@@ -65,13 +65,12 @@ pub(super) struct Patching<'a> {
 }
 
 impl Patching<'_> {
-    pub(super) async fn store(
-        self,
-        tx: &mut Tx<'_>,
-        secrets: &Secrets,
-    ) -> Result<(), EngineError> {
+    pub(super) async fn store(self, tx: &mut Tx<'_>, secrets: &Secrets) -> Result<(), EngineError> {
         let before = agents::get_for_update(tx, self.scope, self.id).await?;
-        let mut agent = Agent { updated_at: self.now, ..before.clone() };
+        let mut agent = Agent {
+            updated_at: self.now,
+            ..before.clone()
+        };
         if let Some(wanted) = &self.patch.secrets {
             agent_secrets::replace(tx, secrets, self.id, wanted, self.now).await?;
         }
@@ -142,7 +141,9 @@ fn change_model(agent: &mut Agent, patch: &AgentPatch, models: Models) {
     config.max_tokens = patch.max_tokens.unwrap_or(config.max_tokens);
     config.parallel_tool_calls = patch.parallel_tool_calls.or(config.parallel_tool_calls);
     if let Some(reasoning) = patch.reasoning {
-        config.extra.insert("enable_reasoner".to_owned(), Value::Bool(reasoning));
+        config
+            .extra
+            .insert("enable_reasoner".to_owned(), Value::Bool(reasoning));
     }
     if models.embedding.is_some() {
         agent.embedding_config = models.embedding;
@@ -159,7 +160,10 @@ fn change(agent: &mut Agent, patch: AgentPatch) {
     if let Some(rules) = patch.tool_rules {
         agent.tool_rules = rules.iter().map(defaults::complete).collect();
     }
-    set(&mut agent.message_buffer_autoclear, patch.message_buffer_autoclear);
+    set(
+        &mut agent.message_buffer_autoclear,
+        patch.message_buffer_autoclear,
+    );
     set(&mut agent.description, patch.description);
     set(&mut agent.metadata, patch.metadata);
     set(&mut agent.response_format, patch.response_format);

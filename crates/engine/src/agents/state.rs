@@ -31,11 +31,21 @@ pub struct Relations {
 
 impl Relations {
     /// All of them.
-    pub const ALL: Self =
-        Self { blocks: true, tools: true, tags: true, identities: true, secrets: true };
+    pub const ALL: Self = Self {
+        blocks: true,
+        tools: true,
+        tags: true,
+        identities: true,
+        secrets: true,
+    };
     /// None of them.
-    pub const NONE: Self =
-        Self { blocks: false, tools: false, tags: false, identities: false, secrets: false };
+    pub const NONE: Self = Self {
+        blocks: false,
+        tools: false,
+        tags: false,
+        identities: false,
+        secrets: false,
+    };
 }
 
 /// An agent with its relations; those that were not asked for are empty.
@@ -115,7 +125,10 @@ pub async fn load_one(
 ) -> Result<AgentState, StoreError> {
     let agent = agents::get(tx, scope, id).await?;
     let states = load(tx, scope, secrets, vec![agent], wanted).await?;
-    states.into_iter().next().ok_or_else(|| StoreError::not_found("Agent", id))
+    states
+        .into_iter()
+        .next()
+        .ok_or_else(|| StoreError::not_found("Agent", id))
 }
 
 impl Engine {

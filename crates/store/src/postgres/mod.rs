@@ -25,8 +25,13 @@ impl Postgres {
     /// Prepares the pool; no connection is made yet.
     pub(crate) fn new(url: &str, connections: usize) -> Result<Self, StoreError> {
         let mut config = parse_url(url)?;
-        config.application_name("mnemic").connect_timeout(WAIT).keepalives(true);
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        config
+            .application_name("mnemic")
+            .connect_timeout(WAIT)
+            .keepalives(true);
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
         let manager = if config.get_ssl_mode() == SslMode::Disable {
             Manager::from_config(config.clone(), NoTls, recycling)
         } else {
@@ -35,7 +40,11 @@ impl Postgres {
         let pool = Pool::builder(manager)
             .max_size(connections)
             .runtime(Runtime::Tokio1)
-            .timeouts(Timeouts { wait: Some(WAIT), create: Some(WAIT), recycle: Some(WAIT) })
+            .timeouts(Timeouts {
+                wait: Some(WAIT),
+                create: Some(WAIT),
+                recycle: Some(WAIT),
+            })
             .post_create(Hook::async_fn(|client, _| {
                 Box::pin(async move {
                     client
@@ -46,7 +55,10 @@ impl Postgres {
             }))
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { pool, config: Arc::new(config) })
+        Ok(Self {
+            pool,
+            config: Arc::new(config),
+        })
     }
 
     /// A pooled connection.
@@ -111,7 +123,10 @@ pub(crate) async fn finish<T, E: From<StoreError>>(
             let _ = client.batch_execute("ROLLBACK").await;
             Err(StoreError::Unavailable(fault))
         }
-        None => client.batch_execute("COMMIT").await.map_err(StoreError::from),
+        None => client
+            .batch_execute("COMMIT")
+            .await
+            .map_err(StoreError::from),
     };
     failpoints::hit("commit.after");
     committed.map(|()| value).map_err(E::from)

@@ -10,7 +10,10 @@ use crate::StoreError;
 fn lock_key(boot_id: &str) -> i64 {
     let digest = Sha256::digest(boot_id.as_bytes());
     let mut bytes = [0u8; 8];
-    bytes.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
+    bytes
+        .iter_mut()
+        .zip(digest.iter())
+        .for_each(|(to, from)| *to = *from);
     i64::from_be_bytes(bytes)
 }
 
@@ -20,19 +23,28 @@ pub(crate) async fn hold(
     boot_id: &str,
 ) -> Result<tokio_postgres::Client, StoreError> {
     let client = database.dedicated().await?;
-    client.execute("SELECT pg_advisory_lock($1)", &[&lock_key(boot_id)]).await?;
+    client
+        .execute("SELECT pg_advisory_lock($1)", &[&lock_key(boot_id)])
+        .await?;
     Ok(client)
 }
 
 /// Those of `owners` whose lock nobody holds.
-pub(crate) async fn dead(database: &Postgres, owners: &[String]) -> Result<Vec<String>, StoreError> {
+pub(crate) async fn dead(
+    database: &Postgres,
+    owners: &[String],
+) -> Result<Vec<String>, StoreError> {
     let client = database.dedicated().await?;
     let mut dead = Vec::new();
     for owner in owners {
         let key = lock_key(owner);
-        let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&key]).await?;
+        let row = client
+            .query_one("SELECT pg_try_advisory_lock($1)", &[&key])
+            .await?;
         if row.try_get(0)? {
-            client.execute("SELECT pg_advisory_unlock($1)", &[&key]).await?;
+            client
+                .execute("SELECT pg_advisory_unlock($1)", &[&key])
+                .await?;
             dead.push(owner.clone());
         }
     }

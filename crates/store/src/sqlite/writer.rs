@@ -120,7 +120,9 @@ fn run_group(connection: &mut Connection, first: Job, queue: &mut mpsc::Receiver
         if connection.is_autocommit() {
             // A full disk or an I/O error made SQLite roll back everything since BEGIN.
             let lost = StoreError::Unavailable("the transaction was rolled back".to_owned());
-            answers.into_iter().for_each(|answer| answer(Err(lost.clone())));
+            answers
+                .into_iter()
+                .for_each(|answer| answer(Err(lost.clone())));
             return;
         }
         if answers.len() < MAX_GROUP {
@@ -128,7 +130,9 @@ fn run_group(connection: &mut Connection, first: Job, queue: &mut mpsc::Receiver
         }
     }
     let outcome = commit(connection);
-    answers.into_iter().for_each(|answer| answer(outcome.clone()));
+    answers
+        .into_iter()
+        .for_each(|answer| answer(outcome.clone()));
 }
 
 fn run_job(connection: &mut Connection, job: Job) -> Answer {
@@ -136,7 +140,11 @@ fn run_job(connection: &mut Connection, job: Job) -> Answer {
         return job(Err(error)).1;
     }
     let (keep, answer) = run_caught(job, connection);
-    let undone = if keep { Ok(()) } else { execute_cached(connection, "ROLLBACK TO job") };
+    let undone = if keep {
+        Ok(())
+    } else {
+        execute_cached(connection, "ROLLBACK TO job")
+    };
     let ended = undone.and_then(|()| execute_cached(connection, "RELEASE job"));
     match ended {
         Ok(()) => answer,
@@ -184,7 +192,10 @@ pub(crate) fn start_checkpointer(
     thread::Builder::new()
         .name("sqlite-checkpoint".to_owned())
         .spawn(move || {
-            let wal = connection.path().map(|path| format!("{path}-wal")).unwrap_or_default();
+            let wal = connection
+                .path()
+                .map(|path| format!("{path}-wal"))
+                .unwrap_or_default();
             while alive.load(Ordering::SeqCst) {
                 thread::sleep(CHECKPOINT_INTERVAL);
                 let size = std::fs::metadata(&wal).map_or(0, |meta| meta.len());
@@ -193,7 +204,11 @@ pub(crate) fn start_checkpointer(
                 }
                 // Readers and writers go on during PASSIVE; only a log that it could not keep small
                 // makes the writer wait.
-                let mode = if size > MAX_LOG_BYTES { "TRUNCATE" } else { "PASSIVE" };
+                let mode = if size > MAX_LOG_BYTES {
+                    "TRUNCATE"
+                } else {
+                    "PASSIVE"
+                };
                 let sql = format!("PRAGMA wal_checkpoint({mode})");
                 if let Err(error) = connection.query_row(&sql, [], |_| Ok(())) {
                     tracing::warn!(%error, "a checkpoint failed; it is tried again");

@@ -1,0 +1,110 @@
+//! Calls of built-in tools as types.
+
+use serde_json::Value;
+
+use super::{
+    arguments::{ArgumentError, Arguments, Bound},
+    find,
+};
+use crate::{memory::BlockEdit, messages::Role, time::Timestamp};
+
+/// What `conversation_search` looks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConversationSearch {
+    /// Words to look for.
+    pub query: Option<String>,
+    /// Only these speakers; empty is everybody.
+    pub roles: Vec<Role>,
+    /// Results at the most.
+    pub limit: Option<i64>,
+    /// Not before this time.
+    pub start_date: Option<Timestamp>,
+    /// Not after this time.
+    pub end_date: Option<Timestamp>,
+}
+
+/// A call of a built-in tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuiltinCall {
+    /// `send_message`.
+    SendMessage {
+        /// What to say.
+        message: String,
+    },
+    /// `conversation_search`.
+    ConversationSearch(ConversationSearch),
+    /// Any of the memory tools.
+    Edit {
+        /// The block.
+        label: String,
+        /// The edit.
+        edit: BlockEdit,
+    },
+}
+
+impl BuiltinCall {
+    /// Parses the arguments of a call, with days and times in UTC.
+    ///
+    /// # Errors
+    /// As [`Self::parse_in`].
+    pub fn parse(name: &str, arguments: &Value) -> Result<Self, ArgumentError> {
+        Self::parse_in("UTC", name, arguments)
+    }
+
+    /// Parses the arguments of a call; days and times without an offset are meant in the agent's time
+    /// zone.
+    ///
+    /// # Errors
+    /// An argument is missing or wrong, or the tool is not a built-in.
+    pub fn parse_in(zone: &str, name: &str, arguments: &Value) -> Result<Self, ArgumentError> {
+        let tool = find(name).ok_or_else(|| ArgumentError::Unknown(name.to_owned()))?;
+        let given = Arguments::new(tool, arguments)?;
+        let edit = match tool.name {
+            "send_message" => {
+                return Ok(Self::SendMessage {
+                    message: given.required("message")?,
+                });
+            }
+            "conversation_search" => return search(&given, zone).map(Self::ConversationSearch),
+            "core_memory_append" => BlockEdit::Append {
+                content: given.required("content")?,
+            },
+            "core_memory_replace" => BlockEdit::Replace {
+                old: given.required("old_content")?,
+                new: given.required("new_content")?,
+            },
+            "memory_insert" => BlockEdit::Insert {
+                new: given.required("new_string")?,
+                line: given.whole_number("insert_line")?.unwrap_or(-1),
+            },
+            "memory_replace" => BlockEdit::ReplaceUnique {
+                old: given.required("old_string")?,
+                new: given.required("new_string")?,
+            },
+            "memory_rethink" => BlockEdit::Rethink {
+                value: given.required("new_memory")?,
+            },
+            other => return Err(ArgumentError::Unknown(other.to_owned())),
+        };
+        Ok(Self::Edit {
+            label: given.required("label")?.trim().to_owned(),
+            edit,
+        })
+    }
+}
+
+fn search(given: &Arguments<'_>, zone: &str) -> Result<ConversationSearch, ArgumentError> {
+    let search = ConversationSearch {
+        query: given.words("query")?,
+        roles: given.roles("roles")?,
+        limit: given.whole_number("limit")?,
+        start_date: given.time("start_date", zone, Bound::Start)?,
+        end_date: given.time("end_date", zone, Bound::End)?,
+    };
+    match (search.start_date, search.end_date) {
+        (Some(start), Some(end)) if start > end => {
+            Err(given.wrong("start_date", "no later than end_date"))
+        }
+        _ => Ok(search),
+    }
+}

@@ -1,0 +1,240 @@
+use serde_json::json;
+
+use super::*;
+use crate::{memory::BlockEdit, messages::Role, time::Timestamp};
+
+fn edit_of(name: &str, arguments: &Value) -> (String, BlockEdit) {
+    match BuiltinCall::parse(name, arguments) {
+        Ok(BuiltinCall::Edit { label, edit }) => (label, edit),
+        other => panic!("not an edit: {other:?}"),
+    }
+}
+
+fn search_of(zone: &str, arguments: &Value) -> ConversationSearch {
+    match BuiltinCall::parse_in(zone, "conversation_search", arguments) {
+        Ok(BuiltinCall::ConversationSearch(search)) => search,
+        other => panic!("not a search: {other:?}"),
+    }
+}
+
+fn refusal(name: &str, arguments: &Value) -> String {
+    BuiltinCall::parse(name, arguments)
+        .expect_err("the arguments are refused")
+        .to_string()
+}
+
+#[test]
+fn the_tools_have_the_kinds_flags_and_parameters_of_the_contract() {
+    let shown: Vec<String> = all()
+        .iter()
+        .map(|tool| {
+            let schema = tool.json_schema();
+            let parameters = &schema["parameters"];
+            let names: Vec<&String> = parameters["properties"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .collect();
+            format!(
+                "{} {:?} parallel={} {names:?} required={}",
+                tool.name,
+                tool.tags(),
+                tool.enable_parallel_execution,
+                parameters["required"]
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    send_message ["letta_core"] parallel=false ["message"] required=["message"]
+    conversation_search ["letta_core"] parallel=true ["query", "roles", "limit", "start_date", "end_date"] required=[]
+    core_memory_append ["letta_memory_core"] parallel=false ["label", "content"] required=["label","content"]
+    core_memory_replace ["letta_memory_core"] parallel=false ["label", "old_content", "new_content"] required=["label","old_content","new_content"]
+    memory_insert ["letta_sleeptime_core"] parallel=false ["label", "new_string", "insert_line"] required=["label","new_string"]
+    memory_replace ["letta_sleeptime_core"] parallel=false ["label", "old_string", "new_string"] required=["label","old_string","new_string"]
+    memory_rethink ["letta_sleeptime_core"] parallel=false ["label", "new_memory"] required=["label","new_memory"]
+    "#);
+}
+
+#[test]
+fn a_schema_is_what_providers_take() {
+    let schema = find("conversation_search").unwrap().json_schema();
+    let roles = &schema["parameters"]["properties"]["roles"];
+    assert_eq!(
+        *roles,
+        json!({
+            "type": "array",
+            "items": {"type": "string", "enum": ["assistant", "user", "tool"]},
+            "description": "Only messages of these speakers. Leave out for all.",
+        })
+    );
+    assert_eq!(
+        schema["parameters"]["properties"]["limit"]["type"],
+        "integer"
+    );
+    assert_eq!(
+        schema["parameters"]["properties"]["query"]["type"],
+        "string"
+    );
+}
+
+#[test]
+fn the_default_tools_of_every_type_exist() {
+    for kind in AgentType::ALL {
+        assert!(
+            default_tools(kind).iter().all(|name| find(name).is_some()),
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+fn every_tool_parses_into_its_edit() {
+    let text = |text: &str| text.to_owned();
+    for (name, arguments, edit) in [
+        (
+            "core_memory_append",
+            json!({"label": "b", "content": "x"}),
+            BlockEdit::Append { content: text("x") },
+        ),
+        (
+            "core_memory_replace",
+            json!({"label": "b", "old_content": "x", "new_content": ""}),
+            BlockEdit::Replace {
+                old: text("x"),
+                new: text(""),
+            },
+        ),
+        (
+            "memory_insert",
+            json!({"label": "b", "new_string": "x"}),
+            BlockEdit::Insert {
+                new: text("x"),
+                line: -1,
+            },
+        ),
+        (
+            "memory_replace",
+            json!({"label": "b", "old_string": "x", "new_string": "y"}),
+            BlockEdit::ReplaceUnique {
+                old: text("x"),
+                new: text("y"),
+            },
+        ),
+        (
+            "memory_rethink",
+            json!({"label": "b", "new_memory": "x"}),
+            BlockEdit::Rethink { value: text("x") },
+        ),
+    ] {
+        assert_eq!(edit_of(name, &arguments), (text("b"), edit), "{name}");
+    }
+    let said = BuiltinCall::parse("send_message", &json!({"message": "Hi"}));
+    assert_eq!(
+        said,
+        Ok(BuiltinCall::SendMessage {
+            message: text("Hi")
+        })
+    );
+}
+
+#[test]
+fn what_can_be_understood_is_accepted() {
+    let insert = |line: Value| {
+        edit_of(
+            "memory_insert",
+            &json!({"label": " human ", "new_string": 42, "insert_line": line, "thinking": "hm"}),
+        )
+    };
+    let at = |line| {
+        (
+            "human".to_owned(),
+            BlockEdit::Insert {
+                new: "42".to_owned(),
+                line,
+            },
+        )
+    };
+    for (line, meant) in [
+        (json!(2), 2),
+        (json!(2.0), 2),
+        (json!(" 2 "), 2),
+        (json!(null), -1),
+        (json!(""), -1),
+    ] {
+        assert_eq!(insert(line.clone()), at(meant), "{line}");
+    }
+    let lines = edit_of(
+        "core_memory_append",
+        &json!({"label": "b", "content": ["x", "y"]}),
+    );
+    assert_eq!(
+        lines.1,
+        BlockEdit::Append {
+            content: "x\ny".to_owned()
+        }
+    );
+    for roles in [
+        json!(["user", "Assistant"]),
+        json!("user, assistant"),
+        json!("[\"user\",\"assistant\"]"),
+    ] {
+        assert_eq!(
+            search_of("UTC", &json!({"roles": roles})).roles,
+            [Role::User, Role::Assistant]
+        );
+    }
+    let empty =
+        json!({"query": " ", "roles": [], "limit": null, "start_date": "", "end_date": null});
+    assert_eq!(search_of("UTC", &empty), ConversationSearch::default());
+}
+
+#[test]
+fn refusals_name_the_argument_and_what_the_tool_takes() {
+    let shown = [
+        refusal("memory_insert", &json!({"label": "human", "content": "x"})),
+        refusal("memory_replace", &json!({})),
+        refusal(
+            "memory_insert",
+            &json!({"label": "b", "new_string": "x", "insert_line": "end"}),
+        ),
+        refusal(
+            "memory_insert",
+            &json!({"label": "b", "new_string": "x", "insert_line": 1.5}),
+        ),
+        refusal(
+            "core_memory_append",
+            &json!({"label": "b", "content": {"text": "x"}}),
+        ),
+        refusal("conversation_search", &json!({"roles": ["system"]})),
+        refusal("conversation_search", &json!({"start_date": "yesterday"})),
+        refusal(
+            "conversation_search",
+            &json!({"start_date": "2026-05-02", "end_date": "2026-05-01"}),
+        ),
+        refusal("conversation_search", &json!("boats")),
+        refusal("memory", &json!({})),
+    ];
+    insta::assert_snapshot!(shown.join("\n"), @"");
+}
+
+#[test]
+fn a_long_argument_does_not_make_a_long_refusal() {
+    let long = json!({"label": "b", "new_string": "x", "insert_line": "9".repeat(10_000)});
+    assert!(refusal("memory_insert", &long).len() < 500);
+}
+
+#[test]
+fn days_and_times_are_meant_in_the_agents_time_zone() {
+    let at = |text: &str| Some(Timestamp::parse(text).unwrap());
+    let day = json!({"start_date": "2026-05-01", "end_date": "2026-05-01"});
+    let utc = search_of("UTC", &day);
+    assert_eq!(utc.start_date, at("2026-05-01T00:00:00Z"));
+    assert_eq!(utc.end_date, at("2026-05-01T23:59:59.999999Z"));
+    let tokyo = search_of("Asia/Tokyo", &day);
+    assert_eq!(tokyo.start_date, at("2026-04-30T15:00:00Z"));
+    assert_eq!(tokyo.end_date, at("2026-05-01T14:59:59.999999Z"));
+    let times = json!({"start_date": "2026-05-01T14:30", "end_date": "2026-05-01T15:00:00Z"});
+    let tokyo = search_of("Asia/Tokyo", &times);
+    assert_eq!(tokyo.start_date, at("2026-05-01T05:30:00Z"));
+    assert_eq!(tokyo.end_date, at("2026-05-01T15:00:00Z"));
+}
