@@ -61,78 +61,66 @@ fn from_row(mut row: Row) -> Result<Agent, StoreError> {
     })
 }
 
-/// The columns that creation and modification write, with their values; the order of
-/// `$4` and on in [`insert`] and [`update`].
-fn written(agent: &Agent) -> Result<Vec<(&'static str, Param<'_>)>, StoreError> {
-    let json = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
+type Column<'a> = (&'static str, Param<'a>);
+
+/// The columns that creation and modification write, with their values.
+fn written(agent: &Agent) -> Result<Vec<Column<'_>>, StoreError> {
+    let mut columns = model_columns(agent)?;
     let metadata = agent
         .metadata
         .as_ref()
         .map(serde_json::to_string)
         .transpose()?;
-    Ok(vec![
+    let rules = serde_json::to_string(&agent.tool_rules)?;
+    columns.extend([
         ("name", Param::from(&agent.name)),
-        ("agent_type", Param::from(agent.agent_type.as_str())),
+        ("agent_type", agent.agent_type.as_str().into()),
         ("system_prompt", Param::from(&agent.system)),
-        ("description", Param::from(agent.description.as_ref())),
-        ("metadata", Param::from(metadata)),
-        (
-            "llm_config",
-            Param::from(serde_json::to_string(&agent.llm_config)?),
-        ),
-        (
-            "embedding_config",
-            Param::from(json(&agent.embedding_config)),
-        ),
-        ("model_settings", Param::from(json(&agent.model_settings))),
-        (
-            "compaction_settings",
-            Param::from(json(&agent.compaction_settings)),
-        ),
-        ("response_format", Param::from(json(&agent.response_format))),
-        (
-            "tool_rules",
-            Param::from(serde_json::to_string(&agent.tool_rules)?),
-        ),
+        ("description", agent.description.as_ref().into()),
+        ("metadata", metadata.into()),
+        ("tool_rules", rules.into()),
         ("timezone", Param::from(&agent.timezone)),
         (
             "message_buffer_autoclear",
-            Param::from(agent.message_buffer_autoclear),
+            agent.message_buffer_autoclear.into(),
         ),
-        ("enable_sleeptime", Param::from(agent.enable_sleeptime)),
-        ("hidden", Param::from(agent.hidden)),
-        ("max_files_open", Param::from(agent.max_files_open)),
+        ("enable_sleeptime", agent.enable_sleeptime.into()),
+        ("hidden", agent.hidden.into()),
+        ("max_files_open", agent.max_files_open.into()),
         (
             "per_file_view_window_char_limit",
-            Param::from(agent.per_file_view_window_char_limit),
+            agent.per_file_view_window_char_limit.into(),
         ),
-        ("project_id", Param::from(agent.labels.project_id.as_ref())),
-        (
-            "template_id",
-            Param::from(agent.labels.template_id.as_ref()),
-        ),
+        ("project_id", agent.labels.project_id.as_ref().into()),
+        ("template_id", agent.labels.template_id.as_ref().into()),
         (
             "base_template_id",
-            Param::from(agent.labels.base_template_id.as_ref()),
+            agent.labels.base_template_id.as_ref().into(),
         ),
+        ("deployment_id", agent.labels.deployment_id.as_ref().into()),
+        ("entity_id", agent.labels.entity_id.as_ref().into()),
+        ("last_run_completion", agent.last_run_completion.into()),
+        ("last_run_duration_ms", agent.last_run_duration_ms.into()),
+        ("last_stop_reason", agent.last_stop_reason.as_ref().into()),
+        ("updated_at", agent.updated_at.into()),
+    ]);
+    Ok(columns)
+}
+
+fn model_columns(agent: &Agent) -> Result<Vec<Column<'_>>, StoreError> {
+    let json = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
+    Ok(vec![
         (
-            "deployment_id",
-            Param::from(agent.labels.deployment_id.as_ref()),
+            "llm_config",
+            serde_json::to_string(&agent.llm_config)?.into(),
         ),
-        ("entity_id", Param::from(agent.labels.entity_id.as_ref())),
+        ("embedding_config", json(&agent.embedding_config).into()),
+        ("model_settings", json(&agent.model_settings).into()),
         (
-            "last_run_completion",
-            Param::from(agent.last_run_completion),
+            "compaction_settings",
+            json(&agent.compaction_settings).into(),
         ),
-        (
-            "last_run_duration_ms",
-            Param::from(agent.last_run_duration_ms),
-        ),
-        (
-            "last_stop_reason",
-            Param::from(agent.last_stop_reason.as_ref()),
-        ),
-        ("updated_at", Param::from(agent.updated_at)),
+        ("response_format", json(&agent.response_format).into()),
     ])
 }
 

@@ -1,0 +1,8 @@
+//! What holds of the store on either engine. Each test runs on a fresh SQLite file, and, where
+//! `MNEMIC_TEST_DATABASE_URL` names a PostgreSQL server, on a fresh database there.
+
+mod agents;
+mod blocks;
+mod build;
+mod house;
+mod tools;
