@@ -95,7 +95,8 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let limit = settings.body_limit_bytes;
     let images = UrlGuard::new(settings.allow_private_urls);
     let state = AppState { engine, settings: Arc::new(settings), images };
-    let (routes, document) = openapi::routes().split_for_parts();
+    let (routes, mut document) = openapi::routes().split_for_parts();
+    openapi::complete(&mut document);
     let inner = routes
         .merge(openapi::pages(document))
         .fallback(not_found)

@@ -5,7 +5,15 @@ use std::sync::Arc;
 use axum::{Router, response::IntoResponse, routing::get};
 use bytes::Bytes;
 use http::header;
-use utoipa::OpenApi;
+use mnemic_core::ids;
+use serde::Serialize;
+use utoipa::{
+    OpenApi, ToSchema,
+    openapi::{
+        Content, ObjectBuilder, Ref, RefOr, ResponseBuilder, Type,
+        path::{Operation, ParameterIn, PathItem},
+    },
+};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -14,12 +22,26 @@ use crate::{
     messages, models, runs, steps, tags, tools,
 };
 
+/// What is wrong with a request, or with the server.
+#[derive(Serialize, ToSchema)]
+struct ErrorBody {
+    /// One sentence, the list of what is wrong with the request, or an object with a code.
+    detail: Option<serde_json::Value>,
+    /// The error of a model's provider: its type, message and detail.
+    error: Option<serde_json::Value>,
+    /// The run that a conversation is busy with.
+    run_id: Option<String>,
+}
+
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Mnemic",
-    description = "A self-hosted server for agents that remember. It speaks the V1 REST API, so that \
+#[openapi(
+    components(schemas(ErrorBody)),
+    info(
+        title = "Mnemic",
+        description = "A self-hosted server for agents that remember. It speaks the V1 REST API, so that \
                    the clients made for that API work unchanged."
-))]
+    )
+)]
 struct Document;
 
 /// All routes, each described where it is written.
@@ -38,6 +60,64 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(steps::routes())
         .merge(models::routes())
         .merge(health::routes())
+}
+
+/// Adds what holds for every operation: the form of errors, and the form of ids.
+pub fn complete(document: &mut utoipa::openapi::OpenApi) {
+    let items = document.paths.paths.values_mut();
+    for operation in items.flat_map(operations) {
+        let schema = Ref::from_schema_name("ErrorBody");
+        let errors = ResponseBuilder::new()
+            .description("What is wrong")
+            .content("application/json", Content::new(Some(schema)))
+            .build();
+        let responses = &mut operation.responses.responses;
+        responses.insert("default".to_owned(), RefOr::T(errors));
+        for parameter in operation.parameters.iter_mut().flatten() {
+            let RefOr::T(parameter) = parameter else {
+                continue;
+            };
+            let prefix = prefix_of(&parameter.name);
+            if let (ParameterIn::Path, Some(prefix)) = (&parameter.parameter_in, prefix) {
+                let schema = ObjectBuilder::new().schema_type(Type::String);
+                let schema = schema.pattern(Some(id_pattern(prefix))).build();
+                parameter.schema = Some(schema.into());
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.delete,
+        &mut item.patch,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The prefix of the ids that a path parameter holds. (Conversations have other names as well.)
+fn prefix_of(parameter: &str) -> Option<&'static str> {
+    let prefix = match parameter {
+        "agent_id" => ids::AgentId::PREFIX,
+        "block_id" => ids::BlockId::PREFIX,
+        "message_id" => ids::MessageId::PREFIX,
+        "run_id" => ids::RunId::PREFIX,
+        "step_id" => ids::StepId::PREFIX,
+        "tool_id" => ids::ToolId::PREFIX,
+        _ => return None,
+    };
+    Some(prefix)
+}
+
+/// The form of an id: its prefix and a lower-case UUID of version 4.
+fn id_pattern(prefix: &str) -> String {
+    format!(
+        "^{prefix}-[0-9a-f]{{8}}-[0-9a-f]{{4}}-4[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}}$"
+    )
 }
 
 /// The description itself and the pages that show it, all from the binary.

@@ -240,6 +240,10 @@ async fn the_api_describes_itself_without_the_internet() {
     for (path, item) in paths {
         for (method, operation) in item.as_object().unwrap() {
             assert!(
+                operation["responses"]["default"].is_object(),
+                "{method} {path} does not describe its errors"
+            );
+            assert!(
                 operation["operationId"].is_string(),
                 "{method} {path} has no operation id"
             );
