@@ -45,10 +45,8 @@ mod tests {
     fn prompts_name_only_tools_that_their_agents_have() {
         for kind in AgentType::ALL {
             let prompt = default_system_prompt(kind);
-            for tool in builtin::all()
-                .iter()
-                .filter(|tool| prompt.contains(tool.name))
-            {
+            let named = |name: &str| prompt.contains(&format!("`{name}`"));
+            for tool in builtin::all().iter().filter(|tool| named(tool.name)) {
                 let has = builtin::default_tools(kind).contains(&tool.name);
                 // The voice agents' own tools do not exist yet; they may read of their siblings'.
                 assert!(

@@ -34,10 +34,10 @@ pub fn load() {
 
 /// How many tokens a text takes: what the tokenizer cuts it into.
 ///
-/// Time is linear in the text's length, whatever the text: a megabyte of prose or of one letter takes
-/// some tens of milliseconds. Only long runs of signs of which the vocabulary has runs of every length
-/// (`-`, `=`, `*`, `#`, `/`) cost a hundred times that, so pieces of text that no word is as long as are
-/// counted in chunks, each distinct chunk once; a cut can add a token.
+/// Time is linear in the text's length, whatever the text: 30 ms for a megabyte of prose without
+/// optimisation, and no text that we tried takes thrice as long. The exception would be long runs of
+/// signs that the vocabulary has runs of in every length (`-`, `=`, `*`, `#`, `/`): 3 s a megabyte. So
+/// pieces longer than words are counted in chunks, each distinct chunk once; a cut can add a token.
 #[must_use]
 pub fn count(text: &str) -> usize {
     let tokenizer = bpe_openai::o200k_base();

@@ -252,6 +252,9 @@ pub struct Settings {
     pub providers: Vec<Provider>,
 }
 
+/// Reads a variable of the environment.
+pub type ReadEnv = dyn Fn(&str) -> Option<String>;
+
 /// Where settings come from.
 #[derive(Default)]
 pub struct Sources<'a> {
@@ -260,7 +263,7 @@ pub struct Sources<'a> {
     /// The file given by a flag or `MNEMIC_CONFIG`.
     pub file: Option<PathBuf>,
     /// The environment.
-    pub env: Option<&'a dyn Fn(&str) -> Option<String>>,
+    pub env: Option<&'a ReadEnv>,
 }
 
 impl Settings {

@@ -214,7 +214,18 @@ fn refusals_name_the_argument_and_what_the_tool_takes() {
         refusal("conversation_search", &json!("boats")),
         refusal("memory", &json!({})),
     ];
-    insta::assert_snapshot!(shown.join("\n"), @"");
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    the argument 'new_string' is missing (given: label, content). Call the tool again: memory_insert takes label (text), new_string (text), insert_line (whole number, optional)
+    the argument 'old_string' is missing (given: nothing). Call the tool again: memory_replace takes label (text), old_string (text), new_string (text)
+    the argument 'insert_line' must be a whole number, but was "end". Call the tool again: memory_insert takes label (text), new_string (text), insert_line (whole number, optional)
+    the argument 'insert_line' must be a whole number, but was 1.5. Call the tool again: memory_insert takes label (text), new_string (text), insert_line (whole number, optional)
+    the argument 'content' must be a text, but was {"text":"x"}. Call the tool again: core_memory_append takes label (text), content (text)
+    the argument 'roles' must be a list of 'assistant', 'user' or 'tool', but was ["system"]. Call the tool again: conversation_search takes query (text, optional), roles (list of 'assistant', 'user', 'tool', optional), limit (whole number, optional), start_date (text, optional), end_date (text, optional)
+    the argument 'start_date' must be a day (2026-03-31) or an ISO 8601 time, but was "yesterday". Call the tool again: conversation_search takes query (text, optional), roles (list of 'assistant', 'user', 'tool', optional), limit (whole number, optional), start_date (text, optional), end_date (text, optional)
+    the argument 'start_date' must be no later than end_date, but was "2026-05-02". Call the tool again: conversation_search takes query (text, optional), roles (list of 'assistant', 'user', 'tool', optional), limit (whole number, optional), start_date (text, optional), end_date (text, optional)
+    the arguments must be a JSON object. Call the tool again: conversation_search takes query (text, optional), roles (list of 'assistant', 'user', 'tool', optional), limit (whole number, optional), start_date (text, optional), end_date (text, optional)
+    there is no built-in tool 'memory'
+    "#);
 }
 
 #[test]

@@ -91,8 +91,7 @@ pub enum EditError {
     LineNumbers,
     /// The block changed since the prompt was made.
     #[error(
-        "memory block '{label}' was changed by somebody else since you saw it, so your edit was not \
-         made. Make it again on the basis of the present text.{}",
+        "memory block '{label}' was changed since you saw it, so your edit was not made. Make it again on the basis of the present text.{}",
         reads_now(.value)
     )]
     Stale {
@@ -127,7 +126,7 @@ fn why_not_found(value: &str, changed: bool, similar_line: Option<usize>) -> Str
     }
     let mut text = String::new();
     if changed {
-        text.push_str("The block was changed by somebody else since you saw it. ");
+        text.push_str("The block was changed since you saw it. ");
     }
     match similar_line {
         Some(line) => text.push_str(&format!(

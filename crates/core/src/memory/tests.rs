@@ -117,7 +117,36 @@ fn refusals_say_what_is_wrong_and_what_to_do() {
     .iter()
     .map(|(edit, based_on)| refusal(edit, &notes, *based_on))
     .collect();
-    insta::assert_snapshot!(shown.join("\n\n"), @"");
+    insta::assert_snapshot!(shown.join("\n\n"), @r"
+    the text to replace was not found in memory block 'human', so nothing was changed. It must match exactly, with all spaces and line breaks: copy it from the present text. The block now reads:
+    Likes tea.
+    Has a cat.
+    Likes tea.
+
+    the text to replace was not found in memory block 'human', so nothing was changed. The block was changed since you saw it. A text that differs only in spaces, line breaks or upper and lower case begins on line 1: copy it exactly as it stands. The block now reads:
+    Likes tea.
+    Has a cat.
+    Likes tea.
+
+    the text to replace stands more than once in memory block 'human' (on lines 1, 3), so nothing was changed. Give more of the text around the place you mean, so that it fits only there
+
+    the text to replace in memory block 'human' is empty. Give the exact text that is to be changed; to add something new, insert or append it instead
+
+    the text holds line numbers such as '1→ '. They belong to the display of the memory, not to its text. Send the same text without them
+
+    the text holds line numbers such as '1→ '. They belong to the display of the memory, not to its text. Send the same text without them
+
+    memory block 'human' has no line 7, so nothing was inserted: it has 3 lines. Give a line from 0 (before the first) to 3 (after the last), or -1 for the end
+
+    memory block 'human' has no line -2, so nothing was inserted: it has 3 lines. Give a line from 0 (before the first) to 3 (after the last), or -1 for the end
+
+    memory block 'human' was changed since you saw it, so your edit was not made. Make it again on the basis of the present text. The block now reads:
+    Likes tea.
+    Has a cat.
+    Likes tea.
+
+    memory block 'human' holds at most 40 characters; it has 32 now and would have 49 after this edit, so nothing was changed. That is 9 too many: write less, or first remove or shorten something in the block
+    ");
 }
 
 #[test]
@@ -132,7 +161,15 @@ fn refusals_know_empty_overfull_and_read_only_blocks() {
         refusal(&append("b"), &block("123456", 5), None),
         refusal(&append("b"), &read_only, None),
     ];
-    insta::assert_snapshot!(shown.join("\n\n"), @"");
+    insta::assert_snapshot!(shown.join("\n\n"), @r"
+    the text to replace was not found in memory block 'human', so nothing was changed. The block is empty: insert or append your text
+
+    memory block 'human' has no line 1, so nothing was inserted: it has no line at all. Give a line from 0 (before the first) to 0 (after the last), or -1 for the end
+
+    memory block 'human' holds at most 5 characters; it has 6 now and would have 8 after this edit, so nothing was changed. As long as a block is over its limit, every edit must make it shorter
+
+    memory block 'human' is read-only, so nothing was changed. Do not try again; if this must be kept, write it into another block
+    ");
 }
 
 #[test]

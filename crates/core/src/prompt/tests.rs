@@ -40,10 +40,50 @@ fn inputs<'a>(system: &'a str, rules: &'a [Value]) -> PromptInputs<'a> {
 
 #[test]
 fn the_prompt_has_the_structure_of_the_contract() {
-    insta::assert_snapshot!(render(&inputs("Be kind.", &[])), @"");
+    insta::assert_snapshot!(render(&inputs("Be kind.", &[])), @r"
+    Be kind.
+
+    <memory_blocks>
+    These blocks are your core memory. They are always in view, and what you write into them you will still know later.
+
+    <human>
+    <description>
+    About the user.
+    </description>
+    <metadata>
+    - read_only=true
+    - chars_current=11
+    - chars_limit=100
+    </metadata>
+    <value>
+    Ada.
+    Sails.
+    </value>
+    </human>
+
+    <notes>
+    <metadata>
+    - chars_current=0
+    - chars_limit=2000
+    </metadata>
+    <value>
+
+    </value>
+    </notes>
+
+    </memory_blocks>
+
+    <memory_metadata>
+    - AGENT_ID: agent-089db1c6-f862-43a0-977b-8576d317eb23
+    - CONVERSATION_ID: default
+    - This prompt was last compiled at: 2026-11-22 09:19:27 AM UTC+0000
+    - 3 earlier messages you no longer see are kept in recall memory; search tools find them
+    </memory_metadata>
+    ");
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a whole prompt stands in it")]
 fn every_part_has_its_place() {
     let rules = [json!({"type": "exit_loop", "tool_name": "done"})];
     let tags = ["boats".to_owned(), "trips".to_owned()];
@@ -58,7 +98,84 @@ fn every_part_has_its_place() {
     };
     let mut sections = sections(&everything);
     sections.directories = directories().render();
-    insta::assert_snapshot!(sections.compile("Before.\n{CORE_MEMORY}\nAfter."), @"");
+    insta::assert_snapshot!(sections.compile("Before.\n{CORE_MEMORY}\nAfter."), @r#"
+    Before.
+    <memory_blocks>
+    These blocks are your core memory. They are always in view, and what you write into them you will still know later.
+    Lines are shown with their numbers (`1→ `) so that you can name them. The numbers are not part of the memory: never write them in an edit.
+
+    <human>
+    <description>
+    About the user.
+    </description>
+    <metadata>
+    - read_only=true
+    - chars_current=11
+    - chars_limit=100
+    </metadata>
+    <value>
+    1→ Ada.
+    2→ Sails.
+    </value>
+    </human>
+
+    <notes>
+    <metadata>
+    - chars_current=0
+    - chars_limit=2000
+    </metadata>
+    <value>
+
+    </value>
+    </notes>
+
+    </memory_blocks>
+
+    <tool_usage_rules>
+    These rules hold for your tools. A call that breaks one is refused, and you are told why.
+    <tool_rule>Your turn ends after done.</tool_rule>
+    </tool_usage_rules>
+
+    <directories>
+    <file_limits>
+    - current_files_open=1
+    - max_files_open=5
+    </file_limits>
+    <directory name="the 'manuals'">
+    <description>How things work.</description>
+    <instructions>Quote the page.</instructions>
+    <file status="open" name="engine.md">
+    <metadata>
+    - read_only=true
+    - chars_current=55
+    - chars_limit=1000
+    </metadata>
+    <value>
+    [Lines 11 to 12 of 40 are in view]
+    11: first
+    12: second
+    </value>
+    </file>
+    <file status="closed" name="sails.md">
+    <metadata>
+    - read_only=true
+    - chars_current=0
+    - chars_limit=1000
+    </metadata>
+    </file>
+    </directory>
+    </directories>
+
+    <memory_metadata>
+    - AGENT_ID: agent-089db1c6-f862-43a0-977b-8576d317eb23
+    - CONVERSATION_ID: conv-089db1c6-f862-43a0-977b-8576d317eb23
+    - This prompt was last compiled at: 2026-11-22 06:19:27 PM JST+0900
+    - 1 earlier message you no longer see is kept in recall memory; search tools find them
+    - 12 passages in archival memory; search tools find them
+    - Tags used in archival memory: boats, trips
+    </memory_metadata>
+    After.
+    "#);
 }
 
 fn directories() -> Directories<'static> {
@@ -126,7 +243,17 @@ fn each_rule_that_a_model_can_follow_is_told() {
         json!({"type": "exit_loop"}),
         json!("nonsense"),
     ];
-    insta::assert_snapshot!(sections(&inputs("", &rules)).tool_usage_rules.unwrap(), @"");
+    insta::assert_snapshot!(sections(&inputs("", &rules)).tool_usage_rules.unwrap(), @r"
+    <tool_usage_rules>
+    These rules hold for your tools. A call that breaks one is refused, and you are told why.
+    <tool_rule>Your turn ends after a.</tool_rule>
+    <tool_rule>Your turn goes on after a.</tool_rule>
+    <tool_rule>Right after a, call one of: b, c.</tool_rule>
+    <tool_rule>Only right after a, you can call: b.</tool_rule>
+    <tool_rule>What a returns decides which tool you call next: on yes, b; otherwise, c.</tool_rule>
+    <tool_rule>Call a at most 2 times in one turn.</tool_rule>
+    </tool_usage_rules>
+    ");
 }
 
 #[test]
