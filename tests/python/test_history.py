@@ -126,10 +126,20 @@ def test_a_reset_can_bring_the_first_messages_back(client, make_agent, http):
 
 def test_the_context_can_be_set(client, talked, model, token):
     ids = client.agents.retrieve(talked.id).message_ids
-    client.agents.update(talked.id, message_ids=[ids[0], *ids[-2:]])
-    assert client.agents.retrieve(talked.id).message_ids == [ids[0], *ids[-2:]]
+    client.agents.update(talked.id, message_ids=ids[:3])
+    assert client.agents.retrieve(talked.id).message_ids == ids[:3]
     send(client, talked, f"less {token}")
-    assert len(model.last_request(f"less {token}")["messages"]) == 4
+    said = model.last_request(f"less {token}")["messages"]
+    assert [m["role"] for m in said] == ["system", "user", "assistant", "user"]
+    assert said[1]["content"] == "turn 0"
+
+
+def test_a_context_that_was_cut_through_a_call_still_works(client, talked, model, token):
+    """The return of a call that is out of the context must not reach a provider: it would refuse it."""
+    ids = client.agents.retrieve(talked.id).message_ids
+    client.agents.update(talked.id, message_ids=[ids[0], *ids[-2:]])
+    assert send(client, talked, f"cut {token}").stop_reason.stop_reason == "end_turn"
+    assert "tool" not in [m["role"] for m in model.last_request(f"cut {token}")["messages"]]
 
 
 def test_a_given_first_sequence_is_in_the_context(client, model, token):
