@@ -54,7 +54,10 @@ async fn list(
 ) -> Result<Json<Vec<AgentView>>, ApiError> {
     let page = query.page(50, Order::Desc)?;
     let filter = filter.filter()?;
-    let found = state.engine.agents(&scope, filter, page, relations.wanted(version)).await?;
+    let found = state
+        .engine
+        .agents(&scope, filter, page, relations.wanted(version))
+        .await?;
     Ok(Json(found.into_iter().map(AgentView::from).collect()))
 }
 
@@ -67,8 +70,13 @@ async fn create(
     ProjectId(project): ProjectId,
     Json(body): Json<CreateAgentBody>,
 ) -> Result<Json<AgentView>, ApiError> {
-    let id = state.engine.create_agent(&scope, body.into_request(project)?).await?;
-    Ok(Json(state.engine.agent(&scope, id, Relations::ALL).await?.into()))
+    let id = state
+        .engine
+        .create_agent(&scope, body.into_request(project)?)
+        .await?;
+    Ok(Json(
+        state.engine.agent(&scope, id, Relations::ALL).await?.into(),
+    ))
 }
 
 /// How many agents there are.
@@ -95,7 +103,15 @@ async fn count_internal(
     Query(query): Query<InternalCountQuery>,
 ) -> Result<Json<i64>, ApiError> {
     let show_hidden = query.exclude_hidden == Some(false);
-    counted(&state, scope, AgentFilter { show_hidden, ..AgentFilter::default() }).await
+    counted(
+        &state,
+        scope,
+        AgentFilter {
+            show_hidden,
+            ..AgentFilter::default()
+        },
+    )
+    .await
 }
 
 async fn counted(
@@ -104,7 +120,11 @@ async fn counted(
     filter: AgentFilter,
 ) -> Result<Json<i64>, ApiError> {
     let counted = state.engine.store().read(move |tx| {
-        Box::pin(async move { agents::count(tx, &scope, &filter).await.map_err(ApiError::from) })
+        Box::pin(async move {
+            agents::count(tx, &scope, &filter)
+                .await
+                .map_err(ApiError::from)
+        })
     });
     Ok(Json(counted.await?))
 }
@@ -120,7 +140,10 @@ async fn retrieve(
     Path(id): Path<AgentId>,
     Query(relations): Query<RelationsQuery>,
 ) -> Result<Json<AgentView>, ApiError> {
-    let found = state.engine.agent(&scope, id, relations.wanted(version)).await?;
+    let found = state
+        .engine
+        .agent(&scope, id, relations.wanted(version))
+        .await?;
     Ok(Json(found.into()))
 }
 
@@ -134,8 +157,13 @@ async fn update(
     Path(id): Path<AgentId>,
     Json(body): Json<UpdateAgentBody>,
 ) -> Result<Json<AgentView>, ApiError> {
-    state.engine.update_agent(&scope, id, body.into_patch()?).await?;
-    Ok(Json(state.engine.agent(&scope, id, Relations::ALL).await?.into()))
+    state
+        .engine
+        .update_agent(&scope, id, body.into_patch()?)
+        .await?;
+    Ok(Json(
+        state.engine.agent(&scope, id, Relations::ALL).await?.into(),
+    ))
 }
 
 /// That something was done.
@@ -154,7 +182,9 @@ async fn delete(
     Path(id): Path<AgentId>,
 ) -> Result<Json<Done>, ApiError> {
     state.engine.delete_agent(&scope, id).await?;
-    Ok(Json(Done { message: format!("Agent id={id} successfully deleted") }))
+    Ok(Json(Done {
+        message: format!("Agent id={id} successfully deleted"),
+    }))
 }
 
 /// How a prompt is compiled anew.
@@ -181,7 +211,12 @@ async fn recompile(
     Query(query): Query<RecompileQuery>,
 ) -> Result<Json<String>, ApiError> {
     let dry_run = query.dry_run.unwrap_or(false);
-    Ok(Json(state.engine.recompile(&scope, id, Thread::Default, dry_run).await?))
+    Ok(Json(
+        state
+            .engine
+            .recompile(&scope, id, Thread::Default, dry_run)
+            .await?,
+    ))
 }
 
 /// The older name of recompile.
@@ -217,5 +252,7 @@ async fn reset_messages(
     OptionalJson(_): OptionalJson<ResetBody>,
 ) -> Result<Json<AgentView>, ApiError> {
     state.engine.reset_messages(&scope, id).await?;
-    Ok(Json(state.engine.agent(&scope, id, Relations::ALL).await?.into()))
+    Ok(Json(
+        state.engine.agent(&scope, id, Relations::ALL).await?.into(),
+    ))
 }

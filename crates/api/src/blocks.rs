@@ -8,11 +8,7 @@ use axum::{
     routing::{delete as http_delete, get},
 };
 use mnemic_core::ids::{AgentId, BlockId};
-use mnemic_store::{
-    agents::AgentFilter,
-    blocks,
-    page::Order,
-};
+use mnemic_store::{agents::AgentFilter, blocks, page::Order};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -57,10 +53,14 @@ async fn list(
     let filter = filter.filter()?;
     let found = state.engine.store().read(move |tx| {
         Box::pin(async move {
-            blocks::list(tx, &scope, &filter, &page).await.map_err(ApiError::from)
+            blocks::list(tx, &scope, &filter, &page)
+                .await
+                .map_err(ApiError::from)
         })
     });
-    Ok(Json(found.await?.into_iter().map(BlockView::from).collect()))
+    Ok(Json(
+        found.await?.into_iter().map(BlockView::from).collect(),
+    ))
 }
 
 /// Make a block.
@@ -72,7 +72,10 @@ async fn create(
     ProjectId(project): ProjectId,
     Json(body): Json<CreateBlockBody>,
 ) -> Result<Json<BlockView>, ApiError> {
-    let block = state.engine.create_block(&scope, body.in_project(project).into()).await?;
+    let block = state
+        .engine
+        .create_block(&scope, body.in_project(project).into())
+        .await?;
     Ok(Json(block.into()))
 }
 
@@ -86,7 +89,11 @@ async fn count(
 ) -> Result<Json<i64>, ApiError> {
     let filter = filter.filter()?;
     let counted = state.engine.store().read(move |tx| {
-        Box::pin(async move { blocks::count(tx, &scope, &filter).await.map_err(ApiError::from) })
+        Box::pin(async move {
+            blocks::count(tx, &scope, &filter)
+                .await
+                .map_err(ApiError::from)
+        })
     });
     Ok(Json(counted.await?))
 }
@@ -119,7 +126,9 @@ async fn update(
     let (patch, now) = (body.patch()?, state.engine.now());
     let changed = state.engine.store().write(move |tx| {
         Box::pin(async move {
-            blocks::update(tx, &scope, id, patch, now).await.map_err(ApiError::from)
+            blocks::update(tx, &scope, id, patch, now)
+                .await
+                .map_err(ApiError::from)
         })
     });
     Ok(Json(changed.await?.into()))
@@ -160,9 +169,15 @@ async fn list_agents(
         Box::pin(async move { blocks::get(tx, &for_job, id).await.map_err(ApiError::from) })
     });
     exists.await?;
-    let filter =
-        AgentFilter { block_id: Some(id), show_hidden: true, ..AgentFilter::default() };
-    let found = state.engine.agents(&scope, filter, page, relations.wanted(version)).await?;
+    let filter = AgentFilter {
+        block_id: Some(id),
+        show_hidden: true,
+        ..AgentFilter::default()
+    };
+    let found = state
+        .engine
+        .agents(&scope, filter, page, relations.wanted(version))
+        .await?;
     Ok(Json(found.into_iter().map(AgentView::from).collect()))
 }
 
@@ -188,12 +203,25 @@ async fn history(
     Path(id): Path<BlockId>,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<Vec<BlockVersionView>>, ApiError> {
-    let bounds = PageQuery { limit: query.limit, ..PageQuery::default() };
+    let bounds = PageQuery {
+        limit: query.limit,
+        ..PageQuery::default()
+    };
     let part = (query.before, bounds.page(100, Order::Desc)?.limit);
     let found = state.engine.store().read(move |tx| {
-        Box::pin(async move { blocks::history(tx, &scope, id, part).await.map_err(ApiError::from) })
+        Box::pin(async move {
+            blocks::history(tx, &scope, id, part)
+                .await
+                .map_err(ApiError::from)
+        })
     });
-    Ok(Json(found.await?.into_iter().map(BlockVersionView::from).collect()))
+    Ok(Json(
+        found
+            .await?
+            .into_iter()
+            .map(BlockVersionView::from)
+            .collect(),
+    ))
 }
 
 /// Which state is wanted back.
@@ -216,7 +244,9 @@ async fn restore(
     let now = state.engine.now();
     let restored = state.engine.store().write(move |tx| {
         Box::pin(async move {
-            blocks::restore(tx, &scope, id, body.version, now).await.map_err(ApiError::from)
+            blocks::restore(tx, &scope, id, body.version, now)
+                .await
+                .map_err(ApiError::from)
         })
     });
     Ok(Json(restored.await?.into()))
@@ -225,5 +255,7 @@ async fn restore(
 /// The error for a label that an agent has no block with.
 #[must_use]
 pub fn no_such_label(agent: AgentId, label: &str) -> ApiError {
-    ApiError::not_found(format!("No block with label '{label}' found for agent '{agent}'"))
+    ApiError::not_found(format!(
+        "No block with label '{label}' found for agent '{agent}'"
+    ))
 }

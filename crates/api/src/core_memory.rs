@@ -43,7 +43,10 @@ async fn memory(
     Actor(scope): Actor,
     Path(agent): Path<AgentId>,
 ) -> Result<Json<MemoryView>, ApiError> {
-    let wanted = Relations { blocks: true, ..Relations::NONE };
+    let wanted = Relations {
+        blocks: true,
+        ..Relations::NONE
+    };
     let AgentState { agent, blocks, .. } = state.engine.agent(&scope, agent, wanted).await?;
     let blocks = blocks.into_iter().map(BlockView::from).collect();
     Ok(Json(MemoryView::new(agent.agent_type, blocks)))
@@ -60,15 +63,22 @@ async fn list(
     query: PageQuery,
 ) -> Result<Json<Vec<BlockView>>, ApiError> {
     let page = query.page(100, Order::Desc)?;
-    let filter =
-        BlockFilter { agent_id: Some(agent), show_hidden: true, ..BlockFilter::default() };
+    let filter = BlockFilter {
+        agent_id: Some(agent),
+        show_hidden: true,
+        ..BlockFilter::default()
+    };
     let found = state.engine.store().read(move |tx| {
         Box::pin(async move {
             agents::get(tx, &scope, agent).await?;
-            blocks::list(tx, &scope, &filter, &page).await.map_err(ApiError::from)
+            blocks::list(tx, &scope, &filter, &page)
+                .await
+                .map_err(ApiError::from)
         })
     });
-    Ok(Json(found.await?.into_iter().map(BlockView::from).collect()))
+    Ok(Json(
+        found.await?.into_iter().map(BlockView::from).collect(),
+    ))
 }
 
 /// Attach a block to an agent; its next step shows it. Several agents can share a block.
@@ -92,7 +102,13 @@ async fn attach(
         })
     });
     attached.await?;
-    Ok(Json(state.engine.agent(&scope, agent, Relations::ALL).await?.into()))
+    Ok(Json(
+        state
+            .engine
+            .agent(&scope, agent, Relations::ALL)
+            .await?
+            .into(),
+    ))
 }
 
 /// Take a block off an agent; the block itself stays.
@@ -117,7 +133,13 @@ async fn detach(
         })
     });
     detached.await?;
-    Ok(Json(state.engine.agent(&scope, agent, Relations::ALL).await?.into()))
+    Ok(Json(
+        state
+            .engine
+            .agent(&scope, agent, Relations::ALL)
+            .await?
+            .into(),
+    ))
 }
 
 /// A block of an agent by its label.

@@ -19,8 +19,8 @@ mod health;
 mod history;
 pub mod letta_messages;
 mod messages;
-mod models;
 mod middleware;
+mod models;
 mod openapi;
 pub mod page;
 mod patch;
@@ -66,7 +66,11 @@ pub struct ApiSettings {
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        let local = ["http://localhost:3000", "http://localhost:8283", "http://127.0.0.1:8283"];
+        let local = [
+            "http://localhost:3000",
+            "http://localhost:8283",
+            "http://127.0.0.1:8283",
+        ];
         Self {
             password: None,
             no_default_actor: false,
@@ -94,7 +98,11 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let cors = cors(&settings.cors_origins);
     let limit = settings.body_limit_bytes;
     let images = UrlGuard::new(settings.allow_private_urls);
-    let state = AppState { engine, settings: Arc::new(settings), images };
+    let state = AppState {
+        engine,
+        settings: Arc::new(settings),
+        images,
+    };
     let (routes, mut document) = openapi::routes().split_for_parts();
     openapi::complete(&mut document);
     let inner = routes
@@ -103,7 +111,10 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(DefaultBodyLimit::max(limit))
-        .layer(axum::middleware::from_fn_with_state(state.clone(), middleware::around))
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            middleware::around,
+        ))
         .layer(cors)
         .with_state(state);
     Router::new().fallback_service(OneForm::new(inner))

@@ -40,10 +40,15 @@ async fn list(
     Query(filter): Query<TagsQuery>,
 ) -> Result<Json<Vec<String>>, ApiError> {
     let page = query.page(50, Order::Asc)?;
-    let text = filter.name.or(filter.query_text).filter(|text| !text.is_empty());
+    let text = filter
+        .name
+        .or(filter.query_text)
+        .filter(|text| !text.is_empty());
     let found = state.engine.store().read(move |tx| {
         Box::pin(async move {
-            agents::tags(tx, &scope, text.as_deref(), &page).await.map_err(ApiError::from)
+            agents::tags(tx, &scope, text.as_deref(), &page)
+                .await
+                .map_err(ApiError::from)
         })
     });
     Ok(Json(found.await?))

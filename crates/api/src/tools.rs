@@ -154,8 +154,11 @@ impl ToolsQuery {
         if self.exclude_letta_tools == Some(true) {
             without.extend(BUILTIN_TYPES);
         }
-        let ids: Result<Vec<ToolId>, ApiError> =
-            self.tool_ids.iter().map(|id| query_id("tool_ids", id)).collect();
+        let ids: Result<Vec<ToolId>, ApiError> = self
+            .tool_ids
+            .iter()
+            .map(|id| query_id("tool_ids", id))
+            .collect();
         Ok(ToolFilter {
             agent_id: None,
             names,
@@ -178,7 +181,9 @@ async fn read(
             if let Some(agent) = filter.agent_id {
                 agents::get(tx, &scope, agent).await?;
             }
-            tools::list(tx, &scope, &filter, &page).await.map_err(ApiError::from)
+            tools::list(tx, &scope, &filter, &page)
+                .await
+                .map_err(ApiError::from)
         })
     });
     Ok(Json(found.await?.into_iter().map(ToolView::from).collect()))
@@ -193,7 +198,13 @@ async fn list(
     query: PageQuery,
     Query(filter): Query<ToolsQuery>,
 ) -> Result<Json<Vec<ToolView>>, ApiError> {
-    read(&state, scope, filter.filter()?, query.page(50, Order::Desc)?).await
+    read(
+        &state,
+        scope,
+        filter.filter()?,
+        query.page(50, Order::Desc)?,
+    )
+    .await
 }
 
 /// How many tools there are.
@@ -206,7 +217,11 @@ async fn count(
 ) -> Result<Json<i64>, ApiError> {
     let filter = filter.filter()?;
     let counted = state.engine.store().read(move |tx| {
-        Box::pin(async move { tools::count(tx, &scope, &filter).await.map_err(ApiError::from) })
+        Box::pin(async move {
+            tools::count(tx, &scope, &filter)
+                .await
+                .map_err(ApiError::from)
+        })
     });
     Ok(Json(counted.await?))
 }
@@ -219,7 +234,10 @@ async fn add_base(
     Actor(scope): Actor,
 ) -> Result<Json<Vec<ToolView>>, ApiError> {
     state.engine.ensure_builtin_tools(&scope).await?;
-    let filter = ToolFilter { types: BUILTIN_TYPES.to_vec(), ..ToolFilter::default() };
+    let filter = ToolFilter {
+        types: BUILTIN_TYPES.to_vec(),
+        ..ToolFilter::default()
+    };
     read(&state, scope, filter, Page::first(1_000, Order::Asc)).await
 }
 
@@ -247,7 +265,10 @@ async fn list_of_agent(
     Path(agent): Path<AgentId>,
     query: PageQuery,
 ) -> Result<Json<Vec<ToolView>>, ApiError> {
-    let filter = ToolFilter { agent_id: Some(agent), ..ToolFilter::default() };
+    let filter = ToolFilter {
+        agent_id: Some(agent),
+        ..ToolFilter::default()
+    };
     read(&state, scope, filter, query.page(10, Order::Desc)?).await
 }
 
@@ -261,9 +282,13 @@ async fn answer(
 ) -> Result<Json<Option<AgentView>>, ApiError> {
     Ok(Json(match version {
         ClientVersion::V1 => None,
-        ClientVersion::Legacy => {
-            Some(state.engine.agent(scope, agent, Relations::ALL).await?.into())
-        }
+        ClientVersion::Legacy => Some(
+            state
+                .engine
+                .agent(scope, agent, Relations::ALL)
+                .await?
+                .into(),
+        ),
     }))
 }
 
@@ -323,8 +348,15 @@ async fn approval(
         let issue = Issue::body(&["requires_approval"], "Field required", Value::Null);
         return Err(ApiError::invalid(&[issue]));
     };
-    let required = if required { Approval::Required } else { Approval::NotRequired };
-    state.engine.set_tool_approval(&scope, agent, name, required).await?;
+    let required = if required {
+        Approval::Required
+    } else {
+        Approval::NotRequired
+    };
+    state
+        .engine
+        .set_tool_approval(&scope, agent, name, required)
+        .await?;
     answer(&state, &scope, agent, version).await
 }
 
@@ -341,8 +373,14 @@ mod tests {
     fn filters_by_type_know_which_tools_are_built_in() {
         let only = filter("return_only_letta_tools=true&tool_types=letta_core&tool_types=custom");
         assert_eq!(only.unwrap().types, [ToolType::LettaCore]);
-        assert_eq!(filter("exclude_letta_tools=true").unwrap().without_types, BUILTIN_TYPES);
-        assert_eq!(filter("tool_types=nope").unwrap_err().status().as_u16(), 422);
+        assert_eq!(
+            filter("exclude_letta_tools=true").unwrap().without_types,
+            BUILTIN_TYPES
+        );
+        assert_eq!(
+            filter("tool_types=nope").unwrap_err().status().as_u16(),
+            422
+        );
         assert_eq!(filter("name=a&names=b").unwrap().names, ["b", "a"]);
     }
 }

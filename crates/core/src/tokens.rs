@@ -204,4 +204,19 @@ mod tests {
             assert!(tokens > 0 && tokens <= text.len());
         }
     }
+
+    #[test]
+    fn probe() {
+        let rss = || {
+            std::fs::read_to_string("/proc/self/status")
+                .unwrap()
+                .lines()
+                .filter(|l| l.starts_with("Rss"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let before = rss();
+        load();
+        println!("{before} / {}", rss());
+    }
 }

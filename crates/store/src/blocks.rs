@@ -1,20 +1,24 @@
 //! Blocks: core memory, its versions, and the agents it is attached to.
 
+mod listing;
+mod versions;
+
 use std::collections::HashMap;
 
 use mnemic_core::{
-    blocks::{Author, Block, BlockLabels, BlockVersion},
-    ids::{AgentId, BlockId, IdentityId},
+    blocks::{Author, Block, BlockLabels},
+    ids::{AgentId, BlockId},
     memory::{self, BlockEdit},
     scope::Scope,
     time::Timestamp,
 };
 
-use crate::{
-    Param, Row, StoreError, Tx,
-    page::{Keys, Page, Select, UnknownCursor},
-    params,
+use self::versions::add_version;
+pub use self::{
+    listing::{BlockFilter, count, list},
+    versions::{history, restore},
 };
+use crate::{Param, Row, StoreError, Tx, params};
 
 const COLUMNS: &str = "b.id, b.label, b.value, b.char_limit, b.description, b.read_only, \
      b.metadata, b.hidden, b.subject, b.is_template, b.labels, b.revision, b.created_by, \
@@ -139,36 +143,6 @@ async fn set_tags(
         rows,
     )
     .await
-}
-
-async fn add_version(
-    tx: &mut Tx<'_>,
-    block: &Block,
-    author: &Author,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let sql = "INSERT INTO block_versions (block_id, version, label, value, char_limit, description, \
-                   read_only, user_id, agent_id, run_id, tool_call_id, created_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    tx.execute(
-        sql,
-        params![
-            block.id,
-            block.revision,
-            &block.label,
-            &block.value,
-            block.limit,
-            block.description.as_ref(),
-            block.read_only,
-            author.user_id,
-            author.agent_id,
-            author.run_id,
-            author.tool_call_id.as_ref(),
-            now
-        ],
-    )
-    .await?;
-    Ok(())
 }
 
 /// A block by its id.
@@ -522,242 +496,4 @@ pub async fn attach(
 pub async fn detach(tx: &mut Tx<'_>, agent_id: AgentId, id: BlockId) -> Result<bool, StoreError> {
     let sql = "DELETE FROM agents_blocks WHERE agent_id = $1 AND block_id = $2";
     Ok(tx.execute(sql, params![agent_id, id]).await? > 0)
-}
-
-/// The versions of a block, the newest first, from before a number on where one is given.
-///
-/// # Errors
-/// There is no such block, or the database's.
-pub async fn history(
-    tx: &mut Tx<'_>,
-    scope: &Scope,
-    id: BlockId,
-    (before, limit): (Option<i64>, i64),
-) -> Result<Vec<BlockVersion>, StoreError> {
-    get(tx, scope, id).await?;
-    let sql = "SELECT block_id, version, label, value, char_limit, description, read_only, user_id, \
-                   agent_id, run_id, tool_call_id, created_at \
-               FROM block_versions WHERE block_id = $1 AND version < $2 \
-               ORDER BY version DESC LIMIT $3";
-    let rows = tx
-        .query(sql, params![id, before.unwrap_or(i64::MAX), limit])
-        .await?;
-    rows.into_iter()
-        .map(|mut row| {
-            Ok(BlockVersion {
-                block_id: row.parse()?,
-                version: row.int()?,
-                label: row.text()?,
-                value: row.text()?,
-                limit: row.int()?,
-                description: row.opt_text()?,
-                read_only: row.bool()?,
-                author: Author {
-                    user_id: row.opt_parse()?,
-                    agent_id: row.opt_parse()?,
-                    run_id: row.opt_parse()?,
-                    tool_call_id: row.opt_text()?,
-                },
-                created_at: row.time()?,
-            })
-        })
-        .collect()
-}
-
-/// Gives a block the value, limit and description of an earlier version, as a new version.
-///
-/// # Errors
-/// There is no such block or version, or the database's.
-pub async fn restore(
-    tx: &mut Tx<'_>,
-    scope: &Scope,
-    id: BlockId,
-    version: i64,
-    now: Timestamp,
-) -> Result<Block, StoreError> {
-    let lock = tx.for_update();
-    let before = find(tx, scope, id, lock).await?;
-    let sql = "SELECT value, char_limit, description FROM block_versions \
-               WHERE block_id = $1 AND version = $2";
-    let mut row = tx
-        .query_opt(sql, params![id, version])
-        .await?
-        .ok_or_else(|| StoreError::not_found("Block version", version))?;
-    let block = Block {
-        value: row.text()?,
-        limit: row.int()?,
-        description: row.opt_text()?,
-        ..before.clone()
-    };
-    let author = Author {
-        user_id: Some(scope.actor),
-        ..Author::default()
-    };
-    write(tx, scope, (&before, block), &author, now).await
-}
-
-/// Which blocks a list shows.
-#[derive(Debug, Clone, Default)]
-pub struct BlockFilter {
-    /// Only those of this agent.
-    pub agent_id: Option<AgentId>,
-    /// Only those with this label.
-    pub label: Option<String>,
-    /// Only templates.
-    pub templates_only: bool,
-    /// Only those with this template name.
-    pub name: Option<String>,
-    /// Only those linked to this identity.
-    pub identity_id: Option<IdentityId>,
-    /// Only those linked to an identity of one of these keys.
-    pub identifier_keys: Vec<String>,
-    /// Only those of this project.
-    pub project_id: Option<String>,
-    /// Only those with these tags.
-    pub tags: Vec<String>,
-    /// Whether all of the tags are needed, or any.
-    pub match_all_tags: bool,
-    /// Only those whose label contains this.
-    pub label_search: Option<String>,
-    /// Only those whose description contains this.
-    pub description_search: Option<String>,
-    /// Only those whose value contains this.
-    pub value_search: Option<String>,
-    /// Only those attached to more agents than this.
-    pub agents_more_than: Option<i64>,
-    /// Only those attached to fewer agents than this.
-    pub agents_fewer_than: Option<i64>,
-    /// Only those attached to one of these numbers of agents.
-    pub agents_exactly: Vec<i64>,
-    /// Whether hidden ones are shown as well.
-    pub show_hidden: bool,
-}
-
-fn filtered<'f>(tx: &Tx<'_>, scope: &Scope, filter: &'f BlockFilter, select: &str) -> Select<'f> {
-    let mut query = Select::new(format!("SELECT {select} FROM blocks b"));
-    query.and_bind("b.organization_id = {}", scope.organization);
-    if let Some(subject) = &scope.subject {
-        query.and_bind("(b.subject IS NULL OR b.subject = {})", subject.clone());
-    }
-    if !filter.show_hidden {
-        query.and("COALESCE(b.hidden, 0) = 0");
-    }
-    if filter.templates_only {
-        query.and("b.is_template = 1");
-    }
-    for (column, wanted) in [
-        ("b.label", &filter.label),
-        ("b.project_id", &filter.project_id),
-        ("b.template_name", &filter.name),
-    ] {
-        if let Some(wanted) = wanted {
-            query.and_bind(&format!("{column} = {{}}"), wanted);
-        }
-    }
-    for (column, wanted) in [
-        ("b.label", &filter.label_search),
-        ("b.description", &filter.description_search),
-        ("b.value", &filter.value_search),
-    ] {
-        if let Some(text) = wanted {
-            let n = query.bind(text);
-            query.and(tx.contains(column, n));
-        }
-    }
-    links(tx, filter, &mut query);
-    query
-}
-
-/// The conditions on what a block is linked to.
-fn links<'f>(tx: &Tx<'_>, filter: &'f BlockFilter, query: &mut Select<'f>) {
-    if !filter.tags.is_empty() {
-        let n = query.bind(filter.tags.clone());
-        let any = tx.any_of("t.tag", n);
-        let mut distinct = filter.tags.clone();
-        distinct.sort();
-        distinct.dedup();
-        let wanted = if filter.match_all_tags {
-            distinct.len()
-        } else {
-            1
-        };
-        query.and_bind(
-            &format!(
-                "(SELECT COUNT(*) FROM block_tags t WHERE t.block_id = b.id AND {any}) >= {{}}"
-            ),
-            i64::try_from(wanted).unwrap_or(i64::MAX),
-        );
-    }
-    if let Some(id) = filter.agent_id {
-        query.and_bind(
-            "EXISTS (SELECT 1 FROM agents_blocks ab WHERE ab.block_id = b.id AND ab.agent_id = {})",
-            id,
-        );
-    }
-    if let Some(id) = filter.identity_id {
-        query.and_bind(
-            "EXISTS (SELECT 1 FROM blocks_identities bi \
-             WHERE bi.block_id = b.id AND bi.identity_id = {})",
-            id,
-        );
-    }
-    if !filter.identifier_keys.is_empty() {
-        let n = query.bind(filter.identifier_keys.clone());
-        let any = tx.any_of("i.identifier_key", n);
-        query.and(format!(
-            "EXISTS (SELECT 1 FROM blocks_identities bi JOIN identities i ON i.id = bi.identity_id \
-             WHERE bi.block_id = b.id AND {any})"
-        ));
-    }
-    let agents = "(SELECT COUNT(*) FROM agents_blocks ab WHERE ab.block_id = b.id)";
-    if let Some(number) = filter.agents_more_than {
-        query.and_bind(&format!("{agents} > {{}}"), number);
-    }
-    if let Some(number) = filter.agents_fewer_than {
-        query.and_bind(&format!("{agents} < {{}}"), number);
-    }
-    if !filter.agents_exactly.is_empty() {
-        let numbers: Vec<String> = filter
-            .agents_exactly
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        query.and(format!("{agents} IN ({})", numbers.join(", ")));
-    }
-}
-
-/// A page of blocks. An unknown cursor is ignored, as the V1 API does.
-///
-/// # Errors
-/// The database's.
-pub async fn list(
-    tx: &mut Tx<'_>,
-    scope: &Scope,
-    filter: &BlockFilter,
-    page: &Page,
-) -> Result<Vec<Block>, StoreError> {
-    let cursor = "SELECT created_at, id FROM blocks WHERE id = $1";
-    let keys = Keys {
-        key: "b.created_at",
-        id: "b.id",
-        cursor,
-    };
-    let query = filtered(tx, scope, filter, COLUMNS);
-    let rows = query.page(tx, keys, page, UnknownCursor::Ignore).await?;
-    let blocks: Result<Vec<Block>, _> =
-        rows.into_iter().map(|mut row| from_row(&mut row)).collect();
-    with_tags(tx, blocks?).await
-}
-
-/// How many blocks a filter finds.
-///
-/// # Errors
-/// The database's.
-pub async fn count(
-    tx: &mut Tx<'_>,
-    scope: &Scope,
-    filter: &BlockFilter,
-) -> Result<i64, StoreError> {
-    let rows = filtered(tx, scope, filter, "COUNT(*)").all(tx, "").await?;
-    rows.into_iter().next().map_or(Ok(0), |mut row| row.int())
 }

@@ -159,7 +159,10 @@ impl CreateAgentBody {
         check_type(agent_type, self.enable_sleeptime)?;
         check_model(self.llm_config.as_ref())?;
         let first = self.initial_message_sequence.map(|given| {
-            given.into_iter().map(FirstMessage::into_message).collect::<Result<Vec<_>, _>>()
+            given
+                .into_iter()
+                .map(FirstMessage::into_message)
+                .collect::<Result<Vec<_>, _>>()
         });
         let blocks = self.memory_blocks.unwrap_or_default();
         Ok(CreateAgent {
@@ -188,7 +191,8 @@ impl CreateAgentBody {
             include_base_tool_rules: self.include_base_tool_rules,
             tool_rules: self.tool_rules,
             tags: self.tags.unwrap_or_default(),
-            secrets: secrets(self.tool_exec_environment_variables, self.secrets).unwrap_or_default(),
+            secrets: secrets(self.tool_exec_environment_variables, self.secrets)
+                .unwrap_or_default(),
             identity_ids: self.identity_ids.unwrap_or_default(),
             folder_ids: self.folder_ids.or(self.source_ids).unwrap_or_default(),
             timezone: self.timezone,
@@ -215,7 +219,11 @@ fn check_type(agent_type: AgentType, enable_sleeptime: Option<bool>) -> Result<(
         return Ok(());
     }
     let msg = "agents of the type voice_convo_agent need enable_sleeptime to be true";
-    Err(ApiError::invalid(&[Issue::body(&["enable_sleeptime"], msg, Value::Null)]))
+    Err(ApiError::invalid(&[Issue::body(
+        &["enable_sleeptime"],
+        msg,
+        Value::Null,
+    )]))
 }
 
 /// An `llm_config` must say at least which model it is and how much fits into it.
@@ -223,11 +231,18 @@ fn check_model(config: Option<&LlmConfig>) -> Result<(), ApiError> {
     let Some(config) = config else { return Ok(()) };
     let missing = match config {
         LlmConfig { model, .. } if model.is_empty() => "model",
-        LlmConfig { context_window: ..=0, .. } => "context_window",
+        LlmConfig {
+            context_window: ..=0,
+            ..
+        } => "context_window",
         _ => return Ok(()),
     };
     let msg = "Field required";
-    Err(ApiError::invalid(&[Issue::body(&["llm_config", missing], msg, Value::Null)]))
+    Err(ApiError::invalid(&[Issue::body(
+        &["llm_config", missing],
+        msg,
+        Value::Null,
+    )]))
 }
 
 /// The secrets of either name; those of the newer name win.
@@ -337,7 +352,8 @@ impl UpdateAgentBody {
     /// The model's configuration does not name a model.
     pub fn into_patch(self) -> Result<AgentPatch, ApiError> {
         check_model(self.llm_config.as_ref())?;
-        let object = |field: Option<Option<Map<String, Value>>>| field.map(|v| v.map(Value::Object));
+        let object =
+            |field: Option<Option<Map<String, Value>>>| field.map(|v| v.map(Value::Object));
         Ok(AgentPatch {
             name: self.name,
             system: self.system,
@@ -388,7 +404,10 @@ mod tests {
     }
 
     fn patch(body: &str) -> AgentPatch {
-        parse_json::<UpdateAgentBody>(body.as_bytes()).unwrap().into_patch().unwrap()
+        parse_json::<UpdateAgentBody>(body.as_bytes())
+            .unwrap()
+            .into_patch()
+            .unwrap()
     }
 
     #[test]
@@ -404,10 +423,19 @@ mod tests {
         for (body, place) in [
             (r#"{"name":5}"#, "('body', 'name')"),
             (r#"{"agent_type":"nope"}"#, "('body', 'agent_type')"),
-            (r#"{"memory_blocks":[{"value":"x"}]}"#, "('body', 'memory_blocks', 0, 'label')"),
+            (
+                r#"{"memory_blocks":[{"value":"x"}]}"#,
+                "('body', 'memory_blocks', 0, 'label')",
+            ),
             (r#"{"block_ids":["block-1"]}"#, "('body', 'block_ids', 0)"),
-            (r#"{"llm_config":{"model":"m"}}"#, "('body', 'llm_config', 'context_window')"),
-            (r#"{"agent_type":"voice_convo_agent"}"#, "('body', 'enable_sleeptime')"),
+            (
+                r#"{"llm_config":{"model":"m"}}"#,
+                "('body', 'llm_config', 'context_window')",
+            ),
+            (
+                r#"{"agent_type":"voice_convo_agent"}"#,
+                "('body', 'enable_sleeptime')",
+            ),
         ] {
             let error = create(body).unwrap_err();
             assert_eq!(error.status().as_u16(), 422, "{body}");
@@ -419,7 +447,10 @@ mod tests {
     #[test]
     fn secrets_of_both_names_are_one_list() {
         let body = r#"{"tool_exec_environment_variables":{"A":"1","B":"2"},"secrets":{"B":"3"}}"#;
-        let pairs = [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "3".to_owned())];
+        let pairs = [
+            ("A".to_owned(), "1".to_owned()),
+            ("B".to_owned(), "3".to_owned()),
+        ];
         assert_eq!(create(body).unwrap().secrets, pairs);
     }
 
@@ -430,7 +461,10 @@ mod tests {
         assert_eq!(patched.description, Some(None));
         assert!(patched.tags.is_none(), "tags cannot be null, only empty");
         let patched = patch(r#"{"max_tokens":7,"tags":[]}"#);
-        assert_eq!((patched.max_tokens, patched.tags), (Some(Some(7)), Some(Vec::new())));
+        assert_eq!(
+            (patched.max_tokens, patched.tags),
+            (Some(Some(7)), Some(Vec::new()))
+        );
         assert!(patched.description.is_none());
     }
 }

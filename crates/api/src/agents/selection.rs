@@ -3,7 +3,7 @@
 use mnemic_core::ids::IdentityId;
 use mnemic_engine::agents::Relations;
 use mnemic_store::agents::{AgentFilter, AgentOrder};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{actor::ClientVersion, error::ApiError, extract::query_id};
@@ -38,8 +38,14 @@ pub struct RelationsQuery {
     /// The relations that the answer has.
     #[param(inline)]
     include: Vec<Include>,
-    /// The old form of `include`: bare names such as `tools` or `memory`.
+    /// The old form of `include`: bare names such as `tools` or `memory`; an empty one is none.
+    #[serde(deserialize_with = "even_empty")]
     include_relationships: Option<Vec<String>>,
+}
+
+/// Reads a parameter without a value as a list too, not as if it were left out.
+fn even_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    Vec::deserialize(deserializer).map(Some)
 }
 
 impl RelationsQuery {
@@ -61,8 +67,7 @@ impl RelationsQuery {
             tools: new(Include::Tools) || old(&["tools"]),
             tags: new(Include::Tags) || old(&["tags"]),
             identities: new(Include::Identities) || old(&["identities", "identity_ids"]),
-            secrets: new(Include::Secrets)
-                || old(&["secrets", "tool_exec_environment_variables"]),
+            secrets: new(Include::Secrets) || old(&["secrets", "tool_exec_environment_variables"]),
         }
     }
 }
@@ -128,8 +133,10 @@ impl AgentsQuery {
     /// # Errors
     /// The identity's id is malformed.
     pub fn filter(self) -> Result<AgentFilter, ApiError> {
-        let identity_id: Option<IdentityId> =
-            self.identity_id.map(|id| query_id("identity_id", &id)).transpose()?;
+        let identity_id: Option<IdentityId> = self
+            .identity_id
+            .map(|id| query_id("identity_id", &id))
+            .transpose()?;
         Ok(AgentFilter {
             name: self.name,
             query_text: self.query_text.filter(|text| !text.is_empty()),
@@ -144,7 +151,11 @@ impl AgentsQuery {
             created_by_id: self.created_by_id,
             block_id: None,
             show_hidden: false,
-            order_by: self.order_by.or(self.sort_by).map(AgentOrder::from).unwrap_or_default(),
+            order_by: self
+                .order_by
+                .or(self.sort_by)
+                .map(AgentOrder::from)
+                .unwrap_or_default(),
         })
     }
 }
@@ -155,19 +166,41 @@ mod tests {
     use crate::extract::parse_query;
 
     fn wanted(query: &str, version: ClientVersion) -> Relations {
-        parse_query::<RelationsQuery>(query).unwrap().wanted(version)
+        parse_query::<RelationsQuery>(query)
+            .unwrap()
+            .wanted(version)
     }
 
     #[test]
     fn relations_are_shown_when_named_and_to_older_clients_by_default() {
-        let some = Relations { blocks: true, tags: true, ..Relations::NONE };
+        let some = Relations {
+            blocks: true,
+            tags: true,
+            ..Relations::NONE
+        };
         let table = [
             ("", ClientVersion::V1, Relations::NONE),
             ("", ClientVersion::Legacy, Relations::ALL),
-            ("include=agent.blocks&include=agent.tags", ClientVersion::V1, some),
-            ("include=agent.blocks&include=agent.tags", ClientVersion::Legacy, some),
-            ("include_relationships=", ClientVersion::Legacy, Relations::NONE),
-            ("include_relationships=memory&include_relationships=tags", ClientVersion::V1, some),
+            (
+                "include=agent.blocks&include=agent.tags",
+                ClientVersion::V1,
+                some,
+            ),
+            (
+                "include=agent.blocks&include=agent.tags",
+                ClientVersion::Legacy,
+                some,
+            ),
+            (
+                "include_relationships=",
+                ClientVersion::Legacy,
+                Relations::NONE,
+            ),
+            (
+                "include_relationships=memory&include_relationships=tags",
+                ClientVersion::V1,
+                some,
+            ),
         ];
         for (query, version, relations) in table {
             assert_eq!(wanted(query, version), relations, "{query} {version:?}");

@@ -87,9 +87,15 @@ impl From<AgentState> for AgentView {
         let (compaction_settings, model_settings) =
             (compaction_settings(&agent), model_settings(&agent));
         let blocks: Vec<BlockView> = state.blocks.into_iter().map(BlockView::from).collect();
-        let secrets: Vec<SecretView> =
-            state.secrets.into_iter().map(|secret| SecretView::of(agent.id, secret)).collect();
-        let embedding = agent.embedding_config.as_ref().and_then(|config| config.get("handle"));
+        let secrets: Vec<SecretView> = state
+            .secrets
+            .into_iter()
+            .map(|secret| SecretView::of(agent.id, secret))
+            .collect();
+        let embedding = agent
+            .embedding_config
+            .as_ref()
+            .and_then(|config| config.get("handle"));
         Self {
             created_by_id: agent.created_by,
             last_updated_by_id: agent.updated_by,
@@ -157,7 +163,13 @@ impl MemoryView {
     /// The memory of an agent of this type with these blocks.
     #[must_use]
     pub const fn new(agent_type: AgentType, blocks: Vec<BlockView>) -> Self {
-        Self { agent_type, git_enabled: false, blocks, file_blocks: Vec::new(), prompt_template: "" }
+        Self {
+            agent_type,
+            git_enabled: false,
+            blocks,
+            file_blocks: Vec::new(),
+            prompt_template: "",
+        }
     }
 }
 
@@ -272,13 +284,20 @@ fn model_settings(agent: &Agent) -> Value {
         }
     };
     set("max_output_tokens", config.max_tokens.map(Value::from));
-    set("parallel_tool_calls", Some(config.parallel_tool_calls.unwrap_or(true).into()));
+    set(
+        "parallel_tool_calls",
+        Some(config.parallel_tool_calls.unwrap_or(true).into()),
+    );
     set("temperature", config.temperature.map(Value::from));
     let effort = config.reasoning_effort.as_ref();
-    set("reasoning", effort.map(|effort| json!({ "reasoning_effort": effort })));
-    for (key, default) in
-        [("provider_type", "openai".into()), ("response_format", Value::Null)]
-    {
+    set(
+        "reasoning",
+        effort.map(|effort| json!({ "reasoning_effort": effort })),
+    );
+    for (key, default) in [
+        ("provider_type", "openai".into()),
+        ("response_format", Value::Null),
+    ] {
         shown.entry(key).or_insert(default);
     }
     Value::Object(shown)
@@ -339,7 +358,12 @@ mod tests {
     #[test]
     fn an_agent_has_all_fields_of_the_contract_in_its_order() {
         let shown = serde_json::to_value(AgentView::from(state())).unwrap();
-        let keys: Vec<&str> = shown.as_object().unwrap().keys().map(String::as_str).collect();
+        let keys: Vec<&str> = shown
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
         assert_eq!(
             keys.join(" "),
             "created_by_id last_updated_by_id created_at updated_at id name tool_rules message_ids \
@@ -351,7 +375,10 @@ mod tests {
              last_run_completion last_run_duration_ms last_stop_reason timezone max_files_open \
              per_file_view_window_char_limit hidden"
         );
-        assert_eq!((&shown["model"], &shown["embedding"]), (&json!("p/m"), &json!("p/embed")));
+        assert_eq!(
+            (&shown["model"], &shown["embedding"]),
+            (&json!("p/m"), &json!("p/embed"))
+        );
         assert_eq!(shown["llm_config"].as_object().unwrap().len(), 27);
     }
 
@@ -362,10 +389,20 @@ mod tests {
         let shown = serde_json::to_value(AgentView::from(state)).unwrap();
         let settings = &shown["model_settings"];
         assert_eq!(settings["max_output_tokens"], 500);
-        assert_eq!((&settings["provider_type"], &settings["strict"]), (&json!("groq"), &json!(true)));
+        assert_eq!(
+            (&settings["provider_type"], &settings["strict"]),
+            (&json!("groq"), &json!(true))
+        );
         assert_eq!(settings.get("temperature"), None, "nobody set one");
         let compaction = &shown["compaction_settings"];
-        assert_eq!((&compaction["mode"], &compaction["model"]), (&json!("all"), &json!("p/m")));
-        assert!(compaction["prompt"].as_str().is_some_and(|prompt| !prompt.is_empty()));
+        assert_eq!(
+            (&compaction["mode"], &compaction["model"]),
+            (&json!("all"), &json!("p/m"))
+        );
+        assert!(
+            compaction["prompt"]
+                .as_str()
+                .is_some_and(|prompt| !prompt.is_empty())
+        );
     }
 }

@@ -182,8 +182,10 @@ impl BlocksQuery {
     /// # Errors
     /// The identity's id is malformed.
     pub fn filter(self) -> Result<BlockFilter, ApiError> {
-        let identity_id: Option<IdentityId> =
-            self.identity_id.map(|id| query_id("identity_id", &id)).transpose()?;
+        let identity_id: Option<IdentityId> = self
+            .identity_id
+            .map(|id| query_id("identity_id", &id))
+            .transpose()?;
         let text = |text: Option<String>| text.filter(|text| !text.is_empty());
         Ok(BlockFilter {
             agent_id: None,

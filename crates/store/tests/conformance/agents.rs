@@ -2,7 +2,7 @@
 
 use mnemic_core::{
     agents::Agent,
-    ids::{AgentId, FolderId, IdentityId, OrganizationId},
+    ids::{AgentId, BlockId, FolderId, IdentityId, OrganizationId},
     scope::Scope,
     time::Timestamp,
 };
@@ -76,137 +76,79 @@ async fn agents_of_another_organization_are_not_there() {
     .await;
 }
 
+fn with(change: impl FnOnce(&mut AgentFilter)) -> AgentFilter {
+    let mut filter = AgentFilter::default();
+    change(&mut filter);
+    filter
+}
+
+fn tagged(tags: &[&str], match_all_tags: bool) -> AgentFilter {
+    let tags = tags.iter().map(ToString::to_string).collect();
+    AgentFilter {
+        tags,
+        match_all_tags,
+        ..AgentFilter::default()
+    }
+}
+
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+/// Three agents, one of them hidden, and a block of the second.
+async fn harbour(house: &House) -> BlockId {
+    let mut one = agent("Harbour one");
+    one.labels.project_id = text("p");
+    one.last_stop_reason = text("end_turn");
+    let one = stored_agent(house, one).await;
+    let mut two = agent("two");
+    two.created_at = Timestamp(2_000);
+    let two = stored_agent(house, two).await;
+    let mut hidden = agent("hidden");
+    hidden.hidden = Some(true);
+    stored_agent(house, hidden).await;
+    write!(house, |tx, scope| {
+        agents::set_tags(tx, scope, one, &["a".into(), "b".into(), "a".into()]).await?;
+        agents::set_tags(tx, scope, two, &["b".into()]).await
+    })
+    .unwrap();
+    let notes = stored_block(house, block("notes", "")).await;
+    attached(house, two, notes).await;
+    notes
+}
+
 #[tokio::test]
 async fn filters_find_agents() {
     on_each_engine(async |house| {
-        let mut one = agent("Harbour one");
-        one.labels.project_id = Some("p".to_owned());
-        one.last_stop_reason = Some("end_turn".to_owned());
-        let one = stored_agent(house, one).await;
-        let two = stored_agent(
-            house,
-            Agent {
-                created_at: Timestamp(2_000),
-                ..agent("two")
-            },
-        )
-        .await;
-        stored_agent(
-            house,
-            Agent {
-                hidden: Some(true),
-                ..agent("hidden")
-            },
-        )
-        .await;
-        write!(house, |tx, scope| {
-            agents::set_tags(tx, scope, one, &["a".into(), "b".into(), "a".into()]).await?;
-            agents::set_tags(tx, scope, two, &["b".into()]).await
-        })
-        .unwrap();
-        let notes = stored_block(house, block("notes", "")).await;
-        attached(house, two, notes).await;
-        let text = |text: &str| Some(text.to_owned());
-        let default = AgentFilter::default;
-        let tags = |names: &[&str], match_all_tags| AgentFilter {
-            tags: names.iter().map(ToString::to_string).collect(),
-            match_all_tags,
-            ..default()
-        };
+        let notes = harbour(house).await;
+        let both = vec!["Harbour one", "two"];
         let table = [
-            (default(), vec!["Harbour one", "two"]),
+            (with(|_| ()), both.clone()),
             (
-                AgentFilter {
-                    show_hidden: true,
-                    ..default()
-                },
+                with(|f| f.show_hidden = true),
                 vec!["Harbour one", "hidden", "two"],
             ),
+            (with(|f| f.name = text("two")), vec!["two"]),
+            (with(|f| f.name = text("tw")), vec![]),
+            (with(|f| f.query_text = text("HARB")), vec!["Harbour one"]),
+            (with(|f| f.query_text = text("%")), vec![]),
+            (with(|f| f.project_id = text("p")), vec!["Harbour one"]),
+            (with(|f| f.template_id = text("template")), both.clone()),
             (
-                AgentFilter {
-                    name: text("two"),
-                    ..default()
-                },
-                vec!["two"],
-            ),
-            (
-                AgentFilter {
-                    name: text("tw"),
-                    ..default()
-                },
-                vec![],
-            ),
-            (
-                AgentFilter {
-                    query_text: text("HARB"),
-                    ..default()
-                },
+                with(|f| f.last_stop_reason = text("end_turn")),
                 vec!["Harbour one"],
             ),
-            (
-                AgentFilter {
-                    query_text: text("%"),
-                    ..default()
-                },
-                vec![],
-            ),
-            (
-                AgentFilter {
-                    project_id: text("p"),
-                    ..default()
-                },
-                vec!["Harbour one"],
-            ),
-            (
-                AgentFilter {
-                    template_id: text("template"),
-                    ..default()
-                },
-                vec!["Harbour one", "two"],
-            ),
-            (
-                AgentFilter {
-                    last_stop_reason: text("end_turn"),
-                    ..default()
-                },
-                vec!["Harbour one"],
-            ),
-            (
-                AgentFilter {
-                    created_by_id: text("user-nobody"),
-                    ..default()
-                },
-                vec![],
-            ),
-            (
-                AgentFilter {
-                    block_id: Some(notes),
-                    ..default()
-                },
-                vec!["two"],
-            ),
-            (
-                AgentFilter {
-                    identity_id: Some(IdentityId::new()),
-                    ..default()
-                },
-                vec![],
-            ),
-            (
-                AgentFilter {
-                    identifier_keys: vec!["k".into()],
-                    ..default()
-                },
-                vec![],
-            ),
-            (tags(&["a", "b"], false), vec!["Harbour one", "two"]),
-            (tags(&["a", "b", "b"], true), vec!["Harbour one"]),
-            (tags(&["c"], false), vec![]),
+            (with(|f| f.created_by_id = text("user-nobody")), vec![]),
+            (with(|f| f.block_id = Some(notes)), vec!["two"]),
+            (with(|f| f.identity_id = Some(IdentityId::new())), vec![]),
+            (with(|f| f.identifier_keys = vec!["k".into()]), vec![]),
+            (tagged(&["a", "b"], false), both),
+            (tagged(&["a", "b", "b"], true), vec!["Harbour one"]),
+            (tagged(&["c"], false), vec![]),
         ];
-        for (filter, mut names) in table {
+        for (filter, names) in table {
             let mut shown = found(house, filter.clone()).await;
             shown.sort();
-            names.sort_unstable();
             assert_eq!(shown, names, "{} {filter:?}", house.engine);
         }
     })

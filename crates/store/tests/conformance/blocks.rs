@@ -282,11 +282,12 @@ async fn blocks_of_agents_stand_in_the_order_of_attachment() {
             attached(house, one, *id).await;
         }
         attached(house, two, ids[2]).await;
-        let detached = write!(house, |tx, scope| blocks::detach(tx, one, ids[0]).await).unwrap();
+        let first = ids[0];
+        let detached = write!(house, |tx, scope| blocks::detach(tx, one, first).await).unwrap();
         assert!(detached);
-        let again = write!(house, |tx, scope| blocks::detach(tx, one, ids[0]).await).unwrap();
+        let again = write!(house, |tx, scope| blocks::detach(tx, one, first).await).unwrap();
         assert!(!again);
-        attached(house, one, ids[0]).await;
+        attached(house, one, first).await;
         let found = read!(house, |tx, scope| blocks::of_agents(tx, scope, &[one, two])
             .await)
         .unwrap();
@@ -437,143 +438,68 @@ async fn found(house: &House, filter: BlockFilter) -> Vec<String> {
     blocks.into_iter().map(|block| block.label).collect()
 }
 
+fn with(change: impl FnOnce(&mut BlockFilter)) -> BlockFilter {
+    let mut filter = BlockFilter::default();
+    change(&mut filter);
+    filter
+}
+
+fn tagged(tags: &[&str], match_all_tags: bool) -> BlockFilter {
+    let tags = tags.iter().map(ToString::to_string).collect();
+    BlockFilter {
+        tags,
+        match_all_tags,
+        ..BlockFilter::default()
+    }
+}
+
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+/// Three blocks, one of them hidden, and an agent with the first.
+async fn shelf(house: &House) -> AgentId {
+    let agent = stored_agent(house, agent("a")).await;
+    let mut one = block("one", "a 100% value");
+    one.description = text("Of Ships");
+    one.tags = vec!["x".to_owned(), "y".to_owned()];
+    one.labels.template_name = text("tpl");
+    one.labels.project_id = text("p");
+    let one = stored_block(house, one).await;
+    let mut two = block("two", "100 values");
+    two.is_template = true;
+    two.tags = vec!["y".to_owned()];
+    two.created_at = Timestamp(2_000);
+    stored_block(house, two).await;
+    let mut hidden = block("hidden", "");
+    hidden.hidden = Some(true);
+    stored_block(house, hidden).await;
+    attached(house, agent, one).await;
+    agent
+}
+
 #[tokio::test]
 async fn filters_find_blocks() {
     on_each_engine(async |house| {
-        let agent = stored_agent(house, agent("a")).await;
-        let mut one = block("one", "a 100% value");
-        one.description = Some("Of Ships".to_owned());
-        one.tags = vec!["x".to_owned(), "y".to_owned()];
-        one.labels.template_name = Some("tpl".to_owned());
-        one.labels.project_id = Some("p".to_owned());
-        let one = stored_block(house, one).await;
-        let mut two = Block {
-            is_template: true,
-            ..block("two", "100 values")
-        };
-        two.tags = vec!["y".to_owned()];
-        two.created_at = Timestamp(2_000);
-        stored_block(house, two).await;
-        stored_block(
-            house,
-            Block {
-                hidden: Some(true),
-                ..block("hidden", "")
-            },
-        )
-        .await;
-        attached(house, agent, one).await;
-        let text = |text: &str| Some(text.to_owned());
-        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let default = BlockFilter::default;
+        let agent = shelf(house).await;
         let table = [
-            (default(), vec!["one", "two"]),
-            (
-                BlockFilter {
-                    show_hidden: true,
-                    ..default()
-                },
-                vec!["hidden", "one", "two"],
-            ),
-            (
-                BlockFilter {
-                    label: text("one"),
-                    ..default()
-                },
-                vec!["one"],
-            ),
-            (
-                BlockFilter {
-                    label_search: text("TW"),
-                    ..default()
-                },
-                vec!["two"],
-            ),
-            (
-                BlockFilter {
-                    value_search: text("100%"),
-                    ..default()
-                },
-                vec!["one"],
-            ),
-            (
-                BlockFilter {
-                    description_search: text("ships"),
-                    ..default()
-                },
-                vec!["one"],
-            ),
-            (
-                BlockFilter {
-                    name: text("tpl"),
-                    ..default()
-                },
-                vec!["one"],
-            ),
-            (
-                BlockFilter {
-                    project_id: text("p"),
-                    ..default()
-                },
-                vec!["one"],
-            ),
-            (
-                BlockFilter {
-                    templates_only: true,
-                    ..default()
-                },
-                vec!["two"],
-            ),
-            (
-                BlockFilter {
-                    tags: words(&["x", "y"]),
-                    ..default()
-                },
-                vec!["one", "two"],
-            ),
-            (
-                BlockFilter {
-                    tags: words(&["x", "y"]),
-                    match_all_tags: true,
-                    ..default()
-                },
-                vec!["one"],
-            ),
-            (
-                BlockFilter {
-                    agent_id: Some(agent),
-                    ..default()
-                },
-                vec!["one"],
-            ),
-            (
-                BlockFilter {
-                    agents_more_than: Some(0),
-                    ..default()
-                },
-                vec!["one"],
-            ),
-            (
-                BlockFilter {
-                    agents_fewer_than: Some(1),
-                    ..default()
-                },
-                vec!["two"],
-            ),
-            (
-                BlockFilter {
-                    agents_exactly: vec![1, 5],
-                    ..default()
-                },
-                vec!["one"],
-            ),
-            (
-                BlockFilter {
-                    identifier_keys: words(&["k"]),
-                    ..default()
-                },
-                vec![],
-            ),
+            (with(|_| ()), vec!["one", "two"]),
+            (with(|f| f.show_hidden = true), vec!["hidden", "one", "two"]),
+            (with(|f| f.label = text("one")), vec!["one"]),
+            (with(|f| f.label_search = text("TW")), vec!["two"]),
+            (with(|f| f.value_search = text("100%")), vec!["one"]),
+            (with(|f| f.description_search = text("ships")), vec!["one"]),
+            (with(|f| f.name = text("tpl")), vec!["one"]),
+            (with(|f| f.name = text("tp")), vec![]),
+            (with(|f| f.project_id = text("p")), vec!["one"]),
+            (with(|f| f.templates_only = true), vec!["two"]),
+            (tagged(&["x", "y"], false), vec!["one", "two"]),
+            (tagged(&["x", "y"], true), vec!["one"]),
+            (with(|f| f.agent_id = Some(agent)), vec!["one"]),
+            (with(|f| f.agents_more_than = Some(0)), vec!["one"]),
+            (with(|f| f.agents_fewer_than = Some(1)), vec!["two"]),
+            (with(|f| f.agents_exactly = vec![1, 5]), vec!["one"]),
+            (with(|f| f.identifier_keys = vec!["k".to_owned()]), vec![]),
         ];
         for (filter, wanted) in table {
             let mut shown = found(house, filter.clone()).await;

@@ -1,6 +1,13 @@
 //! What holds of the store on either engine. Each test runs on a fresh SQLite file, and, where
 //! `MNEMIC_TEST_DATABASE_URL` names a PostgreSQL server, on a fresh database there.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 mod agents;
 mod blocks;
 mod build;

@@ -97,6 +97,23 @@ async fn tools_of_an_agent_stand_in_the_order_of_attachment() {
     .await;
 }
 
+fn with(change: impl FnOnce(&mut ToolFilter)) -> ToolFilter {
+    let mut filter = ToolFilter::default();
+    change(&mut filter);
+    filter
+}
+
+async fn found(house: &House, filter: ToolFilter) -> usize {
+    let counted = filter.clone();
+    let page = Page::first(100, Order::Desc);
+    let listed = read!(house, |tx, scope| tools::list(tx, scope, &filter, &page)
+        .await)
+    .unwrap();
+    let count = read!(house, |tx, scope| tools::count(tx, scope, &counted).await).unwrap();
+    assert_eq!(count, i64::try_from(listed.len()).unwrap());
+    listed.len()
+}
+
 #[tokio::test]
 async fn filters_find_tools() {
     on_each_engine(async |house| {
@@ -104,76 +121,26 @@ async fn filters_find_tools() {
         let agent = stored_agent(house, agent("a")).await;
         let id = id_of(house, "send_message").await;
         write!(house, |tx, scope| tools::attach(tx, scope, agent, id).await).unwrap();
-        let default = ToolFilter::default;
-        let all = builtin::all().len();
-        let of_type = |kind| {
-            builtin::all()
-                .iter()
-                .filter(|tool| tool.tool_type == kind)
-                .count()
-        };
-        let core = of_type(ToolType::LettaCore);
+        let all = builtin::all();
+        let core = |tool: &&builtin::BuiltinTool| tool.tool_type == ToolType::LettaCore;
+        let (all, core) = (all.len(), all.iter().filter(core).count());
+        let names = vec!["send_message".to_owned(), "nope".to_owned()];
         let table = [
-            (default(), all),
+            (with(|_| ()), all),
+            (with(|f| f.names = names), 1),
+            (with(|f| f.ids = vec![id]), 1),
+            (with(|f| f.search = Some("SEND_".to_owned())), 1),
+            (with(|f| f.types = vec![ToolType::LettaCore]), core),
             (
-                ToolFilter {
-                    names: vec!["send_message".into(), "nope".into()],
-                    ..default()
-                },
-                1,
-            ),
-            (
-                ToolFilter {
-                    ids: vec![id],
-                    ..default()
-                },
-                1,
-            ),
-            (
-                ToolFilter {
-                    search: Some("SEND_".into()),
-                    ..default()
-                },
-                1,
-            ),
-            (
-                ToolFilter {
-                    types: vec![ToolType::LettaCore],
-                    ..default()
-                },
-                core,
-            ),
-            (
-                ToolFilter {
-                    without_types: vec![ToolType::LettaCore],
-                    ..default()
-                },
+                with(|f| f.without_types = vec![ToolType::LettaCore]),
                 all - core,
             ),
-            (
-                ToolFilter {
-                    types: vec![ToolType::Custom],
-                    ..default()
-                },
-                0,
-            ),
-            (
-                ToolFilter {
-                    agent_id: Some(agent),
-                    ..default()
-                },
-                1,
-            ),
+            (with(|f| f.types = vec![ToolType::Custom]), 0),
+            (with(|f| f.agent_id = Some(agent)), 1),
         ];
         for (filter, wanted) in table {
-            let (asked, counted) = (filter.clone(), filter.clone());
-            let page = Page::first(100, Order::Desc);
-            let listed = read!(house, |tx, scope| tools::list(tx, scope, &filter, &page)
-                .await)
-            .unwrap();
-            assert_eq!(listed.len(), wanted, "{} {asked:?}", house.engine);
-            let count = read!(house, |tx, scope| tools::count(tx, scope, &counted).await).unwrap();
-            assert_eq!(count, i64::try_from(wanted).unwrap());
+            let asked = format!("{} {filter:?}", house.engine);
+            assert_eq!(found(house, filter).await, wanted, "{asked}");
         }
     })
     .await;
