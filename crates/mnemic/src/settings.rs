@@ -253,7 +253,7 @@ pub struct Settings {
 }
 
 /// Reads a variable of the environment.
-pub type ReadEnv = dyn Fn(&str) -> Option<String>;
+pub type ReadEnv<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Where settings come from.
 #[derive(Default)]
@@ -263,7 +263,7 @@ pub struct Sources<'a> {
     /// The file given by a flag or `MNEMIC_CONFIG`.
     pub file: Option<PathBuf>,
     /// The environment.
-    pub env: Option<&'a ReadEnv>,
+    pub env: Option<&'a ReadEnv<'a>>,
 }
 
 impl Settings {
