@@ -1,6 +1,6 @@
 //! What is accepted and what is refused, by tables.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::extract::parse_json;
@@ -95,6 +95,19 @@ fn options_reach_the_engine() {
     );
 }
 
+/// Checks that each body is refused with the status, and an error that has the words.
+fn refused(table: &[(Value, u16, &str)]) {
+    for (body, status, words) in table {
+        let error = check(body, AnswerForm::Json).unwrap_err();
+        assert_eq!(error.status().as_u16(), *status, "{body}");
+        assert!(
+            error.body()["detail"].to_string().contains(words),
+            "{body}: {:?}",
+            error.body()
+        );
+    }
+}
+
 #[test]
 fn what_cannot_be_is_refused_with_the_status_of_the_contract() {
     let message = json!({"role": "user", "content": "a"});
@@ -130,6 +143,13 @@ fn what_cannot_be_is_refused_with_the_status_of_the_contract() {
             422,
             "each needs its own",
         ),
+    ];
+    refused(&table);
+}
+
+#[test]
+fn approvals_without_a_pending_call_and_settings_out_of_range_are_refused() {
+    let table = [
         (
             json!({"messages": [{"type": "approval", "approvals": []}]}),
             400,
@@ -174,15 +194,7 @@ fn what_cannot_be_is_refused_with_the_status_of_the_contract() {
             "unknown variant",
         ),
     ];
-    for (body, status, words) in table {
-        let error = check(&body, AnswerForm::Json).unwrap_err();
-        assert_eq!(error.status().as_u16(), status, "{body}");
-        assert!(
-            error.body()["detail"].to_string().contains(words),
-            "{body}: {:?}",
-            error.body()
-        );
-    }
+    refused(&table);
 }
 
 #[test]

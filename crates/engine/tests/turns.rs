@@ -163,7 +163,7 @@ impl House {
         let chats = requests
             .iter()
             .filter(|request| request.url.path().ends_with("completions"));
-        let body: Value = serde_json::from_slice(&chats.last().unwrap().body).unwrap();
+        let body: Value = serde_json::from_slice(&chats.next_back().unwrap().body).unwrap();
         body["messages"].as_array().unwrap().clone()
     }
 }
@@ -228,7 +228,7 @@ async fn an_edit_of_memory_is_in_the_next_request() {
     let history = house.engine.store().read(move |tx| {
         Box::pin(async move {
             let block = blocks::by_label(tx, &scope, agent, "human").await?;
-            blocks::history(tx, &scope, block.unwrap().id, 10).await
+            blocks::history(tx, &scope, block.unwrap().id, (None, 10)).await
         })
     });
     let history = history.await.map_err(|error: StoreError| error).unwrap();

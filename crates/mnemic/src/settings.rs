@@ -473,13 +473,12 @@ mod tests {
         let folder = std::env::temp_dir();
         let file = folder.join(format!("mnemic-settings-{}.toml", std::process::id()));
         std::fs::write(&file, "port = 1\nhost = \"0.0.0.0\"\n").unwrap();
-        let settings = Settings::load(&Sources {
+        Settings::load(&Sources {
             flags,
             file: Some(file),
             env: Some(env),
         })
-        .unwrap();
-        settings
+        .unwrap()
     }
 
     #[test]

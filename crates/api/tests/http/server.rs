@@ -19,7 +19,6 @@ use crate::model::Model;
 /// The API over an empty database.
 pub struct Server {
     router: Router,
-    engine: Engine,
     _folder: TempDir,
 }
 
@@ -61,10 +60,9 @@ impl Server {
         engine.start().await.unwrap();
         let scope = mnemic_core::scope::Scope::default();
         engine.ensure_builtin_tools(&scope).await.unwrap();
-        let router = mnemic_api::router(engine.clone(), settings);
+        let router = mnemic_api::router(engine, settings);
         Self {
             router,
-            engine,
             _folder: folder,
         }
     }
@@ -110,10 +108,6 @@ impl Server {
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.call("POST", path, &body.to_string()).await
-    }
-
-    pub fn engine(&self) -> &Engine {
-        &self.engine
     }
 
     /// A server with a played model, and an agent with a block `human`.
