@@ -160,7 +160,7 @@ impl House {
     /// Texts of the messages that the provider got last.
     async fn last_prompt(&self) -> Vec<Value> {
         let requests = self.model.received_requests().await.unwrap();
-        let chats = requests
+        let mut chats = requests
             .iter()
             .filter(|request| request.url.path().ends_with("completions"));
         let body: Value = serde_json::from_slice(&chats.next_back().unwrap().body).unwrap();

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::server::{Server, frames, types};
 
 #[tokio::test]
-async fn a_run_and_its_steps_can_be_read() {
+async fn a_run_can_be_read() {
     let (server, _model, agent) = Server::with_agent().await;
     let sent = server
         .post(
@@ -42,6 +42,19 @@ async fn a_run_and_its_steps_can_be_read() {
     );
     let metrics = server.get(&format!("/v1/runs/{id}/metrics")).await.json();
     assert_eq!(metrics["num_steps"], 2);
+}
+
+#[tokio::test]
+async fn the_steps_of_a_run_can_be_read_and_judged() {
+    let (server, _model, agent) = Server::with_agent().await;
+    let sent = server
+        .post(
+            &format!("/v1/agents/{agent}/messages"),
+            &json!({"input": "remember she sails"}),
+        )
+        .await
+        .json();
+    let id = sent["messages"][0]["run_id"].as_str().unwrap();
     let steps = server
         .get(&format!("/v1/runs/{id}/steps?order=asc"))
         .await
