@@ -75,13 +75,10 @@ fn tail(body: &[u8]) -> Option<Vec<Message>> {
         let mut stream = serde_json::Deserializer::from_slice(rest).into_iter::<Message>();
         messages.push(stream.next()?.ok()?);
         rest = rest.get(stream.byte_offset()..)?;
-        rest = rest.strip_prefix(b",")?;
-        if rest.first() != Some(&b'{') {
-            return None;
-        }
-        if !rest.starts_with(b"{\"role\"") {
+        if rest.starts_with(b"]") {
             return Some(messages);
         }
+        rest = rest.strip_prefix(b",")?;
     }
 }
 
@@ -143,6 +140,7 @@ mod tests {
             ("do", 1, 1)
         );
         assert!(asked.stream);
+        assert_eq!(tail(compact).map(|messages| messages.len()), Some(3));
         let value: Value = serde_json::from_slice(compact).unwrap();
         let pretty = serde_json::to_vec_pretty(&value).unwrap();
         assert_eq!(

@@ -66,6 +66,20 @@ pub async fn page(
     Ok(in_order(found, next.order))
 }
 
+/// A first page of messages that are not stored as such, given oldest first.
+pub fn shown(messages: &[Message], page: &Page) -> Vec<LettaMessage> {
+    let limit = usize::try_from(page.limit).unwrap_or(0);
+    let mut found: Vec<_> = messages
+        .iter()
+        .map(|message| letta_messages(message, None))
+        .collect();
+    if page.order == Order::Desc {
+        found.reverse();
+    }
+    found.truncate(limit);
+    in_order(found, page.order)
+}
+
 /// All parts in the order of the list: newest first means that a message's last part comes first.
 fn in_order(messages: Vec<Vec<LettaMessage>>, order: Order) -> Vec<LettaMessage> {
     let turned = messages.into_iter().flat_map(|mut parts| {

@@ -72,6 +72,13 @@ pub fn complete(document: &mut utoipa::openapi::OpenApi) {
             .content("application/json", Content::new(Some(schema)))
             .build();
         let responses = &mut operation.responses.responses;
+        for response in responses.values_mut() {
+            if let RefOr::T(response) = response
+                && response.description.is_empty()
+            {
+                response.description = "The answer".to_owned();
+            }
+        }
         responses.insert("default".to_owned(), RefOr::T(errors));
         for parameter in operation.parameters.iter_mut().flatten() {
             let RefOr::T(parameter) = parameter else {

@@ -6,6 +6,7 @@ use mnemic_core::{
     runs::{Run, RunStatus, StopReason},
     time::Timestamp,
 };
+use mnemic_engine::inputs;
 use mnemic_store::{
     messages::MessageFilter,
     page::{Order, Page},
@@ -236,7 +237,7 @@ async fn delete(
     Ok(Json(RunView::from(&run)))
 }
 
-/// What was said in a run, oldest first.
+/// What was said in a run, oldest first. Of a run that never came to an answer, what it was asked.
 #[utoipa::path(get, path = "/v1/runs/{run_id}/messages", tag = "runs",
     operation_id = "list_messages_for_run", params(("run_id" = String, Path), PageQuery),
     responses((status = 200, body = Vec<LettaMessage>)))]
@@ -252,12 +253,17 @@ async fn list_messages(
         .store()
         .read(move |tx| {
             Box::pin(async move {
-                runs::get(tx, &scope, id).await?;
+                let run = runs::get(tx, &scope, id).await?;
                 let filter = MessageFilter {
                     run_id: Some(id),
                     ..MessageFilter::default()
                 };
-                history::page(tx, &scope, &filter, page, None).await
+                let is_first = page.before.is_none() && page.after.is_none();
+                let found = history::page(tx, &scope, &filter, page.clone(), None).await?;
+                if found.is_empty() && is_first {
+                    return Ok(history::shown(&inputs::of_run(&run)?, &page));
+                }
+                Ok::<_, ApiError>(found)
             })
         })
         .await?;

@@ -13,6 +13,7 @@ mod events;
 mod fit;
 mod follow;
 mod handle;
+pub mod inputs;
 mod live;
 mod model;
 mod outlet;

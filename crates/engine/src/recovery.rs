@@ -18,11 +18,11 @@ use mnemic_store::{
 };
 
 use crate::{
-    Engine, EngineError, SendRequest, accept,
+    Engine, EngineError, SendRequest, accept, inputs,
     live::{LiveRun, RunIdentity},
     outlet::Outlet,
     session::Session,
-    turn::{self, Turn, TurnEnd},
+    turn::{Turn, TurnEnd},
 };
 
 /// How often a crash may interrupt a run before it is given up (DESIGN section 4).
@@ -233,7 +233,7 @@ impl Engine {
             }
         };
         let inputs = if found.run.step_count == 0 {
-            turn::inputs(&live, &request, self.now())
+            inputs::of_live(&live, &request, self.now())
         } else {
             Vec::new()
         };

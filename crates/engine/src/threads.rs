@@ -254,7 +254,11 @@ async fn known(
             message_id: Some(earlier),
             ..
         } => Ok(Some(earlier)),
-        Offered::Known { .. } => Ok(messages::by_otid(tx, conversation_id, otid).await?),
+        Offered::Known {
+            run_id: Some(run_id),
+            ..
+        } => Ok(messages::by_otid(tx, run_id, otid).await?),
+        Offered::Known { .. } => Ok(None),
     }
 }
 

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use mnemic_core::{
     conversations::Thread,
-    ids::MessageId,
-    messages::{Message, NewMessage, Role},
+    messages::Message,
     runs::{RunError, Step, StopReason},
     time::Timestamp,
-    tokens,
 };
 use mnemic_store::{
     StoreError,
@@ -18,8 +16,8 @@ use mnemic_store::{
 };
 
 use crate::{
-    Engine, EngineError, SendRequest, accept, live::LiveRun, outlet::Outlet, session::Session,
-    step::StepEnd,
+    Engine, EngineError, SendRequest, accept, inputs, live::LiveRun, outlet::Outlet,
+    session::Session, step::StepEnd,
 };
 
 /// How long a waiting run sleeps at the most before it looks at its conversation again; on one
@@ -109,7 +107,7 @@ impl Engine {
         session: Box<Session>,
         accepted_at: Timestamp,
     ) {
-        let inputs = inputs(&live, &request, self.now());
+        let inputs = inputs::of_live(&live, &request, self.now());
         let turn = Turn {
             engine: self.clone(),
             outlet: Outlet::new(Arc::clone(&live), 0),
@@ -168,35 +166,6 @@ async fn begin(
     runs::start(tx, live.id).await?;
     let session = accept::open_session(tx, engine, &live.scope, live.agent_id, &head).await?;
     Ok(Begin::Now { lease, session })
-}
-
-/// The stored form of a request's messages.
-pub(crate) fn inputs(live: &LiveRun, request: &SendRequest, now: Timestamp) -> Vec<Message> {
-    request
-        .messages
-        .iter()
-        .map(|new| stored(live, new, now))
-        .collect()
-}
-
-fn stored(live: &LiveRun, new: &NewMessage, now: Timestamp) -> Message {
-    Message {
-        id: MessageId::new(),
-        agent_id: live.agent_id,
-        conversation_id: live.conversation_id,
-        role: new.role,
-        tokens: tokens::count_message(new.role, &new.body, new.name.as_deref()),
-        body: new.body.clone(),
-        name: new.name.clone(),
-        otid: new
-            .otid
-            .clone()
-            .or_else(|| (new.role == Role::User).then(|| MessageId::new().uuid().to_string())),
-        sender_id: new.sender_id.clone(),
-        step_id: None,
-        run_id: Some(live.id),
-        created_at: new.created_at.unwrap_or(now),
-    }
 }
 
 impl Turn {

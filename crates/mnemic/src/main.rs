@@ -7,7 +7,7 @@ mod settings;
 mod show;
 mod terminal;
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use settings::{Settings, Sources};
@@ -110,6 +110,7 @@ fn run_server(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         .map_err(|_| settings.wrong("log", "must be a level such as info, or filters"))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match settings.text("log_format") {
         "json" => log.json().init(),

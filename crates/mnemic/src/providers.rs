@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use mnemic_llm::{Catalogue, Endpoint, EndpointConfig, EndpointError};
 
-use crate::settings::{Provider, Settings, Sources};
+use crate::settings::{Provider, Settings, Sources, usual_file};
 
 /// How often the file's time is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -53,24 +53,29 @@ fn config_of(provider: &Provider) -> EndpointConfig {
     config
 }
 
-/// Goes on looking at the file, and gives the catalogue what changed. A file that cannot be read
-/// leaves everything as it was.
-pub async fn watch(file: PathBuf, catalogue: Arc<Catalogue>) {
-    let changed = || {
-        std::fs::metadata(&file)
-            .and_then(|meta| meta.modified())
-            .ok()
+/// Goes on looking at the file (the one given, else the one in its usual places, which may come to be
+/// while the server runs), and gives the catalogue what changed. A file that cannot be read leaves
+/// everything as it was.
+pub async fn watch(given: Option<PathBuf>, catalogue: Arc<Catalogue>) {
+    let look = || {
+        let file = given.clone().or_else(usual_file);
+        let time = file.as_ref().and_then(|file| {
+            std::fs::metadata(file)
+                .and_then(|meta| meta.modified())
+                .ok()
+        });
+        (file, time)
     };
-    let mut known = changed();
+    let mut known = look();
     loop {
         tokio::time::sleep(LOOK).await;
-        let now = changed();
+        let now = look();
         if now == known {
             continue;
         }
         known = now;
         let sources = Sources {
-            file: Some(file.clone()),
+            file: known.0.clone(),
             ..Sources::default()
         };
         let read = Settings::load(&sources).map_err(|error| error.to_string());

@@ -74,9 +74,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         Clock::System,
     );
     engine.start().await?;
-    if let Some(file) = settings.file.clone() {
-        tokio::spawn(providers::watch(file, catalogue));
-    }
+    tokio::spawn(providers::watch(settings.given_file.clone(), catalogue));
     let address = format!("{}:{}", settings.text("host"), settings.text("port"));
     let listener = TcpListener::bind(&address)
         .await

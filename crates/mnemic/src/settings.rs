@@ -248,6 +248,8 @@ pub struct Settings {
     values: BTreeMap<&'static str, Value>,
     /// The file that was read.
     pub file: Option<PathBuf>,
+    /// The file that was named, if it was; else the usual places are looked at.
+    pub given_file: Option<PathBuf>,
     /// The providers of the file.
     pub providers: Vec<Provider>,
 }
@@ -278,11 +280,11 @@ impl Settings {
                 .and_then(|read| read(name))
                 .filter(|text| !text.is_empty())
         };
-        let file = sources
+        let given_file = sources
             .file
             .clone()
             .or_else(|| env("MNEMIC_CONFIG").map(PathBuf::from));
-        let file = file.or_else(usual_file);
+        let file = given_file.clone().or_else(usual_file);
         let (in_file, providers) = match &file {
             Some(path) => read_file(path)?,
             None => (BTreeMap::new(), Vec::new()),
@@ -323,6 +325,7 @@ impl Settings {
         Ok(Self {
             values,
             file,
+            given_file,
             providers,
         })
     }
@@ -384,7 +387,7 @@ impl Settings {
 }
 
 /// `mnemic.toml` in the working folder, else in the user's configuration folder.
-fn usual_file() -> Option<PathBuf> {
+pub fn usual_file() -> Option<PathBuf> {
     let beside = PathBuf::from("mnemic.toml");
     let config = directories::ProjectDirs::from("", "", "mnemic")
         .map(|dirs| dirs.config_dir().join("mnemic.toml"));

@@ -1,7 +1,8 @@
--- The first schema of Mnemic. One text serves both engines; three words are replaced when it runs:
+-- The first schema of Mnemic. One text serves both engines; four words are replaced when it runs:
 --   @text   TEXT, on PostgreSQL with COLLATE "C", so that both engines sort alike
 --   @serial a row number that the database hands out
 --   @bytes  BLOB or BYTEA
+--   @by_key a small table that SQLite keeps in its primary key, one tree in place of two
 -- Times are microseconds since 1970 in BIGINT, booleans 0 or 1 in BIGINT, JSON is text. Columns named
 -- `subject` hold the end user whose data a row is; NULL is the agent's common data.
 
@@ -61,7 +62,7 @@ CREATE TABLE agent_tags (
     position BIGINT NOT NULL,
     tag @text NOT NULL,
     PRIMARY KEY (agent_id, tag)
-);
+) @by_key;
 CREATE INDEX agent_tags_by_tag ON agent_tags (organization_id, tag);
 
 CREATE TABLE agent_secrets (
@@ -105,7 +106,7 @@ CREATE TABLE block_tags (
     position BIGINT NOT NULL,
     tag @text NOT NULL,
     PRIMARY KEY (block_id, tag)
-);
+) @by_key;
 CREATE INDEX block_tags_by_tag ON block_tags (organization_id, tag);
 
 CREATE TABLE block_versions (
@@ -132,7 +133,7 @@ CREATE TABLE agents_blocks (
     position BIGINT NOT NULL,
     PRIMARY KEY (agent_id, block_id),
     UNIQUE (agent_id, label)
-);
+) @by_key;
 CREATE INDEX agents_blocks_by_block ON agents_blocks (block_id);
 
 CREATE TABLE tools (
@@ -162,7 +163,7 @@ CREATE TABLE agents_tools (
     tool_id @text NOT NULL REFERENCES tools (id) ON DELETE CASCADE,
     position BIGINT NOT NULL,
     PRIMARY KEY (agent_id, tool_id)
-);
+) @by_key;
 CREATE INDEX agents_tools_by_tool ON agents_tools (tool_id);
 
 CREATE TABLE conversations (
@@ -221,7 +222,7 @@ CREATE TABLE context_entries (
     position BIGINT NOT NULL,
     message_id @text NOT NULL,
     PRIMARY KEY (conversation_id, position)
-);
+) @by_key;
 
 CREATE TABLE otids (
     conversation_id @text NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
@@ -231,7 +232,7 @@ CREATE TABLE otids (
     run_id @text,
     message_id @text,
     PRIMARY KEY (conversation_id, otid)
-);
+) @by_key;
 
 -- One running turn per conversation. An epoch belongs to one owner; every commit of a run checks it.
 CREATE TABLE leases (
@@ -240,7 +241,7 @@ CREATE TABLE leases (
     epoch BIGINT NOT NULL,
     run_id @text,
     expires_at BIGINT
-);
+) @by_key;
 
 CREATE TABLE runs (
     -- The order of acceptance, in which queued runs of a conversation get their turn.
@@ -394,7 +395,7 @@ CREATE TABLE agents_archives (
     is_owner BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (agent_id, archive_id)
-);
+) @by_key;
 CREATE INDEX agents_archives_by_archive ON agents_archives (archive_id);
 
 CREATE TABLE folders (
@@ -437,7 +438,7 @@ CREATE TABLE agents_folders (
     folder_id @text NOT NULL REFERENCES folders (id) ON DELETE CASCADE,
     position BIGINT NOT NULL,
     PRIMARY KEY (agent_id, folder_id)
-);
+) @by_key;
 
 CREATE TABLE agents_files (
     id @text PRIMARY KEY,
@@ -477,7 +478,7 @@ CREATE TABLE passage_tags (
     archive_id @text,
     tag @text NOT NULL,
     PRIMARY KEY (passage_id, tag)
-);
+) @by_key;
 CREATE INDEX passage_tags_by_tag ON passage_tags (archive_id, tag);
 
 CREATE TABLE identities (
@@ -498,14 +499,14 @@ CREATE TABLE agents_identities (
     agent_id @text NOT NULL REFERENCES agents (id) ON DELETE CASCADE,
     identity_id @text NOT NULL REFERENCES identities (id) ON DELETE CASCADE,
     PRIMARY KEY (agent_id, identity_id)
-);
+) @by_key;
 CREATE INDEX agents_identities_by_identity ON agents_identities (identity_id);
 
 CREATE TABLE blocks_identities (
     block_id @text NOT NULL REFERENCES blocks (id) ON DELETE CASCADE,
     identity_id @text NOT NULL REFERENCES identities (id) ON DELETE CASCADE,
     PRIMARY KEY (block_id, identity_id)
-);
+) @by_key;
 CREATE INDEX blocks_identities_by_identity ON blocks_identities (identity_id);
 
 CREATE TABLE agent_groups (
@@ -529,7 +530,7 @@ CREATE TABLE groups_agents (
     agent_id @text NOT NULL REFERENCES agents (id) ON DELETE CASCADE,
     position BIGINT NOT NULL,
     PRIMARY KEY (group_id, agent_id)
-);
+) @by_key;
 CREATE INDEX groups_agents_by_agent ON groups_agents (agent_id);
 
 CREATE TABLE providers (

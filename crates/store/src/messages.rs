@@ -115,17 +115,17 @@ pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: MessageId) -> Result<Messag
         .map_or_else(|| Err(StoreError::not_found("Message", id)), from_row)
 }
 
-/// The message that a client sent to a thread under its own id.
+/// The message that a run took in under its client's own id.
 ///
 /// # Errors
 /// The database's.
 pub async fn by_otid(
     tx: &mut Tx<'_>,
-    conversation_id: ConversationId,
+    run_id: RunId,
     otid: &str,
 ) -> Result<Option<MessageId>, StoreError> {
-    let sql = "SELECT id FROM messages WHERE conversation_id = $1 AND otid = $2 LIMIT 1";
-    let row = tx.query_opt(sql, params![conversation_id, otid]).await?;
+    let sql = "SELECT id FROM messages WHERE run_id = $1 AND otid = $2 LIMIT 1";
+    let row = tx.query_opt(sql, params![run_id, otid]).await?;
     row.map(|mut row| row.parse()).transpose()
 }
 

@@ -2,6 +2,9 @@
 
 use crate::{Param, Row, StoreError, Value};
 
+/// Rows that one INSERT takes at the most; with more, little is won and prepared statements get large.
+const MAX_ROWS_PER_INSERT: usize = 64;
+
 /// An open transaction (or, for reads on PostgreSQL, a connection).
 ///
 /// On SQLite the methods return without ever waiting: the code of a job runs from start to end on
@@ -120,9 +123,7 @@ impl<'c> Tx<'c> {
     pub async fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
         match &mut self.backend {
             Backend::Sqlite(connection) => {
-                let mut statement = connection.prepare_cached(sql)?;
-                bind(&mut statement, params)?;
-                Ok(statement.raw_execute()? as u64)
+                Ok(prepare(connection, sql, params)?.raw_execute()? as u64)
             }
             Backend::Postgres(client) => {
                 let statement = client.prepare_cached(sql).await?;
@@ -133,7 +134,7 @@ impl<'c> Tx<'c> {
         }
     }
 
-    /// Inserts several rows with one statement; `columns` is the list in parentheses.
+    /// Inserts several rows, many with one statement.
     ///
     /// # Errors
     /// As for [`Tx::query`].
@@ -143,17 +144,16 @@ impl<'c> Tx<'c> {
         columns: &[&str],
         rows: Vec<Vec<Param<'_>>>,
     ) -> Result<(), StoreError> {
-        // Both engines bound parameters per statement (SQLite 32,766, PostgreSQL 65,535).
-        const MAX_PARAMS: usize = 30_000;
-        let per_statement = (MAX_PARAMS / columns.len().max(1)).max(1);
+        // Powers of two: the statements of few lengths stay prepared, whatever the number of rows.
         let mut rows = rows.into_iter();
         loop {
-            let chunk: Vec<Vec<Param<'_>>> = rows.by_ref().take(per_statement).collect();
-            if chunk.is_empty() {
+            let left = rows.len().min(MAX_ROWS_PER_INSERT);
+            let Some(power) = left.checked_ilog2() else {
                 return Ok(());
-            }
-            let sql = insert_sql(table, columns, chunk.len());
-            let bound: Vec<Param<'_>> = chunk.into_iter().flatten().collect();
+            };
+            let count = 1 << power;
+            let sql = insert_sql(table, columns, count);
+            let bound: Vec<Param<'_>> = rows.by_ref().take(count).flatten().collect();
             self.execute(&sql, &bound).await?;
         }
     }
@@ -176,21 +176,38 @@ fn insert_sql(table: &str, columns: &[&str], rows: usize) -> String {
     sql
 }
 
-/// Binds `$n` to the n-th parameter. To SQLite `$1` is a name, numbered by where it first stands in
-/// the text, so binding in order would mix parameters up.
-fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Param<'_>]) -> Result<(), StoreError> {
-    for index in 1..=statement.parameter_count() {
-        let number = statement
-            .parameter_name(index)
-            .and_then(|name| name.get(1..)?.parse().ok());
-        let param = number
-            .and_then(|n: usize| params.get(n.checked_sub(1)?))
-            .ok_or_else(|| {
-                StoreError::Database(format!("parameter {index} of a statement is not bound"))
-            })?;
-        statement.raw_bind_parameter(index, param)?;
+/// The statement in SQLite's numbering: to SQLite `$1` is a name, numbered by where it first stands
+/// in the text, while `?1` is the first parameter wherever it stands.
+fn numbered(sql: &str) -> String {
+    let mut text = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some((before, after)) = rest.split_once('$') {
+        text.push_str(before);
+        let is_number = after.starts_with(|next: char| next.is_ascii_digit());
+        text.push(if is_number { '?' } else { '$' });
+        rest = after;
     }
-    Ok(())
+    text.push_str(rest);
+    text
+}
+
+fn prepare<'c>(
+    connection: &'c rusqlite::Connection,
+    sql: &str,
+    params: &[Param<'_>],
+) -> Result<rusqlite::CachedStatement<'c>, StoreError> {
+    let mut statement = connection.prepare_cached(&numbered(sql))?;
+    let wanted = statement.parameter_count();
+    if wanted != params.len() {
+        let given = params.len();
+        return Err(StoreError::Database(format!(
+            "a statement has {wanted} parameters and got {given}: {sql}"
+        )));
+    }
+    for (index, param) in params.iter().enumerate() {
+        statement.raw_bind_parameter(index + 1, param)?;
+    }
+    Ok(statement)
 }
 
 fn query_sqlite(
@@ -198,9 +215,8 @@ fn query_sqlite(
     sql: &str,
     params: &[Param<'_>],
 ) -> Result<Vec<Row>, StoreError> {
-    let mut statement = connection.prepare_cached(sql)?;
+    let mut statement = prepare(connection, sql, params)?;
     let columns = statement.column_count();
-    bind(&mut statement, params)?;
     let mut found = statement.raw_query();
     let mut rows = Vec::new();
     while let Some(row) = found.next()? {

@@ -1,5 +1,6 @@
 //! The embedded engine: one writer thread with group commit, and a small pool of readers.
 
+mod checkpoint;
 mod writer;
 
 use std::{
@@ -39,7 +40,7 @@ impl Sqlite {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let writer = Writer::start(open_connection(path, false)?)?;
         let checkpointer = open_connection(path, false)?;
-        writer::start_checkpointer(checkpointer, writer.alive())?;
+        checkpoint::start(checkpointer, &writer)?;
         Ok(Self {
             writer,
             readers: Arc::new(Readers {
@@ -90,10 +91,11 @@ pub(crate) fn open_connection(path: &Path, read_only: bool) -> Result<Connection
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;")?;
     if !read_only {
-        // FULL: a commit that was answered is on the disk. Checkpoints run off the writer.
+        // FULL: a commit that was answered is on the disk. Checkpoints run off the writer. A log that
+        // begins anew is cut to what it holds, so that its size tells how much waits.
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
-             PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;",
+             PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 0;",
         )?;
     }
     Ok(connection)

@@ -5,18 +5,12 @@
 //! is rolled back alone; a commit that fails fails its whole group, and nothing of it is answered as
 //! done.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::thread;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::checkpoint;
 use crate::{StoreError, failpoints};
 
 /// Jobs of one commit; bounds how long the first waits for the last.
@@ -25,47 +19,40 @@ const MAX_GROUP: usize = 128;
 /// Jobs that may wait for the writer; senders beyond that wait in turn.
 const QUEUE: usize = 4096;
 
-/// WAL size in bytes from which the checkpointer works; 8 MiB keeps readers' look-ups in it cheap.
-const CHECKPOINT_BYTES: u64 = 8 * 1024 * 1024;
-
-/// WAL size in bytes above which the checkpointer insists.
-const MAX_LOG_BYTES: u64 = 256 * 1024 * 1024;
-
-/// How often the checkpointer looks at the log's size.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(250);
-
 /// What becomes of a job once its group's commit is decided.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// A job: does its work (or learns that it cannot) and says whether to keep it, and whom to tell.
 type Job = Box<dyn FnOnce(Result<&mut Connection, StoreError>) -> (bool, Answer) + Send>;
 
+/// What the writer's thread is asked for.
+pub(super) enum Work {
+    Job(Job),
+    /// To move the rest of the log into the database between two commits, so that the next one can
+    /// begin the log anew.
+    Checkpoint,
+}
+
 /// A handle to the writer's thread.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    jobs: mpsc::Sender<Job>,
-    alive: Arc<AtomicBool>,
+    work: mpsc::Sender<Work>,
 }
 
 impl Writer {
     /// Starts the thread.
     pub(crate) fn start(connection: Connection) -> Result<Self, StoreError> {
-        let (jobs, queue) = mpsc::channel(QUEUE);
-        let alive = Arc::new(AtomicBool::new(true));
-        let flag = Arc::clone(&alive);
+        let (work, queue) = mpsc::channel(QUEUE);
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || {
-                run(connection, queue);
-                flag.store(false, Ordering::SeqCst);
-            })
+            .spawn(move || run(connection, queue))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { jobs, alive })
+        Ok(Self { work })
     }
 
-    /// Whether the thread still runs.
-    pub(crate) fn alive(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.alive)
+    /// A way to the writer that does not keep it alive.
+    pub(super) fn downgrade(&self) -> mpsc::WeakSender<Work> {
+        self.work.downgrade()
     }
 
     /// Hands a job to the writer and waits until it is on the disk. Once handed over, it runs to its
@@ -92,30 +79,46 @@ impl Writer {
             });
             (keep, answer)
         });
-        self.jobs.send(job).await.map_err(|_| gone())?;
+        let work = Work::Job(job);
+        self.work.send(work).await.map_err(|_| gone())?;
         receiver.await.map_err(|_| gone())?
     }
 }
 
-fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
-    while let Some(first) = queue.blocking_recv() {
-        run_group(&mut connection, first, &mut queue);
+fn run(mut connection: Connection, mut queue: mpsc::Receiver<Work>) {
+    let mut next = queue.blocking_recv();
+    while let Some(work) = next {
+        next = match work {
+            Work::Job(first) => run_group(&mut connection, first, &mut queue),
+            Work::Checkpoint => {
+                checkpoint::pass(&connection);
+                None
+            }
+        };
+        if next.is_none() {
+            next = queue.blocking_recv();
+        }
     }
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
     }
 }
 
-/// Runs the jobs that wait, commits them together and answers them.
-fn run_group(connection: &mut Connection, first: Job, queue: &mut mpsc::Receiver<Job>) {
+/// Runs the jobs that wait, commits them together and answers them; returns what came between that
+/// is no job.
+fn run_group(
+    connection: &mut Connection,
+    first: Job,
+    queue: &mut mpsc::Receiver<Work>,
+) -> Option<Work> {
     if let Err(error) = execute_cached(connection, "BEGIN IMMEDIATE") {
         let (_, answer) = first(Err(error));
         answer(Ok(()));
-        return;
+        return None;
     }
     let mut answers = Vec::new();
-    let mut next = Some(first);
-    while let Some(job) = next.take() {
+    let mut next = Some(Work::Job(first));
+    while let Some(Work::Job(job)) = next {
         answers.push(run_job(connection, job));
         if connection.is_autocommit() {
             // A full disk or an I/O error made SQLite roll back everything since BEGIN.
@@ -123,16 +126,19 @@ fn run_group(connection: &mut Connection, first: Job, queue: &mut mpsc::Receiver
             answers
                 .into_iter()
                 .for_each(|answer| answer(Err(lost.clone())));
-            return;
+            return None;
         }
-        if answers.len() < MAX_GROUP {
-            next = queue.try_recv().ok();
-        }
+        next = if answers.len() < MAX_GROUP {
+            queue.try_recv().ok()
+        } else {
+            None
+        };
     }
     let outcome = commit(connection);
     answers
         .into_iter()
         .for_each(|answer| answer(outcome.clone()));
+    next
 }
 
 fn run_job(connection: &mut Connection, job: Job) -> Answer {
@@ -182,39 +188,4 @@ fn commit(connection: &Connection) -> Result<(), StoreError> {
     }
     tracing::error!(%error, "a commit failed; nothing of it was kept");
     Err(StoreError::Unavailable(error.to_string()))
-}
-
-/// Moves the log into the database file from a thread of its own, so that no commit waits for it.
-pub(crate) fn start_checkpointer(
-    connection: Connection,
-    alive: Arc<AtomicBool>,
-) -> Result<(), StoreError> {
-    thread::Builder::new()
-        .name("sqlite-checkpoint".to_owned())
-        .spawn(move || {
-            let wal = connection
-                .path()
-                .map(|path| format!("{path}-wal"))
-                .unwrap_or_default();
-            while alive.load(Ordering::SeqCst) {
-                thread::sleep(CHECKPOINT_INTERVAL);
-                let size = std::fs::metadata(&wal).map_or(0, |meta| meta.len());
-                if size < CHECKPOINT_BYTES {
-                    continue;
-                }
-                // Readers and writers go on during PASSIVE; only a log that it could not keep small
-                // makes the writer wait.
-                let mode = if size > MAX_LOG_BYTES {
-                    "TRUNCATE"
-                } else {
-                    "PASSIVE"
-                };
-                let sql = format!("PRAGMA wal_checkpoint({mode})");
-                if let Err(error) = connection.query_row(&sql, [], |_| Ok(())) {
-                    tracing::warn!(%error, "a checkpoint failed; it is tried again");
-                }
-            }
-        })
-        .map(drop)
-        .map_err(|error| StoreError::Unavailable(error.to_string()))
 }
