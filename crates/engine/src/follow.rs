@@ -17,7 +17,7 @@ use mnemic_store::{
     steps,
 };
 
-use crate::{Engine, EngineError, Event, RunHandle, handle, live::Numbered, settle};
+use crate::{Engine, EngineError, Event, RunHandle, ending, handle, live::Numbered};
 
 /// How often the state of a run whose task is in another process is looked at.
 const REMOTE_POLL: Duration = Duration::from_millis(100);
@@ -98,7 +98,7 @@ impl Engine {
             .await?;
         let context_tokens = last_step.map_or(0, |step| step.usage.total_tokens());
         let reason = run.stop_reason.unwrap_or(StopReason::Error);
-        let last_words = settle::end_events(reason, &ending(run), context_tokens);
+        let last_words = ending::end_events(reason, &ending_of(run), context_tokens);
         if !rows.is_empty() {
             let mut logged = with_end(handle::unpack(&rows, 0)?, last_words);
             logged.retain(|(seq, _)| *seq > after);
@@ -196,9 +196,9 @@ impl Engine {
     /// Shows a run that was cancelled while it waited to those who follow it.
     pub(crate) async fn report_over(&self, live: &crate::live::LiveRun) {
         let ended = match self.run(&live.scope, live.id).await {
-            Ok(run) => settle::end_events(
+            Ok(run) => ending::end_events(
                 run.stop_reason.unwrap_or(StopReason::Cancelled),
-                &ending(&run),
+                &ending_of(&run),
                 0,
             ),
             Err(_) => vec![
@@ -226,7 +226,7 @@ fn with_end(mut events: Vec<Numbered>, last_words: Vec<Event>) -> Vec<Numbered> 
 }
 
 /// How a stored run ended.
-fn ending(run: &Run) -> Ending {
+fn ending_of(run: &Run) -> Ending {
     Ending {
         stop_reason: run.stop_reason.unwrap_or(StopReason::Error),
         error: run.error.clone(),

@@ -8,6 +8,7 @@ mod accept;
 pub mod agents;
 pub mod blocks;
 mod dispatch;
+mod ending;
 mod error;
 mod events;
 mod fit;

@@ -1,4 +1,4 @@
-//! Commits of a turn: a step with its effects, and the end of a run.
+//! The commits of a step with its effects.
 //!
 //! A step whose tools only touch our own database is one commit. With other tools it is three
 //! phases: the answer and its calls before any of them starts, each return with its effects, and the
@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     Engine, EngineError, Granularity,
     dispatch::{self, Action, Editor},
+    ending,
     events::Event,
     live::LiveRun,
     model::TurnModel,
@@ -16,13 +17,13 @@ use crate::{
     recovery,
     session::Frame,
     step::{self, Answer},
-    turn::{self, Turn, TurnEnd},
+    turn::Turn,
 };
 use mnemic_core::{
     conversations::Thread,
     messages::{Message, Role, ToolCall, ToolReturn},
     parts,
-    runs::{RunError, Step, StepStatus, StopReason},
+    runs::{Step, StepStatus, StopReason},
     scope::Scope,
     time::Timestamp,
 };
@@ -30,20 +31,17 @@ use mnemic_llm::Completion;
 use mnemic_store::{
     StoreError, Tx, context, failpoints,
     leases::{self, Lease},
-    messages, otids,
+    messages,
     runs::{self, Ending, Progress},
     steps::{self, PendingStep},
     turns,
 };
 
 /// Tries of a commit that the database could not take, before the client is told.
-const COMMIT_TRIES: u32 = 3;
+pub(crate) const COMMIT_TRIES: u32 = 3;
 
 /// The pause before the second try; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
-/// How often a run that could not be settled is tried again.
-const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Characters of a tool's return that a model sees at least, however small its window
 /// (V1 contract, section 3.6).
@@ -80,13 +78,11 @@ pub(crate) struct StepCommit {
 
 impl StepCommit {
     pub(crate) fn new(
-        turn: &Turn,
         model: &TurnModel,
         answer: Answer,
         calls: Vec<ToolCall>,
         reason: Option<StopReason>,
     ) -> Self {
-        let _ = turn;
         // A fifth of the window, at about four characters a token.
         let chars = (model.context_window / 5 * 4).max(MIN_RETURN_CHARS);
         Self {
@@ -392,61 +388,6 @@ impl Turn {
         committed.parcel.publish();
         committed.closing
     }
-
-    /// Ends the run, unless its last commit did. Returns whether the session is still true.
-    pub(crate) async fn settle(&mut self, end: TurnEnd) -> bool {
-        let (reason, error) = match end {
-            TurnEnd::Settled => return true,
-            TurnEnd::LostLease => {
-                publish_end(&self.live, StopReason::Error, Some(taken_over()));
-                return false;
-            }
-            TurnEnd::Stop(reason, error) => (reason, error),
-        };
-        let ending = Arc::new(RunEnd {
-            engine: self.engine.clone(),
-            live: Arc::clone(&self.live),
-            lease: self.lease.clone(),
-            failed_step: self.failed_step.take(),
-            ending: Ending {
-                stop_reason: reason,
-                error: error.clone(),
-                progress: self.progress.clone(),
-                completed_at: self.engine.now(),
-            },
-            accepted_at: self.accepted_at,
-            context_tokens: self.context_tokens,
-            parcel: self.outlet.parcel(),
-        });
-        if ending.commit_with_patience().await {
-            return error.is_none() && self.inputs.is_empty();
-        }
-        publish_end(&self.live, reason, error.or_else(|| Some(not_settled())));
-        self.engine.settle_later(ending);
-        false
-    }
-}
-
-/// Shows the end of a run that could not be stored to the clients that are connected now.
-fn publish_end(live: &LiveRun, reason: StopReason, error: Option<RunError>) {
-    live.publish(Event::Stopped { reason });
-    if let Some(error) = error {
-        live.publish(Event::Failed { error });
-    }
-    live.publish(Event::Done);
-}
-
-fn taken_over() -> RunError {
-    RunError {
-        error_type: "internal_error".to_owned(),
-        message: "another process took this run over; follow it by its id".to_owned(),
-        detail: None,
-    }
-}
-
-fn not_settled() -> RunError {
-    let unavailable = EngineError::Store(StoreError::Unavailable(String::new()));
-    turn::describe(&unavailable).1
 }
 
 async fn close(
@@ -480,10 +421,10 @@ async fn close(
             progress: context.progress.clone(),
             completed_at: now,
         };
-        let ended = end_run(tx, live, &ending, context.accepted_at).await?;
+        let ended = ending::end_run(tx, live, &ending, context.accepted_at).await?;
         parcel
             .events
-            .extend(end_events(ended, &ending, context.context_tokens));
+            .extend(ending::end_events(ended, &ending, context.context_tokens));
         Closing::Ended
     } else {
         runs::progress(tx, live.id, &context.progress).await?;
@@ -577,132 +518,4 @@ fn step_events(context: &Context, commit: &StepCommit, messages: &[Message]) -> 
         .flat_map(parts::of_message)
         .map(|part| Event::Message(Box::new(part)))
         .collect()
-}
-
-/// Ends a run in the store; returns why it ended, which is a cancel when that was faster.
-async fn end_run(
-    tx: &mut Tx<'_>,
-    live: &LiveRun,
-    ending: &Ending,
-    accepted_at: Timestamp,
-) -> Result<StopReason, StoreError> {
-    let won = runs::finish(tx, live.id, ending).await?;
-    let reason = if won {
-        ending.stop_reason
-    } else {
-        StopReason::Cancelled
-    };
-    let duration_ms = (ending.completed_at.0 - accepted_at.0) / 1_000;
-    let whose = (live.agent_id, live.conversation_id);
-    runs::note_end(tx, whose, reason, ending.completed_at, duration_ms).await?;
-    Ok(reason)
-}
-
-/// The last events of a run.
-pub(crate) fn end_events(reason: StopReason, ending: &Ending, context_tokens: i64) -> Vec<Event> {
-    let mut events = vec![Event::Stopped { reason }];
-    match &ending.error {
-        Some(error) if reason != StopReason::Cancelled => {
-            events.push(Event::Failed {
-                error: error.clone(),
-            });
-        }
-        _ => events.push(Event::Usage {
-            usage: ending.progress.usage,
-            step_count: ending.progress.step_count,
-            context_tokens,
-        }),
-    }
-    events.push(Event::Done);
-    events
-}
-
-/// The end of a run that no step's commit brought.
-pub(crate) struct RunEnd {
-    engine: Engine,
-    live: Arc<LiveRun>,
-    lease: Lease,
-    failed_step: Option<Step>,
-    ending: Ending,
-    accepted_at: Timestamp,
-    context_tokens: i64,
-    parcel: Parcel,
-}
-
-impl RunEnd {
-    async fn write(self: &Arc<Self>) -> Result<Parcel, EngineError> {
-        let end = Arc::clone(self);
-        self.engine
-            .inner
-            .store
-            .write(move |tx| Box::pin(async move { end.write_in(tx).await }))
-            .await
-    }
-
-    async fn write_in(&self, tx: &mut Tx<'_>) -> Result<Parcel, EngineError> {
-        leases::release(tx, &self.lease).await?;
-        if let Some(step) = &self.failed_step {
-            steps::insert(tx, &self.live.scope, step, None).await?;
-        }
-        let reason = end_run(tx, &self.live, &self.ending, self.accepted_at).await?;
-        if self.ending.error.is_some() && self.ending.progress.step_count == 0 {
-            // Nothing entered the context, so the same messages may be sent again.
-            otids::free(tx, self.live.id).await?;
-        }
-        let mut parcel = self.parcel.clone();
-        parcel
-            .events
-            .extend(end_events(reason, &self.ending, self.context_tokens));
-        parcel.log(tx, self.ending.completed_at).await?;
-        Ok(parcel)
-    }
-
-    /// Tries a few times; `false` when the database cannot take it now.
-    async fn commit_with_patience(self: &Arc<Self>) -> bool {
-        let mut pause = FIRST_PAUSE;
-        for _ in 0..COMMIT_TRIES {
-            match self.write().await {
-                Ok(parcel) => {
-                    parcel.publish();
-                    return true;
-                }
-                Err(EngineError::Store(StoreError::LeaseLost)) => {
-                    publish_end(&self.live, StopReason::Error, Some(taken_over()));
-                    return true;
-                }
-                Err(error) => {
-                    tracing::warn!(run = %self.live.id, %error, "a run's end waits for the database");
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-            }
-        }
-        false
-    }
-}
-
-impl Engine {
-    /// Goes on trying to store a run's end, so that its conversation becomes free as soon as the
-    /// database is back.
-    fn settle_later(&self, end: Arc<RunEnd>) {
-        let engine = self.clone();
-        self.inner.supervisor.tasks.spawn(async move {
-            loop {
-                tokio::select! {
-                    () = tokio::time::sleep(SETTLE_INTERVAL) => {}
-                    () = engine.inner.supervisor.abort.cancelled() => return,
-                }
-                match end.write().await {
-                    Ok(_) | Err(EngineError::Store(StoreError::LeaseLost)) => break,
-                    Err(error) => {
-                        tracing::warn!(run = %end.live.id, %error, "a run's end still waits");
-                    }
-                }
-            }
-            engine
-                .inner
-                .supervisor
-                .conversation_freed(end.live.conversation_id);
-        });
-    }
 }

@@ -330,7 +330,7 @@ impl Turn {
         let external = actions
             .iter()
             .any(|action| matches!(action, Action::External(_)));
-        let mut commit = StepCommit::new(self, model, answer, calls, reason);
+        let mut commit = StepCommit::new(model, answer, calls, reason);
         if external {
             commit.run_in_phases(self, actions).await?;
         } else {

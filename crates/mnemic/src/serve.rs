@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use axum::serve::ListenerExt as _;
 use mnemic_api::ApiSettings;
 use mnemic_core::{scope::Scope, time::Clock};
 use mnemic_engine::{Engine, EngineSettings};
@@ -208,6 +209,12 @@ async fn run(
         // The receiver waits in this same function.
         let _ = stopped.send(());
     };
+    // Without it the frames of a stream wait for the client to acknowledge the ones before, up to 40 ms.
+    let listener = listener.tap_io(|socket| {
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps Nagle's algorithm");
+        }
+    });
     let serving = axum::serve(listener, router).with_graceful_shutdown(graceful);
     tokio::select! {
         served = async { serving.await } => served?,
