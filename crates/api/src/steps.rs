@@ -246,8 +246,10 @@ async fn list_messages(
         .store()
         .read(move |tx| {
             Box::pin(async move {
-                steps::get(tx, &scope, id).await?;
+                let step = steps::get(tx, &scope, id).await?;
                 let filter = MessageFilter {
+                    // It narrows nothing down, but messages are found by it.
+                    run_id: Some(step.run_id),
                     step_id: Some(id),
                     ..MessageFilter::default()
                 };

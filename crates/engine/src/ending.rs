@@ -148,7 +148,7 @@ impl RunEnd {
         let reason = end_run(tx, &self.live, &self.ending, self.accepted_at).await?;
         if self.ending.error.is_some() && self.ending.progress.step_count == 0 {
             // Nothing entered the context, so the same messages may be sent again.
-            otids::free(tx, self.live.id).await?;
+            otids::free(tx, self.live.conversation_id, self.live.id).await?;
         }
         let mut parcel = self.parcel.clone();
         parcel

@@ -103,10 +103,15 @@ impl Engine {
                 () = self.inner.supervisor.abort.cancelled() => return,
             }
             let owner = self.inner.boot_id.clone();
-            let renewed = self
-                .inner
-                .store
-                .write(move |tx| Box::pin(async move { leases::renew_all(tx, &owner).await }));
+            let live = self.inner.supervisor.all();
+            if live.is_empty() {
+                continue;
+            }
+            let held = live.iter().map(|run| run.conversation_id.to_string());
+            let held = held.collect();
+            let renewed = self.inner.store.write(move |tx| {
+                Box::pin(async move { leases::renew_all(tx, &owner, held).await })
+            });
             if let Err(error) = renewed.await {
                 tracing::warn!(%error, "renewing the leases failed");
             }

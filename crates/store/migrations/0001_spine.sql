@@ -276,13 +276,13 @@ CREATE TABLE runs (
     created_at BIGINT NOT NULL,
     completed_at BIGINT
 );
-CREATE INDEX runs_by_agent ON runs (agent_id, created_at, id);
-CREATE INDEX runs_by_creation ON runs (organization_id, created_at, id);
+CREATE INDEX runs_by_agent ON runs (agent_id, seq);
 -- Only runs that are not over: what recovery, cancel and the queue look for.
 CREATE INDEX runs_open ON runs (conversation_id, seq) WHERE status IN ('created', 'running');
 
 CREATE TABLE steps (
-    id @text PRIMARY KEY,
+    seq @serial,
+    id @text NOT NULL UNIQUE,
     organization_id @text NOT NULL,
     run_id @text NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
     agent_id @text NOT NULL,
@@ -310,7 +310,7 @@ CREATE TABLE steps (
     completed_at BIGINT,
     UNIQUE (run_id, position)
 );
-CREATE INDEX steps_by_agent ON steps (agent_id, created_at, id);
+CREATE INDEX steps_by_agent ON steps (agent_id, seq);
 CREATE INDEX steps_pending ON steps (run_id) WHERE status = 'pending';
 
 -- Calls of tools with effects outside of this database, from before they start.

@@ -197,7 +197,8 @@ pub async fn of_agents(
     let ids: Vec<String> = agents.iter().map(ToString::to_string).collect();
     let sql = format!(
         "SELECT ab.agent_id, {COLUMNS} FROM agents_blocks ab JOIN blocks b ON b.id = ab.block_id \
-         WHERE b.organization_id = $1 AND {} ORDER BY ab.agent_id, ab.position, b.id",
+         WHERE {} = $1 AND {} ORDER BY ab.agent_id, ab.position, b.id",
+        tx.unindexed("b.organization_id"),
         tx.any_of("ab.agent_id", 2)
     );
     let mut owners = Vec::new();

@@ -89,8 +89,9 @@ pub async fn default_message_ids(
     let sql = format!(
         "SELECT c.agent_id, e.message_id FROM conversations c \
          JOIN context_entries e ON e.conversation_id = c.id \
-         WHERE c.organization_id = $1 AND c.is_default = 1 AND {} \
+         WHERE {} = $1 AND c.is_default = 1 AND {} \
          ORDER BY c.agent_id, e.position",
+        tx.unindexed("c.organization_id"),
         tx.any_of("c.agent_id", 2)
     );
     let mut found: std::collections::HashMap<AgentId, Vec<MessageId>> =

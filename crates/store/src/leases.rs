@@ -102,14 +102,23 @@ fn held(rows: u64) -> Result<(), StoreError> {
     }
 }
 
-/// Renews all leases of a process, whose turns may wait long for a model.
+/// Renews the leases that a process holds of these conversations, whose turns may wait long for a
+/// model.
 ///
 /// # Errors
 /// The database's.
-pub async fn renew_all(tx: &mut Tx<'_>, owner: &str) -> Result<u64, StoreError> {
+pub async fn renew_all(
+    tx: &mut Tx<'_>,
+    owner: &str,
+    conversations: Vec<String>,
+) -> Result<u64, StoreError> {
     let now = now_sql(tx.dialect());
-    let sql = format!("UPDATE leases SET expires_at = {now} + $2 WHERE owner = $1");
-    tx.execute(&sql, params![owner, TTL_MICROS]).await
+    let sql = format!(
+        "UPDATE leases SET expires_at = {now} + $2 WHERE owner = $1 AND {}",
+        tx.any_of("conversation_id", 3)
+    );
+    tx.execute(&sql, params![owner, TTL_MICROS, conversations])
+        .await
 }
 
 /// The owners of leases that are held now.

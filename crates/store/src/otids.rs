@@ -55,8 +55,12 @@ pub async fn offer(
 ///
 /// # Errors
 /// The database's.
-pub async fn free(tx: &mut Tx<'_>, run_id: RunId) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM otids WHERE run_id = $1", params![run_id])
-        .await?;
+pub async fn free(
+    tx: &mut Tx<'_>,
+    conversation_id: ConversationId,
+    run_id: RunId,
+) -> Result<(), StoreError> {
+    let sql = "DELETE FROM otids WHERE conversation_id = $1 AND run_id = $2";
+    tx.execute(sql, params![conversation_id, run_id]).await?;
     Ok(())
 }

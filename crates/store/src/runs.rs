@@ -151,7 +151,7 @@ pub struct RunFilter {
     pub background: Option<bool>,
 }
 
-/// A page of runs by the time of their acceptance.
+/// A page of runs in the order of their acceptance.
 ///
 /// # Errors
 /// The cursor names none, or the database's.
@@ -166,10 +166,15 @@ pub async fn list(
     if let Some(subject) = &scope.subject {
         select.and_bind("r.subject = {}", subject);
     }
-    if !filter.agent_ids.is_empty() {
-        let ids: Vec<String> = filter.agent_ids.iter().map(ToString::to_string).collect();
-        let n = select.bind(ids);
-        select.and(tx.any_of("r.agent_id", n));
+    match filter.agent_ids.as_slice() {
+        [] => {}
+        // Equality, unlike a list, lets the agent's index give the order as well.
+        [one] => _ = select.and_bind("r.agent_id = {}", *one),
+        several => {
+            let ids: Vec<String> = several.iter().map(ToString::to_string).collect();
+            let n = select.bind(ids);
+            select.and(tx.any_of("r.agent_id", n));
+        }
     }
     if let Some(id) = filter.conversation_id {
         select.and_bind("r.conversation_id = {}", id);
@@ -189,9 +194,9 @@ pub async fn list(
     if let Some(background) = filter.background {
         select.and_bind("r.background = {}", background);
     }
-    let cursor = "SELECT created_at, id FROM runs WHERE id = $1";
+    let cursor = "SELECT seq, id FROM runs WHERE id = $1";
     let keys = Keys {
-        key: "r.created_at",
+        key: "r.seq",
         id: "r.id",
         cursor,
     };
@@ -227,12 +232,17 @@ pub async fn open(
     tx: &mut Tx<'_>,
     conversation_id: Option<ConversationId>,
 ) -> Result<Vec<OpenRun>, StoreError> {
-    let sql = "SELECT id, organization_id, created_by, subject, agent_id, conversation_id, status, \
-                   owner \
-               FROM runs WHERE status IN ('created', 'running') AND ($1 = '' OR conversation_id = $1) \
-               ORDER BY seq";
-    let wanted = conversation_id.map(|id| id.to_string()).unwrap_or_default();
-    tx.query(sql, params![wanted])
+    let mut select = Select::new(
+        "SELECT id, organization_id, created_by, subject, agent_id, conversation_id, status, owner \
+         FROM runs",
+    );
+    select.and("status IN ('created', 'running')");
+    if let Some(id) = conversation_id {
+        select.and_bind("conversation_id = {}", id);
+    }
+    let tail = format!("ORDER BY {}", tx.unindexed("seq"));
+    select
+        .all(tx, &tail)
         .await?
         .into_iter()
         .map(open_from_row)
@@ -455,7 +465,8 @@ pub async fn finish(tx: &mut Tx<'_>, id: RunId, ending: &Ending) -> Result<bool,
     Ok(ended == 1)
 }
 
-/// The newest run with the same request that was accepted since a time and did not fail.
+/// The newest run with the same request that was accepted since a time and did not fail, among the
+/// agent's last thousand.
 ///
 /// # Errors
 /// The database's.
@@ -466,8 +477,10 @@ pub async fn same_request(
     body_hash: &str,
     since: Timestamp,
 ) -> Result<Option<RunId>, StoreError> {
-    let sql = "SELECT id FROM runs WHERE agent_id = $1 AND organization_id = $2 AND body_hash = $3 \
-               AND status <> 'failed' AND created_at >= $4 ORDER BY created_at DESC LIMIT 1";
+    let sql = "SELECT r.id FROM (SELECT * FROM runs WHERE agent_id = $1 ORDER BY seq DESC \
+                   LIMIT 1000) r \
+               WHERE r.organization_id = $2 AND r.body_hash = $3 AND r.status <> 'failed' \
+                   AND r.created_at >= $4 ORDER BY r.seq DESC LIMIT 1";
     tx.query_opt(sql, params![agent_id, scope.organization, body_hash, since])
         .await?
         .map(|mut row| row.parse())

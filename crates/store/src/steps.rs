@@ -313,9 +313,9 @@ pub async fn list(
     if let Some(end) = filter.end {
         select.and_bind("s.created_at <= {}", end);
     }
-    let cursor = "SELECT created_at, id FROM steps WHERE id = $1";
+    let cursor = "SELECT seq, id FROM steps WHERE id = $1";
     let keys = Keys {
-        key: "s.created_at",
+        key: "s.seq",
         id: "s.id",
         cursor,
     };

@@ -182,7 +182,8 @@ pub async fn of_agents(
     let ids: Vec<String> = agents.iter().map(ToString::to_string).collect();
     let sql = format!(
         "SELECT at.agent_id, {COLUMNS} FROM agents_tools at JOIN tools t ON t.id = at.tool_id \
-         WHERE t.organization_id = $1 AND {} ORDER BY at.agent_id, at.position, t.id",
+         WHERE {} = $1 AND {} ORDER BY at.agent_id, at.position, t.id",
+        tx.unindexed("t.organization_id"),
         tx.any_of("at.agent_id", 2)
     );
     let mut found: HashMap<AgentId, Vec<Tool>> = HashMap::new();

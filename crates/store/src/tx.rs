@@ -58,6 +58,16 @@ impl<'c> Tx<'c> {
         }
     }
 
+    /// A column in a condition or order for which no index is to be used: SQLite, which knows nothing
+    /// of how values are spread, would take the index of an organization, which is all rows.
+    #[must_use]
+    pub fn unindexed(&self, column: &str) -> String {
+        match self.dialect() {
+            Dialect::Sqlite => format!("+{column}"),
+            Dialect::Postgres => column.to_owned(),
+        }
+    }
+
     /// What a SELECT ends with to lock its rows until the commit; SQLite's single writer needs nothing.
     #[must_use]
     pub fn for_update(&self) -> &'static str {
