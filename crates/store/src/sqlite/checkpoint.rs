@@ -4,7 +4,7 @@
 //! A log begins anew only when all of it has been moved, which never happens while commits go on
 //! beside. So the last few pages are left to the writer, between two commits.
 
-use std::{thread, time::Duration};
+use std::{io, path::Path, thread, time::Duration};
 
 use rusqlite::Connection;
 use tokio::sync::mpsc::WeakSender;
@@ -12,10 +12,10 @@ use tokio::sync::mpsc::WeakSender;
 use super::writer::{Work, Writer};
 use crate::StoreError;
 
-/// Size of the log in bytes from which it is moved; 4 MiB keep look-ups in it cheap.
-const WORTH_MOVING: u64 = 4 * 1024 * 1024;
+/// Pages in the log from which they are moved; 4 MiB keep look-ups in it cheap.
+const WORTH_MOVING: u32 = 1024;
 
-/// How often the log's size is looked at.
+/// How often the log's length is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Pages that the writer moves itself; few enough for a millisecond.
@@ -35,12 +35,12 @@ pub(super) fn start(connection: Connection, writer: &Writer) -> Result<(), Store
 }
 
 fn run(connection: &Connection, writer: &WeakSender<Work>) {
-    let log = connection.path().map(|path| format!("{path}-wal"));
-    let log = log.unwrap_or_default();
+    let index = connection.path().map(|path| format!("{path}-shm"));
+    let index = index.unwrap_or_default();
     while writer.upgrade().is_some() {
         thread::sleep(INTERVAL);
-        let size = std::fs::metadata(&log).map_or(0, |meta| meta.len());
-        if size < WORTH_MOVING {
+        // Without an index there is no log either.
+        if pages_in_log(Path::new(&index)).unwrap_or(0) < WORTH_MOVING {
             continue;
         }
         for _ in 0..MAX_PASSES {
@@ -54,6 +54,18 @@ fn run(connection: &Connection, writer: &WeakSender<Work>) {
             let _ = writer.try_send(Work::Checkpoint);
         }
     }
+}
+
+/// How many pages the log holds, moved or not. The log's file does not tell: it keeps its size and is
+/// written over, which a disk takes faster than a file that grows. It is the field `mxFrame` of the
+/// log's index, <https://sqlite.org/walformat.html#the_wal_index_file_format>.
+fn pages_in_log(index: &Path) -> io::Result<u32> {
+    use io::{Read as _, Seek as _};
+    let mut file = std::fs::File::open(index)?;
+    let mut pages = [0; 4];
+    file.seek(io::SeekFrom::Start(16))?;
+    file.read_exact(&mut pages)?;
+    Ok(u32::from_ne_bytes(pages))
 }
 
 /// Moves what can be moved without making anybody wait; returns how many pages are left, or nothing

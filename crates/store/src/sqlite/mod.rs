@@ -91,11 +91,10 @@ pub(crate) fn open_connection(path: &Path, read_only: bool) -> Result<Connection
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;")?;
     if !read_only {
-        // FULL: a commit that was answered is on the disk. Checkpoints run off the writer. A log that
-        // begins anew is cut to what it holds, so that its size tells how much waits.
+        // FULL: a commit that was answered is on the disk. Checkpoints run off the writer.
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
-             PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 0;",
+             PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;",
         )?;
     }
     Ok(connection)
