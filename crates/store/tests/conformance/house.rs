@@ -18,9 +18,14 @@ pub struct House {
 
 /// Runs a test on each engine. A database made for it is dropped when the test passes.
 pub async fn on_each_engine(test: impl AsyncFn(&House)) {
+    at_each_location(async |location, engine| test(&open(location, engine).await).await).await;
+}
+
+/// Runs a test on a place of each engine where nothing is yet, for tests of how a store is opened.
+pub async fn at_each_location(test: impl AsyncFn(Location, &'static str)) {
     let folder = tempfile::tempdir().unwrap();
     let location = Location::Sqlite(folder.path().join("mnemic.db"));
-    test(&open(location, "SQLite").await).await;
+    test(location, "SQLite").await;
     let Ok(server) = std::env::var(SERVER) else {
         return;
     };
@@ -32,13 +37,12 @@ pub async fn on_each_engine(test: impl AsyncFn(&House)) {
         url: joined(&url),
         connections: 4,
     };
-    let house = open(location, "PostgreSQL").await;
-    test(&house).await;
-    drop(house);
+    test(location, "PostgreSQL").await;
     administer(&server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
 }
 
-async fn open(location: Location, engine: &'static str) -> House {
+/// A store at that place.
+pub async fn open(location: Location, engine: &'static str) -> House {
     let store = Store::open(location, Secrets::new(b"test")).await.unwrap();
     House {
         store,
@@ -47,7 +51,19 @@ async fn open(location: Location, engine: &'static str) -> House {
     }
 }
 
-async fn administer(server: &str, sql: &str) {
+impl House {
+    /// The same store as another end user, or another organization, sees it.
+    pub fn seen_by(&self, scope: Scope) -> Self {
+        Self {
+            store: self.store.clone(),
+            scope,
+            engine: self.engine,
+        }
+    }
+}
+
+/// Runs statements on a database, beside any store.
+pub async fn administer(server: &str, sql: &str) {
     let (client, connection) = tokio_postgres::connect(server, NoTls).await.unwrap();
     let connection = tokio::spawn(connection);
     client.batch_execute(sql).await.unwrap();

@@ -11,5 +11,12 @@
 mod agents;
 mod blocks;
 mod build;
+mod events;
 mod house;
+mod leases;
+mod otids;
+mod paging;
+mod runs;
+mod steps;
+mod thread;
 mod tools;
