@@ -11,9 +11,13 @@
 mod agents;
 mod blocks;
 mod build;
+mod context;
+mod conversations;
 mod events;
 mod house;
+mod jobs;
 mod leases;
+mod messages;
 mod otids;
 mod paging;
 mod runs;
