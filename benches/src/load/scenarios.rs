@@ -176,30 +176,33 @@ impl Bench {
         Ok(Quantiles::of(times))
     }
 
-    /// Streams by token through the server, and the same call to the model itself.
+    /// Streams by token through the server, and each time the same request to the model itself.
     ///
     /// # Errors
     /// A request failed.
     pub async fn streams(&self, count: usize) -> io::Result<(Vec<StreamTimes>, Vec<StreamTimes>)> {
         let mut connection = self.connect().await?;
         let path = format!("{}/stream", self.agent(&mut connection).await?);
-        let text = "Good day [[delay 1]]";
-        let body = json!({"messages": [{"role": "user", "content": text}], "stream_tokens": true});
-        let through_body = Bytes::from(body.to_string());
+        let body = json!({"messages": [{"role": "user", "content": "Good day."}],
+            "stream_tokens": true});
+        let body = Bytes::from(body.to_string());
         let mut direct = Connection::open(self.model).await?;
-        let body = json!({"model": "scripted", "stream": true,
-            "messages": [{"role": "user", "content": text}]});
-        let direct_body = Bytes::from(body.to_string());
+        let record = |wanted: bool| json!({"record": wanted});
+        direct.json("POST", "/control", &record(true)).await?;
         let (mut through, mut alone) = (Vec::new(), Vec::new());
         for _ in 0..count {
-            through.push(
-                connection
-                    .stream(&path, through_body.clone(), TEXT_MARK)
+            through.push(connection.stream(&path, body.clone(), TEXT_MARK).await?);
+            let requests = direct.json("GET", "/requests", &Value::Null).await?;
+            let same = requests.as_array().and_then(|requests| requests.last());
+            let same = Bytes::from(same.unwrap_or(&Value::Null).to_string());
+            alone.push(
+                direct
+                    .stream("/v1/chat/completions", same, TEXT_MARK)
                     .await?,
             );
-            let path = "/v1/chat/completions";
-            alone.push(direct.stream(path, direct_body.clone(), TEXT_MARK).await?);
+            direct.send("DELETE", "/requests", Bytes::new()).await?;
         }
+        direct.json("POST", "/control", &record(false)).await?;
         Ok((through, alone))
     }
 

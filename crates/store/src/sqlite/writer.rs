@@ -116,13 +116,16 @@ fn run_group(
         answer(Ok(()));
         return None;
     }
-    let mut answers = Vec::new();
-    let mut next = Some(Work::Job(first));
+    let Ok(second) = queue.try_recv() else {
+        run_alone(connection, first);
+        return None;
+    };
+    let mut answers = vec![run_job(connection, first)];
+    let mut next = Some(second);
     while let Some(Work::Job(job)) = next {
         answers.push(run_job(connection, job));
         if connection.is_autocommit() {
-            // A full disk or an I/O error made SQLite roll back everything since BEGIN.
-            let lost = StoreError::Unavailable("the transaction was rolled back".to_owned());
+            let lost = rolled_back();
             answers
                 .into_iter()
                 .for_each(|answer| answer(Err(lost.clone())));
@@ -139,6 +142,26 @@ fn run_group(
         .into_iter()
         .for_each(|answer| answer(outcome.clone()));
     next
+}
+
+/// Runs the only job of a transaction, which needs no savepoint.
+fn run_alone(connection: &mut Connection, job: Job) {
+    let (keep, answer) = run_caught(job, connection);
+    if connection.is_autocommit() {
+        return answer(Err(rolled_back()));
+    }
+    if keep {
+        return answer(commit(connection));
+    }
+    if let Err(error) = execute_cached(connection, "ROLLBACK") {
+        tracing::error!(%error, "rolling back a failed job failed");
+    }
+    answer(Ok(()));
+}
+
+/// A full disk or an I/O error made SQLite roll back everything since BEGIN.
+fn rolled_back() -> StoreError {
+    StoreError::Unavailable("the transaction was rolled back".to_owned())
 }
 
 fn run_job(connection: &mut Connection, job: Job) -> Answer {
