@@ -81,7 +81,7 @@ async fn create(
 
 /// How many agents there are.
 #[utoipa::path(get, path = "/v1/agents/count", tag = "agents", operation_id = "count_agents",
-    params(AgentsQuery), responses((status = 200, body = i64)))]
+    params(AgentsQuery), responses((status = 200, body = i64, content_type = "application/json")))]
 async fn count(
     State(state): State<AppState>,
     Actor(scope): Actor,

@@ -81,7 +81,7 @@ async fn create(
 
 /// How many blocks there are.
 #[utoipa::path(get, path = "/v1/blocks/count", tag = "blocks", operation_id = "count_blocks",
-    params(BlocksQuery), responses((status = 200, body = i64)))]
+    params(BlocksQuery), responses((status = 200, body = i64, content_type = "application/json")))]
 async fn count(
     State(state): State<AppState>,
     Actor(scope): Actor,

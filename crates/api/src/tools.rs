@@ -209,7 +209,7 @@ async fn list(
 
 /// How many tools there are.
 #[utoipa::path(get, path = "/v1/tools/count", tag = "tools", operation_id = "count_tools",
-    params(ToolsQuery), responses((status = 200, body = i64)))]
+    params(ToolsQuery), responses((status = 200, body = i64, content_type = "application/json")))]
 async fn count(
     State(state): State<AppState>,
     Actor(scope): Actor,
