@@ -51,7 +51,7 @@ def test_the_old_servers_tables_are_left_as_they_are(model, old_database, scheme
     url = old_database.replace("postgresql", scheme, 1)
     server = Server("old", model, LETTA_PG_URI=url).start()
     try:
-        client = letta_client.Letta(base_url=server.url, api_key="", max_retries=0)
+        client = letta_client.Letta(base_url=server.url, api_key="sk-none", max_retries=0)
         agent = client.agents.create(model=MODEL, memory_blocks=[{"label": "human", "value": "Ada"}])
         answer = client.agents.messages.create(agent.id, input="remember that she sails")
         assert answer.stop_reason.stop_reason == "end_turn"
@@ -67,7 +67,7 @@ def test_the_old_servers_tables_are_left_as_they_are(model, old_database, scheme
 def test_the_agents_are_there_again_after_a_restart(model, old_database):
     server = Server("old", model, LETTA_PG_URI=old_database).start()
     try:
-        client = letta_client.Letta(base_url=server.url, api_key="", max_retries=0)
+        client = letta_client.Letta(base_url=server.url, api_key="sk-none", max_retries=0)
         agent = client.agents.create(model=MODEL)
         server.kill()
         server.start()

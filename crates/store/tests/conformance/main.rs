@@ -21,6 +21,7 @@ mod messages;
 mod migrations;
 mod otids;
 mod paging;
+mod plans;
 mod runs;
 mod steps;
 mod thread;
