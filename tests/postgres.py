@@ -80,7 +80,7 @@ def main():
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    while subprocess.run([bin_dir / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]).returncode != 0:
+    while subprocess.run([bin_dir / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]).returncode != 0:
         if server.poll() is not None:
             sys.exit("PostgreSQL did not start")
         time.sleep(0.05)

@@ -6,7 +6,7 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$CACHE/target}"
 mkdir -p "$CACHE" "$CARGO_TARGET_DIR"
 # Proxies of the machine must not come between the tests and their servers.
 export NO_PROXY="127.0.0.1,localhost" no_proxy="127.0.0.1,localhost"
-export PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore
 
 WORK="$(mktemp -d)"
 STEPS_PASSED=0
