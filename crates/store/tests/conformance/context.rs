@@ -18,6 +18,7 @@ use mnemic_store::{
 use crate::{
     build::{attached, block, stored_block},
     house::{House, on_each_engine},
+    random::numbers,
     read,
     thread::{
         Place, accepted, default_thread, finished, said, stored_messages, stored_run, stranger,
@@ -173,17 +174,6 @@ async fn a_reset_leaves_the_prompt_in_the_context_and_all_in_recall() {
         assert!(matches!(refused, Err(StoreError::NotFound { .. })));
     })
     .await;
-}
-
-/// Numbers that look random and are the same each time (Knuth's MMIX generator).
-fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
-    let mut state = seed;
-    move |below| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(state >> 33).unwrap() % below
-    }
 }
 
 #[tokio::test]

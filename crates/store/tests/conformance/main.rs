@@ -22,6 +22,7 @@ mod migrations;
 mod otids;
 mod paging;
 mod plans;
+mod random;
 mod runs;
 mod steps;
 mod thread;

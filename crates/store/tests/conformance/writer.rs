@@ -8,6 +8,7 @@ use tokio::{task::yield_now, time::Instant};
 
 use crate::{
     house::{House, on_each_engine, open},
+    random::numbers,
     read, write,
 };
 
@@ -124,7 +125,6 @@ async fn a_job_goes_on_when_its_caller_goes_away() {
         }
         .now_or_never();
         assert!(left.is_none(), "nobody heard how it ended");
-        assert_eq!(added(house).await, [""; 0]);
         // On PostgreSQL nobody waits for it.
         let _ = go_on.send(());
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -136,24 +136,13 @@ async fn a_job_goes_on_when_its_caller_goes_away() {
     .await;
 }
 
-/// Numbers that look random and are the same each time (Knuth's MMIX generator).
-fn numbers() -> impl FnMut(usize) -> usize {
-    let mut state = 1u64;
-    move |below| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(state >> 33).unwrap() % below
-    }
-}
-
 #[tokio::test]
 async fn any_text_survives_and_is_found_by_itself_only() {
     on_each_engine(async |house| {
         let alphabet = [
             '\0', '0', '\u{F8FE}', 'a', 'A', '%', '_', '\\', '\'', '🦀', '\u{FFFF}',
         ];
-        let mut next = numbers();
+        let mut next = numbers(1);
         let mut texts: Vec<String> = Vec::new();
         for _ in 0..200 {
             let text: String = (0..next(5)).map(|_| alphabet[next(11)]).collect();
