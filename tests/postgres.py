@@ -69,7 +69,7 @@ def main():
     )
     server = subprocess.Popen(
         [bin_dir / "postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1",
-         "-c", "max_connections=200", "-c", "log_min_messages=fatal"],
+         "-c", "max_connections=200", "-c", "log_min_messages=panic"],
         stdout=subprocess.DEVNULL, stderr=sys.stderr, cwd=folder, **become,
     )
     ended = {"value": False}

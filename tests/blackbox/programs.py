@@ -49,12 +49,16 @@ def eventually(condition, what, seconds=20):
         time.sleep(0.01)
 
 
+def run_sql(text):
+    """Runs a statement as the administrator of the PostgreSQL."""
+    subprocess.run([named("PSQL"), named("MNEMIC_PG_URL"), "-qAtc", text], check=True, stdout=subprocess.DEVNULL)
+
+
 def make_database(prefix="test"):
     """The URL of a new, empty database."""
-    server = named("MNEMIC_PG_URL")
     name = f"{prefix}_{uuid.uuid4().hex[:12]}"
-    subprocess.run([named("PSQL"), server, "-qc", f"CREATE DATABASE {name}"], check=True)
-    return urlsplit(server)._replace(path=f"/{name}").geturl()
+    run_sql(f"CREATE DATABASE {name}")
+    return urlsplit(named("MNEMIC_PG_URL"))._replace(path=f"/{name}").geturl()
 
 
 class ScriptedModel:

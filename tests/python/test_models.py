@@ -39,3 +39,23 @@ def test_models_of_mnemic_toml_are_read_while_the_server_runs(own_server, own_cl
     assert "house/scripted" in handles
     agent = client.agents.create(model="house/scripted")
     assert client.agents.messages.create(agent.id, input="hello").stop_reason.stop_reason == "end_turn"
+
+
+def test_an_agent_may_move_between_endpoints_that_want_other_forms(own_server, own_client, model, token):
+    server = own_server()
+    settings = server.folder / "mnemic.toml"
+    settings.write_text(
+        f'[[providers]]\nname = "echo"\nbase_url = "http://{model.address}/v1"\necho_reasoning = true\n'
+    )
+    client = own_client(server)
+    eventually(lambda: [m for m in client.models.list() if m.handle == "echo/scripted"], "the new provider is there")
+    agent = client.agents.create(model=MODEL)
+    client.agents.messages.create(agent.id, input=f"[[reasoning Pondering {token}.]] one {token}")
+    client.agents.messages.create(agent.id, input=f"two {token}")
+    plain = model.last_request(f"two {token}")["messages"]
+    assert not any("reasoning_content" in message for message in plain)
+    client.agents.update(agent.id, model="echo/scripted")
+    client.agents.messages.create(agent.id, input=f"three {token}")
+    echoed = model.last_request(f"three {token}")["messages"]
+    assert [m["reasoning_content"] for m in echoed if "reasoning_content" in m] == [f"Pondering {token}."]
+    assert [m["role"] for m in echoed] == [m["role"] for m in plain] + ["assistant", "user"]

@@ -121,6 +121,11 @@ async fn measure(
         process::fsync_ms(&folder.0)?,
         "",
     );
+    report.add(
+        "ordering 200,000 numbers, p50 ms",
+        process::processor_ms(),
+        "",
+    );
     let start = || process::start_server(program, &folder.0, scripted.address, database);
     // The first start makes the tables; what follows is what a user waits for every day.
     drop(start()?);

@@ -165,6 +165,30 @@ fn is_healthy(address: SocketAddr) -> io::Result<bool> {
     Ok(line.contains(" 200 "))
 }
 
+/// The median time of a fixed computation (ordering 200,000 numbers) in milliseconds, by which
+/// figures from machines and hours of different speed can be compared.
+#[must_use]
+pub fn processor_ms() -> f64 {
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let mut state = 1u64;
+        let mut numbers: Vec<u64> = (0..200_000)
+            .map(|_| {
+                // Knuth's MMIX generator, The Art of Computer Programming 2, 3.3.4.
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                state
+            })
+            .collect();
+        let begun = Instant::now();
+        numbers.sort_unstable();
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+        std::hint::black_box(numbers);
+    }
+    super::figures::Quantiles::of(times).p50
+}
+
 /// The median time of an fdatasync of 8 KiB on the file system of a folder, in milliseconds.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use mnemic_core::{
     time::Timestamp,
 };
 use mnemic_store::{
-    Tx, failpoints, leases,
+    StoreError, Tx, failpoints, leases,
     leases::Lease,
     otids::{self, Offered},
     runs::{self, NewRun},
@@ -29,10 +29,14 @@ use crate::{
 /// How long a client's retry finds the run of its first try, in microseconds (DESIGN section 4).
 const RETRY_WINDOW_MICROS: i64 = 10 * 60 * 1_000_000;
 
+/// How often an acceptance is tried whose rows others were changing.
+const CONTENDED_TRIES: usize = 3;
+
 /// Seconds after which a client may try again when the queue is full.
 const QUEUE_RETRY_SECONDS: u64 = 2;
 
 /// A request on its way into the store.
+#[derive(Clone)]
 struct Offer {
     scope: Scope,
     agent_id: AgentId,
@@ -166,11 +170,17 @@ impl Engine {
     }
 
     async fn commit_offer(&self, offer: Offer) -> Result<Accepted, EngineError> {
-        let engine = self.clone();
-        self.inner
-            .store
-            .write(move |tx| Box::pin(async move { accept(tx, &engine, offer).await }))
-            .await
+        for _ in 0..CONTENDED_TRIES {
+            let (engine, offer) = (self.clone(), offer.clone());
+            let store = &self.inner.store;
+            let accepted = store
+                .write(move |tx| Box::pin(async move { accept(tx, &engine, offer).await }))
+                .await;
+            if !matches!(accepted, Err(EngineError::Store(StoreError::Contended))) {
+                return accepted;
+            }
+        }
+        Err(StoreError::Contended.into())
     }
 }
 

@@ -37,8 +37,9 @@ pub(crate) async fn conversation_search(
         .and_then(|limit| usize::try_from(limit).ok())
         .map_or(DEFAULT_LIMIT, |limit| limit.clamp(1, MAX_LIMIT));
     let query = search.query.clone().unwrap_or_default();
+    let words = terms(&query);
     let wanted = MessageSearch {
-        terms: terms(&query),
+        terms: cased(&words),
         roles: search.roles.clone(),
         start: search.start_date,
         end: search.end_date,
@@ -47,8 +48,8 @@ pub(crate) async fn conversation_search(
     let mut scored: Vec<(usize, Message)> = candidates
         .into_iter()
         .filter(|message| !is_own_search(message))
-        .map(|message| (score(&message, &query, &wanted.terms), message))
-        .filter(|(score, _)| wanted.terms.is_empty() || *score > 0)
+        .map(|message| (score(&message, &query, &words), message))
+        .filter(|(score, _)| words.is_empty() || *score > 0)
         .collect();
     // Stable, so that the newest of equal scores stay first.
     scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
@@ -92,6 +93,26 @@ fn terms(query: &str) -> Vec<String> {
     let mut kept = if long.is_empty() { words } else { long };
     kept.truncate(16);
     kept
+}
+
+/// The words as the database is to look for them: it folds the case of ASCII letters only, so that of
+/// other words the usual ways to write them are looked for.
+fn cased(words: &[String]) -> Vec<String> {
+    let mut forms = Vec::new();
+    for word in words {
+        forms.push(word.clone());
+        if !word.is_ascii() {
+            let mut letters = word.chars();
+            let first: String = letters
+                .by_ref()
+                .take(1)
+                .flat_map(char::to_uppercase)
+                .collect();
+            forms.push(first + letters.as_str());
+            forms.push(word.to_uppercase());
+        }
+    }
+    forms
 }
 
 /// How many of the terms stand in a message; the whole query in one piece counts twice as much.
@@ -171,6 +192,11 @@ mod tests {
         assert_eq!(terms("Where is my Boat, my boat?"), ["where", "boat"]);
         assert_eq!(terms("NZ"), ["nz"]);
         assert!(terms(" !? ").is_empty());
+    }
+
+    #[test]
+    fn words_with_other_letters_are_looked_for_in_their_usual_forms() {
+        assert_eq!(cased(&terms("Über Boot")), ["über", "Über", "ÜBER", "boot"]);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //! in the provider's wire form, and the counts. A session is true as long as the signature and the
 //! context's revision that it was made from are; every turn compares both in its first query.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use lru::LruCache;
 use mnemic_core::{
@@ -14,7 +17,7 @@ use mnemic_core::{
     time::Timestamp,
     tools::Tool,
 };
-use mnemic_llm::{MessageView, Protocol, SystemPrompt, ToolSet, ToolSpec, Transcript};
+use mnemic_llm::{Endpoint, MessageView, Protocol, SystemPrompt, ToolSet, ToolSpec, Transcript};
 use mnemic_store::{
     Tx, agents, blocks, context, conversations, tools,
     turns::{self, Head},
@@ -156,6 +159,19 @@ impl Session {
         };
         self.entries.push((message.id, sized));
         self.context_tokens += message.tokens;
+    }
+
+    /// Writes the transcript anew in the wire form of an endpoint, from the context's messages.
+    pub(crate) fn rewrite_for(&mut self, endpoint: &Endpoint, messages: &[Message]) {
+        let known: HashSet<MessageId> = self.entries.drain(..).map(|(id, _)| id).collect();
+        self.transcript = Transcript::for_endpoint(endpoint);
+        self.context_tokens = 0;
+        for message in messages
+            .iter()
+            .filter(|message| known.contains(&message.id))
+        {
+            self.push(message);
+        }
     }
 
     /// Tokens of a request as things stand.

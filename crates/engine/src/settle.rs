@@ -102,22 +102,7 @@ impl StepCommit {
         actions: Vec<Action>,
     ) -> Result<(), EngineError> {
         for (call, action) in self.calls.iter().zip(actions) {
-            let planned = match action {
-                Action::Known(result) => Planned::Returned(result),
-                Action::Edit {
-                    label,
-                    edit,
-                    based_on,
-                } => Planned::Edit {
-                    label,
-                    edit,
-                    based_on,
-                },
-                Action::Search(search) => Planned::Returned(search_now(turn, call, search).await?),
-                Action::External(external) => {
-                    Planned::Returned(dispatch::run_external(&external, call).await)
-                }
-            };
+            let planned = planned(turn, call, action).await?;
             self.planned.push(planned);
         }
         Ok(())
@@ -148,22 +133,7 @@ impl StepCommit {
         self.is_open = true;
         failpoints::hit("calls.started");
         for (call, action) in self.calls.iter().zip(actions) {
-            let planned = match action {
-                Action::Known(result) => Planned::Returned(result),
-                Action::Edit {
-                    label,
-                    edit,
-                    based_on,
-                } => Planned::Edit {
-                    label,
-                    edit,
-                    based_on,
-                },
-                Action::Search(search) => Planned::Returned(search_now(turn, call, search).await?),
-                Action::External(external) => {
-                    Planned::Returned(dispatch::run_external(&external, call).await)
-                }
-            };
+            let planned = planned(turn, call, action).await?;
             let returned = self.commit_return(turn, call, planned).await?;
             self.planned.push(Planned::Returned(returned));
             failpoints::hit("call.returned");
@@ -197,6 +167,26 @@ impl StepCommit {
             })
             .await
     }
+}
+
+/// What is known of a call before the commit: searches and other tools run now, edits wait for it.
+async fn planned(turn: &Turn, call: &ToolCall, action: Action) -> Result<Planned, EngineError> {
+    Ok(match action {
+        Action::Known(result) => Planned::Returned(result),
+        Action::Edit {
+            label,
+            edit,
+            based_on,
+        } => Planned::Edit {
+            label,
+            edit,
+            based_on,
+        },
+        Action::Search(search) => Planned::Returned(search_now(turn, call, search).await?),
+        Action::External(external) => {
+            Planned::Returned(dispatch::run_external(&external, call).await)
+        }
+    })
 }
 
 async fn search_now(

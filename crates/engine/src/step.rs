@@ -58,6 +58,7 @@ impl Turn {
     pub(crate) async fn step(&mut self) -> Result<StepEnd, EngineError> {
         let request = Arc::clone(&self.request);
         let model = self.engine.turn_model(&self.session, &request).await?;
+        self.write_for(&model).await?;
         self.make_room(&model).await?;
         let answer = match self.ask(&model).await {
             Ok(answer) => answer,
@@ -74,6 +75,21 @@ impl Turn {
         };
         failpoints::hit("answered");
         self.conclude(&model, answer).await
+    }
+
+    /// Sees to it that the transcript has the wire form of the model's endpoint, which is another one
+    /// when the agent changed its model, or when the endpoint turned out to want another form.
+    async fn write_for(&mut self, model: &TurnModel) -> Result<(), EngineError> {
+        let endpoint = &model.resolved.endpoint;
+        if self.session.transcript.fits(endpoint) {
+            return Ok(());
+        }
+        let id = self.session.conversation_id;
+        let store = &self.engine.inner.store;
+        let messages = store.read(move |tx| Box::pin(context::messages(tx, id)));
+        let messages: Vec<Message> = messages.await?;
+        self.session.rewrite_for(endpoint, &messages);
+        Ok(())
     }
 
     /// Lets the oldest messages go when the request would not fit.

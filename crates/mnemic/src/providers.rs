@@ -50,6 +50,11 @@ fn config_of(provider: &Provider) -> EndpointConfig {
     }
     config.models.clone_from(&provider.models);
     config.context_window = provider.context_window;
+    let headers = provider.headers.iter();
+    config.headers = headers
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    config.quirks.echo_reasoning = provider.echo_reasoning;
     config
 }
 

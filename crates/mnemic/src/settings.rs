@@ -186,6 +186,12 @@ pub struct Provider {
     /// Its models, where the server has no list.
     #[serde(default)]
     pub models: Vec<String>,
+    /// Further headers of every request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Whether its models want their reasoning back with their messages.
+    #[serde(default)]
+    pub echo_reasoning: bool,
 }
 
 /// What is wrong with the configuration.

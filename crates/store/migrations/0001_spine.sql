@@ -193,6 +193,7 @@ CREATE TABLE conversations (
     updated_at BIGINT NOT NULL
 );
 CREATE INDEX conversations_by_agent ON conversations (agent_id, is_default, created_at, id);
+CREATE UNIQUE INDEX conversations_default ON conversations (agent_id) WHERE is_default = 1;
 CREATE INDEX conversations_by_creation ON conversations (organization_id, created_at, id);
 
 CREATE TABLE messages (

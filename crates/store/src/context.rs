@@ -115,7 +115,7 @@ pub async fn replace(
 ) -> Result<(), StoreError> {
     tx.execute(
         "DELETE FROM context_entries WHERE conversation_id = $1 AND message_id <> \
-             (SELECT prompt_message_id FROM conversations WHERE id = $1)",
+             COALESCE((SELECT prompt_message_id FROM conversations WHERE id = $1), '')",
         params![conversation_id],
     )
     .await?;

@@ -71,7 +71,8 @@ pub async fn last_seq(tx: &mut Tx<'_>, run_id: RunId) -> Result<i64, StoreError>
         .map_or(Ok(0), |mut row| row.int())
 }
 
-/// The rows that hold events after a number, at most `limit` rows.
+/// The rows from the one that holds a number on, at most `limit` rows: the first may hold only events
+/// up to that number.
 ///
 /// # Errors
 /// The database's.

@@ -85,6 +85,7 @@ pub async fn claim(
     kinds: &[&str],
     lease_micros: i64,
 ) -> Result<Option<Job>, StoreError> {
+    give_up(tx, kinds).await?;
     let now = now_sql(tx.dialect());
     let skip = match tx.dialect() {
         Dialect::Sqlite => "",
@@ -105,6 +106,19 @@ pub async fn claim(
         .await?
         .map(from_row)
         .transpose()
+}
+
+/// Fails the jobs whose last worker died.
+async fn give_up(tx: &mut Tx<'_>, kinds: &[&str]) -> Result<(), StoreError> {
+    let now = now_sql(tx.dialect());
+    let sql = format!(
+        "UPDATE jobs SET status = 'failed', completed_at = {now}, lease_owner = NULL, \
+             lease_expires_at = NULL, error = 'its worker died, as those before did' \
+         WHERE status = 'running' AND lease_expires_at < {now} AND attempts >= max_attempts AND {}",
+        tx.any_of("kind", 1)
+    );
+    let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+    tx.execute(&sql, params![kinds]).await.map(drop)
 }
 
 fn from_row(mut row: Row) -> Result<Job, StoreError> {
@@ -136,7 +150,7 @@ pub enum Outcome {
     },
 }
 
-/// Ends an attempt. A worker whose lease went to another gets [`StoreError::LeaseLost`], and what it
+/// Ends an attempt, which the claimed job's `attempts` numbers. A worker whose lease went to another gets [`StoreError::LeaseLost`], and what it
 /// did in the same transaction is rolled back.
 ///
 /// # Errors
@@ -144,7 +158,7 @@ pub enum Outcome {
 pub async fn settle(
     tx: &mut Tx<'_>,
     owner: &str,
-    id: JobId,
+    (id, attempt): (JobId, i64),
     outcome: &Outcome,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -152,16 +166,17 @@ pub async fn settle(
         Outcome::Completed(result) => {
             let sql = "UPDATE jobs SET status = 'completed', result = $3, completed_at = $4, \
                            lease_owner = NULL, lease_expires_at = NULL \
-                       WHERE id = $1 AND lease_owner = $2 AND status = 'running'";
-            tx.execute(sql, params![id, owner, result, now]).await?
+                       WHERE id = $1 AND lease_owner = $2 AND attempts = $5 AND status = 'running'";
+            tx.execute(sql, params![id, owner, result, now, attempt])
+                .await?
         }
         Outcome::Failed { error, retry_at } => {
             let sql = "UPDATE jobs SET \
                            status = CASE WHEN attempts < max_attempts THEN 'created' ELSE 'failed' END, \
-                           completed_at = CASE WHEN attempts < max_attempts THEN NULL ELSE $5 END, \
+                           completed_at = CASE WHEN attempts < max_attempts THEN NULL ELSE CAST($5 AS BIGINT) END, \
                            error = $3, run_at = $4, lease_owner = NULL, lease_expires_at = NULL \
-                       WHERE id = $1 AND lease_owner = $2 AND status = 'running'";
-            tx.execute(sql, params![id, owner, error, *retry_at, now])
+                       WHERE id = $1 AND lease_owner = $2 AND attempts = $6 AND status = 'running'";
+            tx.execute(sql, params![id, owner, error, *retry_at, now, attempt])
                 .await?
         }
     };

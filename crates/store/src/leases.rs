@@ -70,10 +70,7 @@ pub async fn acquire(
 /// [`StoreError::LeaseLost`] when somebody else holds it now, or the database's.
 pub async fn renew(tx: &mut Tx<'_>, lease: &Lease) -> Result<(), StoreError> {
     let now = now_sql(tx.dialect());
-    let sql = format!(
-        "UPDATE leases SET expires_at = {now} + $4 \
-         WHERE conversation_id = $1 AND owner = $2 AND epoch = $3"
-    );
+    let sql = update_own(tx.dialect(), &format!("expires_at = {now} + $4"));
     let params = params![lease.conversation_id, &lease.owner, lease.epoch, TTL_MICROS];
     held(tx.execute(&sql, params).await?)
 }
@@ -83,15 +80,27 @@ pub async fn renew(tx: &mut Tx<'_>, lease: &Lease) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError::LeaseLost`] when somebody else holds it now, or the database's.
 pub async fn release(tx: &mut Tx<'_>, lease: &Lease) -> Result<(), StoreError> {
-    let sql = "UPDATE leases SET owner = NULL, run_id = NULL, expires_at = NULL \
-               WHERE conversation_id = $1 AND owner = $2 AND epoch = $3";
-    held(
-        tx.execute(
-            sql,
-            params![lease.conversation_id, &lease.owner, lease.epoch],
-        )
-        .await?,
-    )
+    let sql = update_own(
+        tx.dialect(),
+        "owner = NULL, run_id = NULL, expires_at = NULL",
+    );
+    let params = params![lease.conversation_id, &lease.owner, lease.epoch];
+    held(tx.execute(&sql, params).await?)
+}
+
+/// Changes the lease of the conversation `$1` if the owner `$2` holds it with the epoch `$3`. Everybody
+/// locks a conversation's row before its lease, or two commits could wait for each other.
+fn update_own(dialect: Dialect, set: &str) -> String {
+    match dialect {
+        Dialect::Sqlite => format!(
+            "UPDATE leases SET {set} WHERE conversation_id = $1 AND owner = $2 AND epoch = $3"
+        ),
+        Dialect::Postgres => format!(
+            "WITH c AS MATERIALIZED (SELECT id FROM conversations WHERE id = $1 FOR UPDATE) \
+             UPDATE leases SET {set} FROM c \
+             WHERE leases.conversation_id = c.id AND owner = $2 AND epoch = $3"
+        ),
+    }
 }
 
 fn held(rows: u64) -> Result<(), StoreError> {

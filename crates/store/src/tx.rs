@@ -77,13 +77,13 @@ impl<'c> Tx<'c> {
         }
     }
 
-    /// A condition that holds where `column` contains the text bound as `$n`, in any case of letters
-    /// (on SQLite: of ASCII letters). The text is taken literally.
+    /// A condition that holds where `column` contains the text bound as `$n`, in any case of ASCII
+    /// letters. The text is taken literally.
     #[must_use]
     pub fn contains(&self, column: &str, n: usize) -> String {
         match self.dialect() {
             Dialect::Sqlite => format!("instr(lower({column}), lower(${n})) > 0"),
-            Dialect::Postgres => format!("strpos(lower({column}), lower(${n})) > 0"),
+            Dialect::Postgres => format!("strpos(lower({column}), lower(${n} COLLATE \"C\")) > 0"),
         }
     }
 

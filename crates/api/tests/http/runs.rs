@@ -2,19 +2,28 @@
 
 use serde_json::json;
 
-use crate::server::{Server, frames, types};
+use crate::{
+    model::Model,
+    server::{Server, frames, types},
+};
+
+/// A server with a run of two steps, and its id.
+async fn a_run() -> (Server, Model, String) {
+    let (server, model, agent) = Server::with_agent().await;
+    let path = format!("/v1/agents/{agent}/messages");
+    let sent = server
+        .post(&path, &json!({"input": "remember she sails"}))
+        .await;
+    let id = sent.json()["messages"][0]["run_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    (server, model, id)
+}
 
 #[tokio::test]
 async fn a_run_can_be_read() {
-    let (server, _model, agent) = Server::with_agent().await;
-    let sent = server
-        .post(
-            &format!("/v1/agents/{agent}/messages"),
-            &json!({"input": "remember she sails"}),
-        )
-        .await
-        .json();
-    let id = sent["messages"][0]["run_id"].as_str().unwrap();
+    let (server, _model, id) = a_run().await;
     let run = server.get(&format!("/v1/runs/{id}")).await.json();
     assert_eq!(
         (&run["status"], &run["stop_reason"]),
@@ -46,15 +55,7 @@ async fn a_run_can_be_read() {
 
 #[tokio::test]
 async fn the_steps_of_a_run_can_be_read_and_judged() {
-    let (server, _model, agent) = Server::with_agent().await;
-    let sent = server
-        .post(
-            &format!("/v1/agents/{agent}/messages"),
-            &json!({"input": "remember she sails"}),
-        )
-        .await
-        .json();
-    let id = sent["messages"][0]["run_id"].as_str().unwrap();
+    let (server, _model, id) = a_run().await;
     let steps = server
         .get(&format!("/v1/runs/{id}/steps?order=asc"))
         .await

@@ -123,12 +123,17 @@ pub(crate) async fn finish<T, E: From<StoreError>>(
             let _ = client.batch_execute("ROLLBACK").await;
             Err(StoreError::Unavailable(fault))
         }
+        // A job may have swallowed the error of a statement; COMMIT alone would then roll back and
+        // say that all is well. The SELECT fails in such a transaction, and COMMIT is not reached.
         None => client
-            .batch_execute("COMMIT")
+            .batch_execute("SELECT 1; COMMIT")
             .await
             .map_err(StoreError::from),
     };
     failpoints::hit("commit.after");
+    if committed.is_err() {
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
     committed.map(|()| value).map_err(E::from)
 }
 

@@ -120,8 +120,9 @@ fn run_group(
         run_alone(connection, first);
         return None;
     };
-    let mut answers = vec![run_job(connection, first)];
-    let mut next = Some(second);
+    let mut answers = Vec::new();
+    let mut waiting = Some(second);
+    let mut next = Some(Work::Job(first));
     while let Some(Work::Job(job)) = next {
         answers.push(run_job(connection, job));
         if connection.is_autocommit() {
@@ -129,12 +130,12 @@ fn run_group(
             answers
                 .into_iter()
                 .for_each(|answer| answer(Err(lost.clone())));
-            return None;
+            return waiting;
         }
-        next = if answers.len() < MAX_GROUP {
-            queue.try_recv().ok()
-        } else {
-            None
+        next = match waiting.take() {
+            Some(second) => Some(second),
+            None if answers.len() < MAX_GROUP => queue.try_recv().ok(),
+            None => None,
         };
     }
     let outcome = commit(connection);

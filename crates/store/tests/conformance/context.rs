@@ -338,3 +338,14 @@ async fn a_head_is_found_by_thread_and_only_of_ones_own_agent() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_context_that_was_never_compiled_is_reset_too() {
+    on_each_engine(async |house| {
+        let place = default_thread(house, "a").await;
+        append(house, place, 2).await;
+        replace(house, place, Vec::new()).await.unwrap();
+        assert_eq!(ids(house, place).await, [], "{}", house.engine);
+    })
+    .await;
+}

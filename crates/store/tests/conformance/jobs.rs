@@ -54,12 +54,24 @@ async fn claim(house: &House, owner: &str, kinds: &'static [&str], lease: i64) -
     .unwrap()
 }
 
-async fn settle(house: &House, owner: &str, id: JobId, outcome: Outcome) -> Result<(), StoreError> {
+async fn settle(
+    house: &House,
+    owner: &str,
+    attempt: (JobId, i64),
+    outcome: Outcome,
+) -> Result<(), StoreError> {
     let (owner, now) = (owner.to_owned(), Timestamp(5));
     write!(house, |tx, scope| jobs::settle(
-        tx, &owner, id, &outcome, now
+        tx, &owner, attempt, &outcome, now
     )
     .await)
+}
+
+fn failed(retry_at: i64) -> Outcome {
+    Outcome::Failed {
+        error: "no \0 luck".to_owned(),
+        retry_at: Timestamp(retry_at),
+    }
 }
 
 fn done() -> Outcome {
@@ -146,7 +158,7 @@ async fn a_finished_job_is_not_run_again() {
     on_each_engine(async |house| {
         let id = enqueue(house, job("embed", 1)).await;
         claim(house, "w", &["embed"], LONG).await.unwrap();
-        settle(house, "w", id, done()).await.unwrap();
+        settle(house, "w", (id, 1), done()).await.unwrap();
         assert_eq!(claim(house, "w", &["embed"], LONG).await, None);
         let (status, result, error, at) = ended(house, id).await;
         let result: serde_json::Value = serde_json::from_str(&result.unwrap()).unwrap();
@@ -155,9 +167,45 @@ async fn a_finished_job_is_not_run_again() {
             ("completed", json!({"made": "\0"}))
         );
         assert_eq!((error, at), (None, Some(5)));
-        let again = settle(house, "w", id, done()).await;
-        assert!(matches!(again, Err(StoreError::LeaseLost)));
+        for outcome in [done(), failed(1)] {
+            let again = settle(house, "w", (id, 1), outcome).await;
+            assert!(matches!(again, Err(StoreError::LeaseLost)));
+        }
         assert_eq!(ended(house, id).await.0, "completed", "{}", house.engine);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_fails_is_tried_again_later_as_often_as_it_may() {
+    on_each_engine(async |house| {
+        let id = enqueue(house, job("embed", 1)).await;
+        for attempt in 1..=3 {
+            let claimed = claim(house, "w", &["embed"], LONG).await.unwrap();
+            assert_eq!((claimed.id, claimed.attempts), (id, attempt));
+            let retry_at = if attempt == 1 { far_future() } else { 1 };
+            settle(house, "w", (id, attempt), failed(retry_at))
+                .await
+                .unwrap();
+            let (status, _, error, at) = ended(house, id).await;
+            assert_eq!(error.as_deref(), Some("no \0 luck"));
+            if attempt < 3 {
+                assert_eq!((status.as_str(), at), ("created", None));
+            }
+            if attempt == 1 {
+                assert_eq!(claim(house, "w", &["embed"], LONG).await, None);
+                let sql = "UPDATE jobs SET run_at = 1 WHERE id = $1";
+                write!(house, |tx, scope| tx.execute(sql, params![id]).await).unwrap();
+            }
+        }
+        assert_eq!(claim(house, "w", &["embed"], LONG).await, None);
+        let (status, _, _, at) = ended(house, id).await;
+        assert_eq!(
+            (status.as_str(), at),
+            ("failed", Some(5)),
+            "{}",
+            house.engine
+        );
     })
     .await;
 }
@@ -173,11 +221,11 @@ async fn the_job_of_a_worker_that_died_goes_to_another() {
         // The first was only slow: what it did in its last transaction is undone.
         let late = write!(house, |tx, scope| {
             jobs::enqueue(tx, scope, &job("follow-up", 1), Timestamp(1)).await?;
-            jobs::settle(tx, "dead", id, &done(), Timestamp(5)).await
+            jobs::settle(tx, "dead", (id, 1), &done(), Timestamp(5)).await
         });
         assert!(matches!(late, Err(StoreError::LeaseLost)));
         assert_eq!(claim(house, "w", &["follow-up"], LONG).await, None);
-        settle(house, "alive", id, done()).await.unwrap();
+        settle(house, "alive", (id, 2), done()).await.unwrap();
         assert_eq!(ended(house, id).await.0, "completed", "{}", house.engine);
     })
     .await;
@@ -214,6 +262,34 @@ async fn workers_at_once_never_get_the_same_job() {
         let done = futures_util::future::join_all(workers).await.concat();
         assert_eq!(done.len(), 24, "{}", house.engine);
         assert_eq!(done.into_iter().collect::<BTreeSet<_>>(), wanted);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_whose_last_worker_died_has_failed() {
+    on_each_engine(async |house| {
+        let id = enqueue(house, job("embed", 1)).await;
+        for _ in 1..=3 {
+            claim(house, "dead", &["embed"], GONE).await.unwrap();
+        }
+        assert_eq!(claim(house, "alive", &["embed"], LONG).await, None);
+        let (status, _, error, _) = ended(house, id).await;
+        assert_eq!(status, "failed", "{}", house.engine);
+        assert!(error.unwrap().contains("worker died"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_slow_attempt_cannot_settle_the_next_of_the_same_worker() {
+    on_each_engine(async |house| {
+        let id = enqueue(house, job("embed", 1)).await;
+        claim(house, "w", &["embed"], GONE).await.unwrap();
+        claim(house, "w", &["embed"], LONG).await.unwrap();
+        let late = settle(house, "w", (id, 1), done()).await;
+        assert!(matches!(late, Err(StoreError::LeaseLost)));
+        settle(house, "w", (id, 2), done()).await.unwrap();
     })
     .await;
 }

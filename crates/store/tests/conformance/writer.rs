@@ -297,3 +297,22 @@ async fn a_job_on_sqlite_that_waits_for_something_else_is_refused() {
     assert!(matches!(refused, Err(StoreError::Database(_))));
     assert_eq!(added(&house).await, [""; 0]);
 }
+
+#[tokio::test]
+async fn what_was_answered_as_done_is_there_even_if_a_statement_of_it_failed() {
+    on_each_engine(async |house| {
+        let answer = write!(house, |tx, scope| {
+            add(tx, "kept", "x").await?;
+            let _ = add(tx, "kept", "again").await;
+            Ok(())
+        });
+        let kept = added(house).await.len();
+        assert_eq!(
+            kept,
+            usize::from(answer.is_ok()),
+            "{} {answer:?}",
+            house.engine
+        );
+    })
+    .await;
+}
