@@ -82,8 +82,10 @@ need_node() {
     local from=tests/typescript folder
     folder="$CACHE/node-$({ node --version; cat $from/package.json $from/package-lock.json; } | sha256sum | cut -c1-16)"
     [ -e "$folder/done" ] || step "Node packages" install_node_packages "$from" "$folder"
-    rm -rf "$from/node_modules"
-    ln -s "$folder/node_modules" "$from/node_modules"
+    if [ "$(readlink "$from/node_modules")" != "$folder/node_modules" ]; then
+        rm -rf "$from/node_modules"
+        ln -s "$folder/node_modules" "$from/node_modules"
+    fi
     export NODE_PACKAGES="$folder/node_modules"
 }
 
@@ -106,6 +108,7 @@ need_postgres() {
 }
 
 start_postgres() {
+    : >"$WORK/postgres"
     "$PYTHON" tests/postgres.py >"$WORK/postgres" &
     POSTGRES_PID=$!
     until [ "$(wc -l <"$WORK/postgres")" -ge 2 ]; do

@@ -100,12 +100,71 @@ for (const engine of ENGINES) {
       assert.ok(system!.content.includes(`Fact: Please remember ${token}`));
     });
 
-    test("blocks are made, shared and changed", async () => {
-      const block = await client.blocks.create({ label: `b${randomUUID()}`, value: "one" });
+    test("an attached block is in the prompt, in its newest state, until it is detached", async () => {
+      const prompt = async (said: string) => {
+        await client.agents.messages.create(agent.id, say(said));
+        const [system] = JSON.parse(await model.lastRequest(said)) as { content: string }[];
+        return system!.content;
+      };
+      const [one, two] = [randomUUID(), randomUUID()];
+      const block = await client.blocks.create({ label: `b${one}`, value: one });
       await client.agents.blocks.attach(block.id, { agent_id: agent.id });
-      await client.agents.blocks.update(block.label!, { agent_id: agent.id, value: "two" });
-      assert.equal((await client.blocks.retrieve(block.id)).value, "two");
+      assert.ok((await prompt(`attached ${one}`)).includes(one));
+      await client.agents.blocks.update(block.label!, { agent_id: agent.id, value: two });
+      assert.equal((await client.blocks.retrieve(block.id)).value, two);
+      assert.ok((await prompt(`changed ${two}`)).includes(two));
       await client.agents.blocks.detach(block.id, { agent_id: agent.id });
+      assert.ok(!(await prompt(`detached ${two}`)).includes(two));
+      await assert.rejects(client.agents.blocks.retrieve(block.label!, { agent_id: agent.id }), Letta.NotFoundError);
+    });
+
+    test("a block that agents share is one", async () => {
+      const block = await client.blocks.create({ label: "crew", value: "Ada" });
+      const pair = await Promise.all([1, 2].map(() => client.agents.create({ model: MODEL, block_ids: [block.id] })));
+      await client.agents.blocks.update("crew", { agent_id: pair[0]!.id, value: "Ada and Bob" });
+      assert.equal((await client.agents.blocks.retrieve("crew", { agent_id: pair[1]!.id })).value, "Ada and Bob");
+    });
+
+    test("conversations are threads of one agent that share its memory", async () => {
+      const token = randomUUID();
+      const made = await client.conversations.create({ agent_id: agent.id, summary: "harbour" });
+      assert.deepEqual((await client.conversations.list({ agent_id: agent.id })).map((one) => one.id), [made.id]);
+      await client.agents.messages.create(agent.id, say(`remember ${token}`));
+      const frames: Frame[] = await all(await client.conversations.messages.create(made.id, say(`aside ${token}`)));
+      assert.match(text(frames), /^Reply /);
+      const sent = JSON.parse(await model.lastRequest(`aside ${token}`)) as { role: string; content: string }[];
+      assert.deepEqual(sent.map((message) => message.role), ["system", "user"]);
+      assert.ok(sent[0]!.content.includes(`Fact: remember ${token}`));
+      const thread = await all(client.conversations.messages.list(made.id, { limit: 1, order: "asc" }));
+      assert.deepEqual(kinds(thread), ["system_message", "user_message", "assistant_message"]);
+      assert.ok(!JSON.stringify(await all(client.agents.messages.list(agent.id, { conversation_id: "default" })))
+        .includes(`aside ${token}`));
+      await client.conversations.update(made.id, { summary: "quay" });
+      assert.equal((await client.conversations.retrieve(made.id)).summary, "quay");
+      await client.conversations.delete(made.id);
+      await assert.rejects(client.conversations.retrieve(made.id), Letta.NotFoundError);
+    });
+
+    test("a busy conversation is a conflict that names the run", async () => {
+      const made = await client.conversations.create({ agent_id: agent.id });
+      const slow = await client.conversations.messages.create(made.id, {
+        ...say("[[delay 20]] [[words 60]] slow"),
+        stream_tokens: true,
+        include_pings: false,
+      });
+      const seen: Frame[] = [];
+      for await (const frame of slow) {
+        if (seen.length === 0) {
+          const { run_id } = frame as { run_id: string };
+          await assert.rejects(
+            client.conversations.messages.create(made.id, say("me too")),
+            (error: unknown) => error instanceof Letta.ConflictError && error.message.includes(run_id),
+          );
+        }
+        seen.push(frame);
+      }
+      assert.deepEqual(kinds(seen).slice(-2), ["stop_reason", "usage_statistics"]);
+      await all(await client.conversations.messages.create(made.id, say("free again")));
     });
 
     test("iteration sees every message once, in both orders", async () => {
@@ -121,12 +180,15 @@ for (const engine of ENGINES) {
       assert.deepEqual(await ids({ limit: 3, order: "desc" }), whole.toReversed());
     });
 
-    test("iteration sees every agent once", async () => {
+    test("iteration sees every agent once, in both orders", async () => {
       const tag = randomUUID();
       const made: string[] = [];
       for (let n = 0; n < 5; n += 1) made.push((await client.agents.create({ model: MODEL, tags: [tag] })).id);
-      const found = await all(client.agents.list({ tags: [tag], limit: 2 }));
-      assert.deepEqual(found.map((one) => one.id), made.toReversed());
+      const ids = async (order?: string) =>
+        (await all(client.agents.list({ tags: [tag], limit: 2, ...(order && { order }) }))).map((one) => one.id);
+      assert.deepEqual(await ids(), made.toReversed());
+      assert.deepEqual(await ids("desc"), made.toReversed());
+      assert.deepEqual(await ids("asc"), made);
     });
 
     test("a background stream is resumed by its run", async () => {
@@ -144,6 +206,9 @@ for (const engine of ENGINES) {
       const rest: Frame[] = await all(await client.runs.messages.stream(last.run_id, { starting_after: last.seq_id }));
       const run = await client.runs.retrieve(last.run_id);
       assert.equal(run.status, "completed");
+      assert.deepEqual(kinds(rest).slice(-2), ["stop_reason", "usage_statistics"]);
+      const numbers = [...seen, ...rest].flatMap((frame) => (frame as { seq_id?: number | null }).seq_id ?? []);
+      assert.deepEqual(numbers, numbers.map((_, n) => n + 1));
       const [newest] = (await client.agents.messages.list(agent.id, { limit: 1 })).items;
       assert.equal(text([...seen, ...rest]), (newest as { content: string }).content);
     });
@@ -160,6 +225,8 @@ for (const engine of ENGINES) {
       await assert.rejects(client.agents.retrieve(unknown), Letta.NotFoundError);
       await assert.rejects(client.agents.retrieve("nonsense"), Letta.UnprocessableEntityError);
       await assert.rejects(client.agents.create({ name: "no model" }), Letta.BadRequestError);
+      await assert.rejects(client.agents.messages.create(agent.id, { messages: [] }), Letta.UnprocessableEntityError);
+      await assert.rejects(client.agents.messages.cancel(agent.id), Letta.ConflictError);
       await assert.rejects(
         client.agents.messages.create(agent.id, say("[[error 401]] fails")),
         Letta.AuthenticationError,
