@@ -20,7 +20,10 @@ sys.path.insert(0, str(ROOT / "tests" / "blackbox"))
 
 from programs import MODEL, ScriptedModel, Server, named  # noqa: E402
 
-BLOCK = re.compile(r"<!-- test: (?P<name>.*?)(?: -> (?P<words>.*?))? -->\n```(?P<language>\w+)\n(?P<text>.*?)\n```", re.S)
+MARK = "<!-- test: "
+BLOCK = re.compile(
+    MARK + r"(?P<name>[^\n]*?)(?: -> (?P<words>[^\n]*?))? -->\n```(?P<language>\w+)\n(?P<text>.*?)\n```", re.S
+)
 ADDRESS = "http://127.0.0.1:8283"
 README_MODEL = "openai/gpt-4o-mini"
 SECONDS = 60
@@ -76,8 +79,10 @@ class Reader:
 
 def blocks():
     for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benches" / "README.md"]:
-        for found in BLOCK.finditer(document.read_text()):
-            yield document.relative_to(ROOT), found
+        text, name = document.read_text(), document.relative_to(ROOT)
+        found = list(BLOCK.finditer(text))
+        assert len(found) == text.count(MARK), f"{name}: a mark stands right before no block"
+        yield from ((name, block) for block in found)
 
 
 def main():

@@ -34,7 +34,7 @@ def dump(url):
     """All of the database but our schema: its tables and their rows."""
     program = Path(named("PSQL")).with_name("pg_dump")
     done = subprocess.run(
-        [program, "--exclude-schema=mnemic", "--no-comments", "--restrict-key=test", url], capture_output=True, text=True
+        [program, "--exclude-schema=mnemic", "--restrict-key=test", url], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -47,7 +47,7 @@ FORMS = ["postgresql", "postgres", "postgresql+pg8000", "postgresql+asyncpg"]
 @pytest.mark.parametrize("scheme", FORMS)
 def test_the_old_servers_tables_are_left_as_they_are(model, old_database, scheme):
     before = dump(old_database)
-    assert "CREATE TABLE public.agents" in before
+    assert "COPY public.agents " in before and "COPY public.messages " in before
     url = old_database.replace("postgresql", scheme, 1)
     server = Server("old", model, LETTA_PG_URI=url).start()
     try:
@@ -57,6 +57,11 @@ def test_the_old_servers_tables_are_left_as_they_are(model, old_database, scheme
         assert answer.stop_reason.stop_reason == "end_turn"
         assert "she sails" in client.agents.blocks.retrieve("human", agent_id=agent.id).value
         assert server.terminate() < 5
+        ours = subprocess.run(
+            [named("PSQL"), old_database, "-tAc", "SELECT id FROM mnemic.agents"],
+            check=True, capture_output=True, text=True,
+        )
+        assert ours.stdout.split() == [agent.id], "it is this database that the server used"
         assert dump(old_database) == before
         said = server.log()
         assert "of another application" in said and "docs/import.md" in said
