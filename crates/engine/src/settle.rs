@@ -392,32 +392,28 @@ async fn close(
     }
     let returns = returns(tx, context, commit, now).await?;
     let messages = step_messages(context, commit, returns);
-    messages::insert(tx, &live.scope, &messages).await?;
     let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
     let conversation_id = live.conversation_id;
-    let context_revision =
-        context::append(tx, conversation_id, context.next_position, &ids, now).await?;
-    store_step(tx, &live.scope, commit, now).await?;
+    let (mut said, mut context_rows, mut steps, mut run) = (*tx, *tx, *tx, *tx);
+    let next = context.next_position;
+    let ((), context_revision, (), ended) = tokio::try_join!(
+        biased;
+        messages::insert(&mut said, &live.scope, &messages),
+        context::append(&mut context_rows, conversation_id, next, &ids, now),
+        store_step(&mut steps, &live.scope, commit, now),
+        move_on(&mut run, context, commit.reason, now),
+    )?;
     failpoints::hit("close.written");
     let mut parcel = context.parcel.clone();
     parcel
         .events
         .extend(step_events(context, commit, &messages));
     let mut frame = None;
-    let closing = if let Some(reason) = commit.reason {
-        let ending = Ending {
-            stop_reason: reason,
-            error: None,
-            progress: context.progress.clone(),
-            completed_at: now,
-        };
-        let ended = ending::end_run(tx, live, &ending, context.accepted_at).await?;
-        parcel
-            .events
-            .extend(ending::end_events(ended, &ending, context.context_tokens));
+    let closing = if let Some((reason, ending)) = ended {
+        let last = ending::end_events(reason, &ending, context.context_tokens);
+        parcel.events.extend(last);
         Closing::Ended
     } else {
-        runs::progress(tx, live.id, &context.progress).await?;
         let head = turns::head(tx, &live.scope, live.agent_id, Thread::Id(conversation_id)).await?;
         if head.signature != context.signature {
             frame = Some(Frame::load(tx, &live.scope, &head, live.agent_id, now).await?);
@@ -432,6 +428,28 @@ async fn close(
         closing,
         parcel,
     })
+}
+
+/// Ends the run, for the reason given, or notes how far it is.
+async fn move_on(
+    tx: &mut Tx<'_>,
+    context: &Context,
+    reason: Option<StopReason>,
+    now: Timestamp,
+) -> Result<Option<(StopReason, Ending)>, StoreError> {
+    let progress = context.progress.clone();
+    let Some(stop_reason) = reason else {
+        runs::progress(tx, context.live.id, &progress).await?;
+        return Ok(None);
+    };
+    let ending = Ending {
+        stop_reason,
+        error: None,
+        progress,
+        completed_at: now,
+    };
+    let ended = ending::end_run(tx, &context.live, &ending, context.accepted_at).await?;
+    Ok(Some((ended, ending)))
 }
 
 /// The returns of a step's calls; of a step that ran in phases they are committed already.

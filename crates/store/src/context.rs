@@ -31,17 +31,16 @@ pub async fn append(
         ]);
     }
     let added = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    tx.insert_rows(
-        "context_entries",
-        &["conversation_id", "position", "message_id"],
-        rows,
-    )
-    .await?;
+    let (mut rows_tx, mut head_tx) = (*tx, *tx);
+    let columns = ["conversation_id", "position", "message_id"];
+    let inserted = rows_tx.insert_rows("context_entries", &columns, rows);
     let sql = "UPDATE conversations SET next_position = $2, last_message_at = $3, updated_at = $3, \
                    context_revision = context_revision + 1 \
                WHERE id = $1 RETURNING context_revision";
-    tx.query_opt(sql, params![conversation_id, next + added, now])
-        .await?
+    let moved_on = params![conversation_id, next + added, now];
+    let moved_on = head_tx.query_opt(sql, moved_on);
+    let ((), revision) = tokio::try_join!(inserted, moved_on)?;
+    revision
         .ok_or_else(|| StoreError::not_found("Conversation", conversation_id))?
         .int()
 }

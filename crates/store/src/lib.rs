@@ -34,6 +34,7 @@ use std::{path::PathBuf, pin::Pin, sync::Arc};
 pub use error::StoreError;
 use futures_util::FutureExt as _;
 pub use migrate::MigrationReport;
+use parking_lot::Mutex;
 pub use secrets::Secrets;
 pub use tx::{Dialect, Tx};
 pub use value::{Param, Row, Value};
@@ -138,22 +139,23 @@ impl Store {
             Engine::Sqlite(sqlite) => {
                 sqlite
                     .writer
-                    .submit(move |connection| run_sync(job(&mut Tx::sqlite(connection))))
+                    .submit(move |connection| {
+                        let shared = Mutex::new(connection);
+                        run_sync(job(&mut Tx::sqlite(&shared)))
+                    })
                     .await
             }
             Engine::Postgres(database) => {
                 let database = database.clone();
                 let task = tokio::spawn(async move {
                     let client = database.client().await?;
-                    client
-                        .batch_execute("BEGIN")
-                        .await
-                        .map_err(StoreError::from)?;
                     let mut tx = Tx::postgres(&client);
                     // A panic must not give a connection with an open transaction back to the pool.
-                    let caught = std::panic::AssertUnwindSafe(job(&mut tx))
-                        .catch_unwind()
-                        .await;
+                    let caught = std::panic::AssertUnwindSafe(job(&mut tx)).catch_unwind();
+                    // The first statement follows BEGIN without waiting for its answer.
+                    let (begun, caught) =
+                        tokio::join!(biased; client.batch_execute("BEGIN"), caught);
+                    begun.map_err(StoreError::from)?;
                     let result = caught.unwrap_or_else(|_| {
                         tracing::error!("a write job panicked and was rolled back");
                         Err(StoreError::Database("a write job died".to_owned()).into())
@@ -180,7 +182,10 @@ impl Store {
         match &*self.engine {
             Engine::Sqlite(sqlite) => {
                 sqlite
-                    .read(move |connection| run_sync(job(&mut Tx::sqlite(connection))))
+                    .read(move |connection| {
+                        let shared = Mutex::new(connection);
+                        run_sync(job(&mut Tx::sqlite(&shared)))
+                    })
                     .await?
             }
             Engine::Postgres(database) => {

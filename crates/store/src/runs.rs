@@ -302,17 +302,15 @@ pub async fn note_end(
     completed_at: Timestamp,
     duration_ms: i64,
 ) -> Result<(), StoreError> {
+    let (mut agents_tx, mut conversations_tx) = (*tx, *tx);
     let sql = "UPDATE agents SET last_run_completion = $2, last_run_duration_ms = $3, \
                    last_stop_reason = $4 WHERE id = $1";
-    tx.execute(
-        sql,
-        params![agent_id, completed_at, duration_ms, stop_reason.as_str()],
-    )
-    .await?;
+    let end = params![agent_id, completed_at, duration_ms, stop_reason.as_str()];
+    let agent = agents_tx.execute(sql, end);
     let sql = "UPDATE conversations SET last_run_completion = $2 WHERE id = $1";
-    tx.execute(sql, params![conversation_id, completed_at])
-        .await?;
-    Ok(())
+    let end = params![conversation_id, completed_at];
+    let conversation = conversations_tx.execute(sql, end);
+    tokio::try_join!(agent, conversation).map(drop)
 }
 
 /// Moves a waiting run to `running`. `false` when it is over already (cancelled while it waited).

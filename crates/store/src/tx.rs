@@ -1,5 +1,7 @@
 //! A transaction on either engine: the one place through which every statement goes.
 
+use parking_lot::Mutex;
+
 use crate::{Param, Row, StoreError, Value};
 
 /// Rows that one INSERT takes at the most; with more, little is won and prepared statements get large.
@@ -8,13 +10,17 @@ const MAX_ROWS_PER_INSERT: usize = 64;
 /// An open transaction (or, for reads on PostgreSQL, a connection).
 ///
 /// On SQLite the methods return without ever waiting: the code of a job runs from start to end on
-/// the thread that owns the connection.
+/// the thread that owns the connection. Copies of one transaction may be used side by side, as in
+/// `try_join!`, by statements that do not depend on each other: PostgreSQL then gets them all at once
+/// and not one for each answer.
+#[derive(Clone, Copy)]
 pub struct Tx<'c> {
     backend: Backend<'c>,
 }
 
+#[derive(Clone, Copy)]
 enum Backend<'c> {
-    Sqlite(&'c mut rusqlite::Connection),
+    Sqlite(&'c Mutex<&'c mut rusqlite::Connection>),
     Postgres(&'c deadpool_postgres::Client),
 }
 
@@ -28,7 +34,7 @@ pub enum Dialect {
 }
 
 impl<'c> Tx<'c> {
-    pub(crate) fn sqlite(connection: &'c mut rusqlite::Connection) -> Self {
+    pub(crate) fn sqlite(connection: &'c Mutex<&'c mut rusqlite::Connection>) -> Self {
         Self {
             backend: Backend::Sqlite(connection),
         }
@@ -93,7 +99,7 @@ impl<'c> Tx<'c> {
     /// The engine refused the statement or cannot be reached.
     pub async fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
         match &mut self.backend {
-            Backend::Sqlite(connection) => query_sqlite(connection, sql, params),
+            Backend::Sqlite(connection) => query_sqlite(&connection.lock(), sql, params),
             Backend::Postgres(client) => {
                 let statement = client.prepare_cached(sql).await?;
                 let bound: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
@@ -133,7 +139,7 @@ impl<'c> Tx<'c> {
     pub async fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
         match &mut self.backend {
             Backend::Sqlite(connection) => {
-                Ok(prepare(connection, sql, params)?.raw_execute()? as u64)
+                Ok(prepare(&connection.lock(), sql, params)?.raw_execute()? as u64)
             }
             Backend::Postgres(client) => {
                 let statement = client.prepare_cached(sql).await?;
@@ -221,7 +227,7 @@ fn prepare<'c>(
 }
 
 fn query_sqlite(
-    connection: &mut rusqlite::Connection,
+    connection: &rusqlite::Connection,
     sql: &str,
     params: &[Param<'_>],
 ) -> Result<Vec<Row>, StoreError> {
