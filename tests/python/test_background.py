@@ -87,6 +87,24 @@ def test_a_background_run_outlives_the_server(own_client, own_server):
     assert content(again) == content(frames)
 
 
+@pytest.mark.parametrize("after", [10_000, 2**63 - 1])
+def test_a_reader_beyond_the_end_learns_how_the_run_ended(client, agent, http, after):
+    for options in ({"background": True}, {}):
+        frames = stream(client, agent, "hello", **options)
+        run = frames[0].run_id
+        eventually(lambda run=run: client.runs.retrieve(run).status == "completed", "the run is over")
+        replay = raw_stream(http, f"/v1/runs/{run}/stream", {"starting_after": after})
+        kinds_seen = [data["message_type"] for _, data in replay[:-1] if data["message_type"] != "ping"]
+        assert kinds_seen == ["stop_reason", "usage_statistics"]
+        assert replay[-1] == (None, "[DONE]")
+
+
+def test_a_reader_ahead_of_a_run_sees_what_comes_next(client, agent):
+    run = client.agents.messages.create_async(agent.id, messages=[user("[[sleep 500]] wait")])
+    frames = list(client.runs.messages.stream(run.id, starting_after=10_000))
+    assert stop_reason(frames) == "end_turn"
+
+
 def test_a_run_is_cancelled_at_once(client, agent):
     run = client.agents.messages.create_async(agent.id, messages=[user("[[sleep 20000]] never")])
     eventually(lambda: client.runs.retrieve(run.id).status == "running", "the run has begun")

@@ -149,3 +149,11 @@ def test_a_client_that_leaves_does_not_stop_the_run(client, http, agent):
     send(client, agent, "next")
     (left, _) = of_kind(client.agents.messages.list(agent.id, order="asc").items, "assistant_message")
     assert len(left.content.split()) >= 40
+
+
+def test_an_unknown_model_is_refused_before_a_run_begins(http, client, agent):
+    for form in ("messages", "messages/stream", "messages/async"):
+        body = {"messages": [user("hello")], "override_model": "nope/none"}
+        answer = http.post(f"/v1/agents/{agent.id}/{form}", json=body)
+        assert answer.status_code in (400, 404) and "nope" in answer.text
+    assert list(client.runs.list(agent_ids=[agent.id])) == []

@@ -203,7 +203,7 @@ struct RecompileQuery {
 /// the agent's next step in any case.
 #[utoipa::path(post, path = "/v1/agents/{agent_id}/recompile", tag = "agents",
     operation_id = "recompile_agent", params(("agent_id" = String, Path), RecompileQuery),
-    responses((status = 200, body = String)))]
+    responses((status = 200, body = String, content_type = "application/json")))]
 async fn recompile(
     State(state): State<AppState>,
     Actor(scope): Actor,
@@ -223,7 +223,7 @@ async fn recompile(
 #[utoipa::path(post, path = "/v1/agents/{agent_id}/system-prompt/recompile", tag = "agents",
     operation_id = "recompile_agent_system_prompt",
     params(("agent_id" = String, Path), RecompileQuery),
-    responses((status = 200, body = String)))]
+    responses((status = 200, body = String, content_type = "application/json")))]
 async fn recompile_system_prompt(
     state: State<AppState>,
     actor: Actor,

@@ -29,7 +29,7 @@ use crate::{
     error::ApiError,
     extract::{Json, OptionalJson, Path, PathParam, Query, body_id, query_id},
     history,
-    letta_messages::LettaMessage,
+    letta_messages::{LettaMessage, StreamFrame},
     messages::HistoryQuery,
     page::PageQuery,
     runs::{ResumeBody, newest_active},
@@ -176,7 +176,7 @@ async fn list(
     operation_id = "send_conversation_message", params(("conversation_id" = String, Path)),
     request_body = SendBody,
     responses((status = 200, description = "A stream of messages; with streaming=false the answer",
-        content((LettaResponse = "application/json"), (LettaMessage = "text/event-stream"))),
+        content((LettaResponse = "application/json"), (StreamFrame = "text/event-stream"))),
         (status = 409, description = "Another run is at work in the conversation")))]
 async fn send(
     State(state): State<AppState>,
@@ -227,7 +227,7 @@ async fn cancel(
 #[utoipa::path(post, path = "/v1/conversations/{conversation_id}/stream", tag = "conversations",
     operation_id = "retrieve_conversation_stream", params(("conversation_id" = String, Path)),
     request_body = Option<ResumeBody>, responses((status = 200, description = "A stream of messages",
-        content((LettaMessage = "text/event-stream")))))]
+        content((StreamFrame = "text/event-stream")))))]
 async fn stream(
     State(state): State<AppState>,
     Actor(scope): Actor,
@@ -311,7 +311,7 @@ struct RecompileQuery {
 #[utoipa::path(post, path = "/v1/conversations/{conversation_id}/recompile", tag = "conversations",
     operation_id = "recompile_conversation",
     params(("conversation_id" = String, Path), RecompileQuery),
-    responses((status = 200, body = String)))]
+    responses((status = 200, body = String, content_type = "application/json")))]
 async fn recompile(
     State(state): State<AppState>,
     Actor(scope): Actor,

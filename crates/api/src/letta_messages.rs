@@ -514,6 +514,24 @@ impl ErrorView {
     }
 }
 
+/// What a frame of a stream holds; the last one holds the word `[DONE]`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(
+    dead_code,
+    reason = "it describes the frames, which are written one by one"
+)]
+pub enum StreamFrame {
+    /// A message, or a fragment of one.
+    Message(LettaMessage),
+    /// Why the run ended.
+    StopReason(StopReasonView),
+    /// What it took.
+    Usage(UsageView),
+    /// The error with which it ended.
+    Error(ErrorView),
+}
+
 #[cfg(test)]
 #[path = "letta_messages_tests.rs"]
 mod tests;

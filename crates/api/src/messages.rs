@@ -26,7 +26,7 @@ use crate::{
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, body_id, query_id},
     history,
-    letta_messages::{LettaMessage, MessageType, letta_messages},
+    letta_messages::{LettaMessage, MessageType, StreamFrame, letta_messages},
     page::PageQuery,
     runs::RunView,
     send_request::{AnswerForm, SendBody, Sent},
@@ -57,7 +57,7 @@ const fn default_thread(agent: AgentId) -> Target {
 #[utoipa::path(post, path = "/v1/agents/{agent_id}/messages", tag = "messages",
     operation_id = "send_message", params(("agent_id" = String, Path)), request_body = SendBody,
     responses((status = 200, description = "The answer; with streaming=true a stream of messages",
-        content((LettaResponse = "application/json"), (LettaMessage = "text/event-stream")))))]
+        content((LettaResponse = "application/json"), (StreamFrame = "text/event-stream")))))]
 async fn send(
     State(state): State<AppState>,
     Actor(scope): Actor,
@@ -75,7 +75,7 @@ async fn send(
 #[utoipa::path(post, path = "/v1/agents/{agent_id}/messages/stream", tag = "messages",
     operation_id = "create_agent_message_stream", params(("agent_id" = String, Path)),
     request_body = SendBody, responses((status = 200, description = "A stream of messages",
-        content((LettaMessage = "text/event-stream")))))]
+        content((StreamFrame = "text/event-stream")))))]
 async fn send_stream(
     State(state): State<AppState>,
     Actor(scope): Actor,

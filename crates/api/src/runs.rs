@@ -24,7 +24,7 @@ use crate::{
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, query_id},
     history,
-    letta_messages::LettaMessage,
+    letta_messages::{LettaMessage, StreamFrame},
     page::PageQuery,
     sse::{self, StreamOptions},
     steps::StepView,
@@ -436,7 +436,7 @@ impl ResumeBody {
     operation_id = "retrieve_stream_for_run", params(("run_id" = String, Path)),
     request_body = Option<ResumeBody>,
     responses((status = 200, description = "A stream of messages",
-        content((LettaMessage = "text/event-stream")))))]
+        content((StreamFrame = "text/event-stream")))))]
 async fn stream(
     State(state): State<AppState>,
     Actor(scope): Actor,

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, Method, Uri};
 use mnemic_core::messages::{ContentPart, NewMessage, Role};
-use mnemic_engine::{DEFAULT_MAX_STEPS, Granularity, SendRequest};
+use mnemic_engine::{DEFAULT_MAX_STEPS, EngineError, Granularity, SendRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -329,12 +329,16 @@ impl SendBody {
 }
 
 impl Checked {
-    /// The engine's request, once all images are here.
+    /// The engine's request, once all images are here and a model that it names is known.
     ///
     /// # Errors
-    /// An image cannot be fetched.
+    /// An image cannot be fetched, or there is no such model.
     pub async fn into_request(self, state: &AppState) -> Result<SendRequest, ApiError> {
         let mut request = self.request;
+        if let Some(handle) = &request.override_model {
+            let found = state.engine.catalogue().resolve(handle).await;
+            found.map_err(EngineError::from)?;
+        }
         for draft in self.drafts {
             let mut message = draft.message;
             for piece in draft.pieces {

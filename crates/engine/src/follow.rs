@@ -40,7 +40,9 @@ impl Engine {
             let run = self.run(scope, run_id).await?;
             if let Some(live) = self.inner.supervisor.get(run_id) {
                 let store = self.inner.store.clone();
-                return Ok(RunHandle::live(live, after + 1, store).attached());
+                // A number that is still to come is as good as the next one.
+                let next = after.saturating_add(1).min(live.next_seq());
+                return Ok(RunHandle::live(live, next, store).attached());
             }
             if run.status.is_terminal() {
                 let events = self.past_events(scope, &run, after).await?;
@@ -100,9 +102,9 @@ impl Engine {
         let reason = run.stop_reason.unwrap_or(StopReason::Error);
         let last_words = ending::end_events(reason, &ending_of(run), context_tokens);
         if !rows.is_empty() {
-            let mut logged = with_end(handle::unpack(&rows, 0)?, last_words);
-            logged.retain(|(seq, _)| *seq > after);
-            return Ok(logged);
+            let ends = last_words.len();
+            let logged = with_end(handle::unpack(&rows, 0)?, last_words);
+            return Ok(rest(logged, after, ends));
         }
         let answered = said
             .iter()
@@ -111,9 +113,10 @@ impl Engine {
             .flat_map(parts::of_message)
             .map(|part| Event::Message(Box::new(part)))
             .collect();
+        let ends = last_words.len();
         told.extend(last_words);
         let numbered = (1u64..).zip(told.into_iter().map(Arc::new));
-        Ok(numbered.filter(|(seq, _)| *seq > after).collect())
+        Ok(rest(numbered.collect(), after, ends))
     }
 
     /// Cancels the named runs of an agent, or all that are not over; returns which were.
@@ -226,6 +229,19 @@ fn with_end(mut events: Vec<Numbered>, last_words: Vec<Event>) -> Vec<Numbered> 
 }
 
 /// How a stored run ended.
+/// The events after a number; of one that lies beyond all of them the last ones, of which there are
+/// `ends`, so that a client learns in any case how the run ended.
+fn rest(events: Vec<Numbered>, after: u64, ends: usize) -> Vec<Numbered> {
+    let first_end = events.len().saturating_sub(ends);
+    let is_beyond = events.last().is_none_or(|(seq, _)| *seq <= after);
+    let wanted = |index: usize, seq: u64| seq > after || (is_beyond && index >= first_end);
+    let numbered = events.into_iter().enumerate();
+    numbered
+        .filter(|(index, (seq, _))| wanted(*index, *seq))
+        .map(|(_, event)| event)
+        .collect()
+}
+
 fn ending_of(run: &Run) -> Ending {
     Ending {
         stop_reason: run.stop_reason.unwrap_or(StopReason::Error),

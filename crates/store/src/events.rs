@@ -86,7 +86,9 @@ pub async fn after(
                WHERE run_id = $1 AND seq >= COALESCE((SELECT MAX(e.seq) FROM run_events e \
                    WHERE e.run_id = $1 AND e.seq <= $2), 0) \
                ORDER BY seq LIMIT $3";
-    let rows = tx.query(sql, params![run_id, seq + 1, limit]).await?;
+    let rows = tx
+        .query(sql, params![run_id, seq.saturating_add(1), limit])
+        .await?;
     rows.into_iter()
         .map(|mut row| {
             Ok(EventRow {
