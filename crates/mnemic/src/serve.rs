@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use crate::{
     data::{self, DataFolder},
     providers,
-    settings::{Settings, SettingsError},
+    settings::{Settings, SettingsError, unknown_variables},
     terminal::{complain, say},
 };
 
@@ -48,6 +48,12 @@ pub enum ServeError {
 /// # Errors
 /// It cannot start.
 pub async fn serve(settings: Settings) -> Result<(), ServeError> {
+    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in unknown_variables(variables) {
+        complain(format!(
+            "There is no setting {name}; `mnemic config` lists all"
+        ));
+    }
     let folder = settings
         .optional("data_dir")
         .map_or_else(data::usual, PathBuf::from);

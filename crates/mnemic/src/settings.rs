@@ -413,6 +413,19 @@ fn read_file(path: &Path) -> Result<FromFile, SettingsError> {
     parse(path, &text)
 }
 
+/// The variables of an environment that look like ours and mean nothing, as a mistyped name does.
+pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    let means_something = |name: &str| {
+        let mut known = KEYS.iter().flat_map(|key| key.env);
+        // Builds for tests read more of them.
+        name == "MNEMIC_CONFIG" || cfg!(feature = "failpoints") || known.any(|env| *env == name)
+    };
+    let ours = names.filter(|name| name.starts_with("MNEMIC_"));
+    let mut unknown: Vec<String> = ours.filter(|name| !means_something(name)).collect();
+    unknown.sort();
+    unknown
+}
+
 /// Parses the text of `mnemic.toml`.
 ///
 /// # Errors
@@ -488,6 +501,13 @@ mod tests {
             env: Some(env),
         })
         .unwrap()
+    }
+
+    #[test]
+    #[cfg(not(feature = "failpoints"))]
+    fn mistyped_variables_are_found() {
+        let names = ["MNEMIC_PORT", "MNEMIC_PROT", "PATH", "MNEMIC_CONFIG"].map(str::to_owned);
+        assert_eq!(unknown_variables(names.into_iter()), ["MNEMIC_PROT"]);
     }
 
     #[test]
