@@ -42,6 +42,13 @@ impl DataFolder {
     /// # Errors
     /// It cannot be made, or another process holds it.
     pub fn open(path: &Path) -> io::Result<Self> {
+        Self::hold(path).map_err(|error| {
+            let folder = path.display();
+            io::Error::new(error.kind(), format!("the data folder {folder}: {error}"))
+        })
+    }
+
+    fn hold(path: &Path) -> io::Result<Self> {
         if !path.is_dir() {
             std::fs::create_dir_all(path)?;
             private(path, 0o700)?;
@@ -60,9 +67,8 @@ impl DataFolder {
                 return Err(io::Error::new(
                     io::ErrorKind::ResourceBusy,
                     format!(
-                        "the data folder {} is in use by another mnemic (process {}); stop that one, or \
-                         choose another folder with --data-dir",
-                        path.display(),
+                        "it is in use by another mnemic (process {}); stop that one, or choose another \
+                         folder with --data-dir",
                         holder.trim()
                     ),
                 ));

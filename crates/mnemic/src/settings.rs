@@ -465,21 +465,10 @@ pub fn parse(path: &Path, text: &str) -> Result<FromFile, SettingsError> {
     Ok((values, providers))
 }
 
-/// The setting whose name shares the most pairs of letters.
+/// The setting whose name takes the fewest changes of letters.
 fn nearest(name: &str) -> &'static str {
-    let shared = |other: &str| {
-        let pairs =
-            |text: &str| -> Vec<[u8; 2]> { text.as_bytes().array_windows().copied().collect() };
-        let own = pairs(name);
-        pairs(other)
-            .iter()
-            .filter(|pair| own.contains(pair))
-            .count()
-            * 100
-            / other.len().max(1)
-    };
     KEYS.iter()
-        .max_by_key(|key| shared(key.name))
+        .min_by_key(|key| strsim::damerau_levenshtein(key.name, name))
         .map_or("host", |key| key.name)
 }
 
@@ -492,8 +481,8 @@ mod tests {
             .iter()
             .map(|(name, text)| (*name, (*text).to_owned()))
             .collect();
-        let folder = std::env::temp_dir();
-        let file = folder.join(format!("mnemic-settings-{}.toml", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mnemic.toml");
         std::fs::write(&file, "port = 1\nhost = \"0.0.0.0\"\n").unwrap();
         Settings::load(&Sources {
             flags,
@@ -525,6 +514,8 @@ mod tests {
     fn an_unknown_key_names_the_nearest_one() {
         let error = parse(Path::new("mnemic.toml"), "databse_url = \"x\"").unwrap_err();
         assert!(error.to_string().contains("'database_url'"), "{error}");
+        let error = parse(Path::new("mnemic.toml"), "prot = 1").unwrap_err();
+        assert!(error.to_string().contains("'port'"), "{error}");
     }
 
     #[test]

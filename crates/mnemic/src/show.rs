@@ -5,6 +5,7 @@ use std::{io::IsTerminal as _, path::PathBuf};
 use serde_json::json;
 
 use crate::{
+    data, providers,
     settings::{KEYS, Settings},
     terminal::say,
 };
@@ -19,10 +20,11 @@ pub fn config(settings: &Settings, as_json: bool) {
         let Some(value) = settings.value(key.name) else {
             continue;
         };
-        let shown = if key.secret && !value.text.is_empty() {
-            MASK
-        } else {
-            value.text.as_str()
+        let usual_folder = data::usual().display().to_string();
+        let shown = match value.text.as_str() {
+            "" if key.name == "data_dir" => usual_folder.as_str(),
+            text if key.secret && !text.is_empty() => MASK,
+            text => text,
         };
         if as_json {
             rows.push(
@@ -38,10 +40,12 @@ pub fn config(settings: &Settings, as_json: bool) {
         say(json!(rows).to_string());
         return;
     }
-    for provider in &settings.providers {
+    let endpoints = providers::endpoints(settings).unwrap_or_default();
+    for endpoint in endpoints {
         say(format!(
             "provider {:<17} {}",
-            provider.name, provider.base_url
+            endpoint.name(),
+            endpoint.base_url()
         ));
     }
 }
