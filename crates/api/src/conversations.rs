@@ -325,7 +325,7 @@ async fn update(
     Ok(Json(changed))
 }
 
-/// Take a conversation out of sight; what was said in it can still be found.
+/// Take a conversation out of sight, its runs cancelled; what was said in it can still be found.
 #[utoipa::path(delete, path = "/v1/conversations/{conversation_id}", tag = "conversations",
     operation_id = "delete_conversation", params(("conversation_id" = String, Path)),
     responses((status = 200, description = "null")))]
@@ -334,17 +334,6 @@ async fn delete(
     Actor(scope): Actor,
     Path(id): Path<ConversationId>,
 ) -> Result<Json<()>, ApiError> {
-    let now = state.engine.now();
-    state
-        .engine
-        .store()
-        .write(move |tx| {
-            Box::pin(async move {
-                conversations::soft_delete(tx, &scope, id, now)
-                    .await
-                    .map_err(ApiError::from)
-            })
-        })
-        .await?;
+    state.engine.delete_conversation(&scope, id).await?;
     Ok(Json(()))
 }

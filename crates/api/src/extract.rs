@@ -206,17 +206,32 @@ impl FromRequest<AppState> for Body {
         if announced.is_some_and(|length| length > limit) {
             return Err(ApiError::too_large(limit));
         }
-        Bytes::from_request(request, state)
-            .await
-            .map(Self)
-            .map_err(|rejection| {
-                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    ApiError::too_large(limit)
-                } else {
-                    ApiError::bad_request("the request's body could not be read to its end")
-                }
-            })
+        let kind = request.headers().get(header::CONTENT_TYPE).cloned();
+        let read = Bytes::from_request(request, state).await;
+        let body = read.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                ApiError::too_large(limit)
+            } else {
+                ApiError::bad_request("the request's body could not be read to its end")
+            }
+        })?;
+        if body.is_empty() || kind.is_none_or(|kind| is_json(kind.as_bytes())) {
+            return Ok(Self(body));
+        }
+        Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the body as JSON, with Content-Type: application/json",
+        ))
     }
+}
+
+/// Whether a media type is JSON's. Others are refused: with them, a web page of any origin could send a
+/// request without being asked first whether it may.
+fn is_json(kind: &[u8]) -> bool {
+    let plain = kind.split(|byte| *byte == b';').next().unwrap_or_default();
+    let plain = plain.trim_ascii().to_ascii_lowercase();
+    plain == b"application/json"
+        || (plain.starts_with(b"application/") && plain.ends_with(b"+json"))
 }
 
 /// Reads JSON; what is wrong is named with its place.
@@ -292,6 +307,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn only_json_is_json() {
+        let table = [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/merge-patch+json", true),
+            ("text/plain", false),
+            ("application/x-www-form-urlencoded", false),
+            ("text/plain; application/json", false),
+            ("", false),
+        ];
+        for (kind, expected) in table {
+            assert_eq!(is_json(kind.as_bytes()), expected, "{kind}");
+        }
+    }
 
     #[derive(Debug, PartialEq, Deserialize)]
     struct Filter {

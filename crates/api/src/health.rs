@@ -7,6 +7,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{AppState, error::ApiError, extract::Json};
 
+/// How long the question whether the database answers may take.
+const READY_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// How the server is.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
@@ -37,13 +40,11 @@ async fn health(State(state): State<AppState>) -> Json<Health> {
 #[utoipa::path(get, path = "/v1/ready", tag = "health", operation_id = "check_readiness",
     responses((status = 200, body = Health), (status = 503, description = "The database does not answer")))]
 async fn ready(State(state): State<AppState>) -> Result<Json<Health>, ApiError> {
-    state
-        .engine
-        .store()
-        .read(|tx| {
-            Box::pin(async move { tx.query_one("SELECT 1", &[]).await.map_err(ApiError::from) })
-        })
-        .await?;
+    let asked = state.engine.store().read(|tx| {
+        Box::pin(async move { tx.query_one("SELECT 1", &[]).await.map_err(ApiError::from) })
+    });
+    let answered = tokio::time::timeout(READY_WAIT, asked).await;
+    answered.map_err(|_| ApiError::unavailable("the database does not answer"))??;
     Ok(Json(Health {
         version: state.settings.version.clone(),
         status: "ok",

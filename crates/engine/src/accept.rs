@@ -133,8 +133,9 @@ impl Engine {
                 failpoints::hit("accepted");
                 let live = self.announce(identity, head.conversation_id, head.is_default);
                 _ = reply.send(Ok(self.subscribe(&live)));
-                self.run_turn(live, request, lease, session, accepted_at)
-                    .await;
+                let run = Arc::clone(&live);
+                let turn = self.run_turn(run, request, lease, session, accepted_at);
+                self.guard(&live, turn).await;
             }
             Ok(Accepted::Queued {
                 conversation_id,
@@ -143,7 +144,8 @@ impl Engine {
                 failpoints::hit("accepted");
                 let live = self.announce(identity, conversation_id, is_default);
                 _ = reply.send(Ok(self.subscribe(&live)));
-                self.wait_and_run(live, request, accepted_at).await;
+                let wait = self.wait_and_run(Arc::clone(&live), request, accepted_at);
+                self.guard(&live, wait).await;
             }
         }
     }

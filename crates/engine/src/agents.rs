@@ -14,7 +14,7 @@ use mnemic_core::{
     time::{Timestamp, is_time_zone},
     validation,
 };
-use mnemic_store::agents;
+use mnemic_store::{StoreError, agents, runs::RunFilter};
 use serde_json::{Map, Value};
 
 pub(crate) use self::defaults::rule;
@@ -23,7 +23,7 @@ pub use self::{
     state::{AgentState, Relations, load, load_one},
 };
 pub use crate::blocks::NewBlock;
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, follow};
 
 /// What the creator of an agent says; everything else is a default.
 #[derive(Debug, Clone, Default)]
@@ -166,16 +166,21 @@ impl Engine {
     /// # Errors
     /// There is none, or the database's.
     pub async fn delete_agent(&self, scope: &Scope, id: AgentId) -> Result<(), EngineError> {
-        match self.cancel_agent(scope, id, None).await {
-            // Nothing ran, which is the usual case.
-            Ok(_) | Err(EngineError::Conflict(_)) => {}
-            Err(error) => return Err(error),
-        }
-        let scope = scope.clone();
-        self.store()
-            .write(move |tx| Box::pin(async move { agents::delete(tx, &scope, id).await }))
-            .await
-            .map_err(EngineError::from)
+        let (scope, now) = (scope.clone(), self.now());
+        // In one transaction: no run may begin in between.
+        let cancelled = self.store().write(move |tx| {
+            Box::pin(async move {
+                let of_agent = RunFilter {
+                    agent_ids: vec![id],
+                    ..RunFilter::default()
+                };
+                let cancelled = follow::cancel_in(tx, &scope, &of_agent, None, now).await?;
+                agents::delete(tx, &scope, id).await?;
+                Ok::<_, StoreError>(cancelled)
+            })
+        });
+        self.tell_cancelled(&cancelled.await?);
+        Ok(())
     }
 
     /// The configuration of a model that a provider has.

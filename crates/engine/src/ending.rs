@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
+
 use crate::{
     Engine, EngineError,
     events::Event,
@@ -29,7 +31,7 @@ impl Turn {
         let (reason, error) = match end {
             TurnEnd::Settled => return true,
             TurnEnd::LostLease => {
-                publish_end(&self.live, StopReason::Error, Some(taken_over()));
+                publish_lost(&self.live);
                 return false;
             }
             TurnEnd::Stop(reason, error) => (reason, error),
@@ -65,6 +67,16 @@ fn publish_end(live: &LiveRun, reason: StopReason, error: Option<RunError>) {
         live.publish(Event::Failed { error });
     }
     live.publish(Event::Done);
+}
+
+/// Shows the end of a run that does not hold its conversation any more: it was cancelled because its
+/// agent is gone, or another process goes on with it.
+fn publish_lost(live: &LiveRun) {
+    if live.cancelled.is_cancelled() {
+        publish_end(live, StopReason::Cancelled, None);
+    } else {
+        publish_end(live, StopReason::Error, Some(taken_over()));
+    }
 }
 
 fn taken_over() -> RunError {
@@ -168,7 +180,7 @@ impl RunEnd {
                     return true;
                 }
                 Err(EngineError::Store(StoreError::LeaseLost)) => {
-                    publish_end(&self.live, StopReason::Error, Some(taken_over()));
+                    publish_lost(&self.live);
                     return true;
                 }
                 Err(error) => {
@@ -183,6 +195,64 @@ impl RunEnd {
 }
 
 impl Engine {
+    /// Does a run's work. A panic in it is the end of that run and of nothing else.
+    pub(crate) async fn guard(&self, live: &Arc<LiveRun>, work: impl Future<Output = ()>) {
+        let caught = std::panic::AssertUnwindSafe(work).catch_unwind().await;
+        if caught.is_err() {
+            tracing::error!(run = %live.id, "a run panicked; it ends as failed");
+            let error = RunError {
+                error_type: "internal_error".to_owned(),
+                message: "the server met a defect in this run; its log has more".to_owned(),
+                detail: None,
+            };
+            self.abandon(live, StopReason::Error, Some(error)).await;
+        }
+    }
+
+    /// Ends a run that cannot go on: its agent or conversation is gone, its request cannot be read, or
+    /// a defect broke it off.
+    pub(crate) async fn abandon(
+        &self,
+        live: &Arc<LiveRun>,
+        reason: StopReason,
+        error: Option<RunError>,
+    ) {
+        let ending = Arc::new(Ending {
+            stop_reason: reason,
+            error: error.clone(),
+            progress: runs::Progress::default(),
+            completed_at: self.now(),
+        });
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (ending, run, me) = (
+                Arc::clone(&ending),
+                Arc::clone(live),
+                self.inner.boot_id.clone(),
+            );
+            let written = self.inner.store.write(move |tx| {
+                Box::pin(async move {
+                    leases::release_run(tx, run.conversation_id, &me, run.id).await?;
+                    runs::finish(tx, run.id, &ending).await
+                })
+            });
+            match written.await {
+                Ok(_) => break,
+                Err(StoreError::Unavailable(_) | StoreError::Contended) => {}
+                Err(error) => {
+                    tracing::error!(run = %live.id, %error, "a run could not be ended");
+                    break;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(SETTLE_INTERVAL),
+                () = self.inner.supervisor.abort.cancelled() => return self.leave(live),
+            }
+        }
+        publish_end(live, reason, error);
+        self.leave(live);
+    }
+
     /// Goes on trying to store a run's end, so that its conversation becomes free as soon as the
     /// database is back.
     fn settle_later(&self, end: Arc<RunEnd>) {

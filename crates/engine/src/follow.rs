@@ -8,9 +8,10 @@ use mnemic_core::{
     parts,
     runs::{Run, RunStatus, StopReason},
     scope::Scope,
+    time::Timestamp,
 };
 use mnemic_store::{
-    StoreError, events,
+    StoreError, Tx, conversations, events,
     messages::{self, MessageFilter},
     page::{Order, Page},
     runs::{self, Ending, Progress, RunFilter},
@@ -24,6 +25,9 @@ const REMOTE_POLL: Duration = Duration::from_millis(100);
 
 /// Messages or rows of the log that a replay reads at the most.
 const MAX_REPLAY: i64 = 100_000;
+
+/// Runs that one request cancels at the most.
+const MAX_CANCELLED: i64 = 1_000;
 
 impl Engine {
     /// Follows a run from the event after number `after`: replays what happened, then goes on live.
@@ -154,6 +158,31 @@ impl Engine {
         self.cancel(scope, filter, None, &what).await
     }
 
+    /// Deletes a conversation; its runs are cancelled.
+    ///
+    /// # Errors
+    /// There is no such conversation, or the database's.
+    pub async fn delete_conversation(
+        &self,
+        scope: &Scope,
+        id: ConversationId,
+    ) -> Result<(), EngineError> {
+        let (scope, now) = (scope.clone(), self.now());
+        let cancelled = self.inner.store.write(move |tx| {
+            Box::pin(async move {
+                let of_it = RunFilter {
+                    conversation_id: Some(id),
+                    ..RunFilter::default()
+                };
+                let cancelled = cancel_in(tx, &scope, &of_it, None, now).await?;
+                conversations::soft_delete(tx, &scope, id, now).await?;
+                Ok::<_, StoreError>(cancelled)
+            })
+        });
+        self.tell_cancelled(&cancelled.await?);
+        Ok(())
+    }
+
     async fn cancel(
         &self,
         scope: &Scope,
@@ -162,38 +191,29 @@ impl Engine {
         what: &str,
     ) -> Result<Vec<RunId>, EngineError> {
         let (scope, now) = (scope.clone(), self.now());
-        let filter = RunFilter {
-            statuses: vec![RunStatus::Created, RunStatus::Running],
-            ..filter
-        };
         let cancelled = self
             .inner
             .store
             .write(move |tx| {
-                Box::pin(async move {
-                    let page = Page::first(1_000, Order::Asc);
-                    let mut cancelled = Vec::new();
-                    for run in runs::list(tx, &scope, &filter, &page).await? {
-                        let named = wanted.as_ref().is_none_or(|ids| ids.contains(&run.id));
-                        if named && runs::cancel(tx, run.id, now).await? {
-                            cancelled.push(run.id);
-                        }
-                    }
-                    Ok::<_, StoreError>(cancelled)
-                })
+                Box::pin(
+                    async move { cancel_in(tx, &scope, &filter, wanted.as_deref(), now).await },
+                )
             })
             .await?;
-        for id in &cancelled {
-            if let Some(live) = self.inner.supervisor.get(*id) {
-                live.cancelled.cancel();
-            }
-        }
+        self.tell_cancelled(&cancelled);
         if cancelled.is_empty() {
             return Err(EngineError::Conflict(format!(
                 "No active runs to cancel for {what}"
             )));
         }
         Ok(cancelled)
+    }
+
+    /// Tells the tasks of these runs that they were cancelled.
+    pub(crate) fn tell_cancelled(&self, runs: &[RunId]) {
+        for live in runs.iter().filter_map(|id| self.inner.supervisor.get(*id)) {
+            live.cancelled.cancel();
+        }
     }
 
     /// Shows a run that was cancelled while it waited to those who follow it.
@@ -229,6 +249,29 @@ fn with_end(mut events: Vec<Numbered>, last_words: Vec<Event>) -> Vec<Numbered> 
 }
 
 /// How a stored run ended.
+/// Cancels the runs of a filter that are not over, or those of them that are wanted; returns which.
+pub(crate) async fn cancel_in(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    filter: &RunFilter,
+    wanted: Option<&[RunId]>,
+    now: Timestamp,
+) -> Result<Vec<RunId>, StoreError> {
+    let open = RunFilter {
+        statuses: vec![RunStatus::Created, RunStatus::Running],
+        ..filter.clone()
+    };
+    let page = Page::first(MAX_CANCELLED, Order::Asc);
+    let mut cancelled = Vec::new();
+    for run in runs::list(tx, scope, &open, &page).await? {
+        let named = wanted.is_none_or(|ids| ids.contains(&run.id));
+        if named && runs::cancel(tx, run.id, now).await? {
+            cancelled.push(run.id);
+        }
+    }
+    Ok(cancelled)
+}
+
 /// The events after a number; of one that lies beyond all of them the last ones, of which there are
 /// `ends`, so that a client learns in any case how the run ended.
 fn rest(events: Vec<Numbered>, after: u64, ends: usize) -> Vec<Numbered> {

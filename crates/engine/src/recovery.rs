@@ -174,7 +174,11 @@ impl Engine {
             .chain(orphans)
             .filter(|run| dead.contains(&run.owner))
         {
-            self.adopt(run).await?;
+            let id = run.id;
+            // One run that cannot be taken over must not keep the others, or the server, from going on.
+            if let Err(error) = self.adopt(run).await {
+                tracing::error!(run = %id, %error, "a run could not be taken over");
+            }
         }
         Ok(())
     }
@@ -196,8 +200,6 @@ impl Engine {
         let (true, stored, last) = adopted else {
             return Ok(());
         };
-        let request: SendRequest = serde_json::from_value(stored.input.clone())
-            .map_err(|error| StoreError::Corrupt(format!("run {id}: {error}")))?;
         let identity = RunIdentity {
             id,
             scope: run.scope,
@@ -209,17 +211,28 @@ impl Engine {
         let next = u64::try_from(last).unwrap_or(0) + 1;
         let live = Arc::new(LiveRun::new(identity, next));
         self.inner.supervisor.add(Arc::clone(&live));
+        let request = match serde_json::from_value::<SendRequest>(stored.input.clone()) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::error!(run = %id, %error, "the request of a run cannot be read; it ends as failed");
+                self.abandon(&live, StopReason::Error, Some(unreadable()))
+                    .await;
+                return Ok(());
+            }
+        };
         let engine = self.clone();
         let resumed = stored.status != mnemic_core::runs::RunStatus::Created;
         tracing::info!(run = %id, resumed, "taking over a run of a process that died");
         self.inner.supervisor.tasks.spawn(async move {
-            if resumed {
-                engine.resume(live, Arc::new(request)).await;
-            } else {
-                engine
-                    .wait_and_run(live, Arc::new(request), stored.created_at)
-                    .await;
-            }
+            let (run, request) = (Arc::clone(&live), Arc::new(request));
+            let work = async {
+                if resumed {
+                    engine.resume(run, request).await;
+                } else {
+                    engine.wait_and_run(run, request, stored.created_at).await;
+                }
+            };
+            engine.guard(&live, work).await;
         });
         Ok(())
     }
@@ -230,6 +243,9 @@ impl Engine {
             match self.reopen(&live).await {
                 Ok(Some(found)) => break found,
                 Ok(None) => {}
+                Err(EngineError::Store(StoreError::NotFound { .. })) => {
+                    return self.abandon(&live, StopReason::Cancelled, None).await;
+                }
                 Err(error) => tracing::warn!(run = %live.id, %error, "resuming waits"),
             }
             tokio::select! {
@@ -260,6 +276,8 @@ impl Engine {
             context_tokens: 0,
             accepted_at: found.run.created_at,
             inputs,
+            evicted: Vec::new(),
+            is_partial: false,
             failed_step: None,
             overflows: 0,
         };
@@ -323,6 +341,14 @@ impl Turn {
                 .await;
         }
         self.run().await;
+    }
+}
+
+fn unreadable() -> RunError {
+    RunError {
+        error_type: "internal_error".to_owned(),
+        message: "the request of this run cannot be read by this version of the server".to_owned(),
+        detail: None,
     }
 }
 

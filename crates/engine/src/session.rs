@@ -174,11 +174,6 @@ impl Session {
         }
     }
 
-    /// Tokens of a request as things stand.
-    pub(crate) const fn prompt_tokens(&self) -> i64 {
-        self.frame.system_tokens + self.frame.tools_tokens + self.context_tokens
-    }
-
     /// Whether its messages are those of the stored context.
     pub(crate) fn has_context_of(&self, head: &Head) -> bool {
         self.context_revision == head.context_revision && !self.frame.agent.message_buffer_autoclear

@@ -21,6 +21,7 @@ use crate::{
 };
 use mnemic_core::{
     conversations::Thread,
+    ids::MessageId,
     messages::{Message, Role, ToolCall, ToolReturn},
     parts,
     runs::{Step, StepStatus, StopReason},
@@ -251,6 +252,7 @@ struct Context {
     live: Arc<LiveRun>,
     lease: Lease,
     inputs: Vec<Message>,
+    evicted: Vec<MessageId>,
     next_position: i64,
     signature: String,
     progress: Progress,
@@ -272,7 +274,7 @@ impl StepCommit {
             .map(Planned::Returned)
             .collect();
         let answer = Answer {
-            message_id: mnemic_core::ids::MessageId::new(),
+            message_id: MessageId::new(),
             completion: Completion {
                 body: pending.answer,
                 ..Completion::default()
@@ -316,6 +318,7 @@ impl Turn {
             live: Arc::clone(&self.live),
             lease: self.lease.clone(),
             inputs: self.inputs.clone(),
+            evicted: self.evicted.clone(),
             next_position: self.session.next_position,
             signature: self.session.frame.signature.clone(),
             progress: self.progress.clone(),
@@ -367,6 +370,7 @@ impl Turn {
     /// Brings the session up to what was committed, and shows the step to the run's clients.
     fn take_in(&mut self, committed: Committed) -> Closing {
         self.inputs.clear();
+        self.evicted.clear();
         for message in &committed.messages {
             self.session.push(message);
         }
@@ -394,6 +398,9 @@ async fn close(
     let messages = step_messages(context, commit, returns);
     let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
     let conversation_id = live.conversation_id;
+    if !context.evicted.is_empty() {
+        context::evict(tx, conversation_id, &context.evicted).await?;
+    }
     let (mut said, mut context_rows, mut steps, mut run) = (*tx, *tx, *tx, *tx);
     let next = context.next_position;
     let ((), context_revision, (), ended) = tokio::try_join!(

@@ -13,7 +13,7 @@ use mnemic_core::{
 use mnemic_llm::{
     Assembler, Call, Completion, Delta, FinishReason, LlmError, MessageView, SystemPrompt,
 };
-use mnemic_store::{context, failpoints, leases};
+use mnemic_store::{context, failpoints};
 
 use crate::{
     EngineError, Granularity,
@@ -62,10 +62,12 @@ impl Turn {
         self.make_room(&model).await?;
         let answer = match self.ask(&model).await {
             Ok(answer) => answer,
-            Err(LlmError::ContextWindowExceeded { .. }) if self.overflows < MAX_OVERFLOWS => {
+            Err(LlmError::ContextWindowExceeded { .. })
+                if self.overflows < MAX_OVERFLOWS && !self.session.entries.is_empty() =>
+            {
                 self.overflows += 1;
-                let now = self.session.prompt_tokens();
-                self.evict((now as f64 * KEPT_SHARE) as i64).await?;
+                let kept = self.session.context_tokens as f64 * KEPT_SHARE;
+                self.shorten(kept as i64).await?;
                 return Ok(StepEnd::Continue);
             }
             Err(error) => {
@@ -84,68 +86,59 @@ impl Turn {
         if self.session.transcript.fits(endpoint) {
             return Ok(());
         }
-        let id = self.session.conversation_id;
-        let store = &self.engine.inner.store;
-        let messages = store.read(move |tx| Box::pin(context::messages(tx, id)));
-        let messages: Vec<Message> = messages.await?;
-        self.session.rewrite_for(endpoint, &messages);
-        Ok(())
+        self.rewrite().await
     }
 
-    /// Lets the oldest messages go when the request would not fit.
+    /// Leaves out the oldest messages when the request would not fit.
     async fn make_room(&mut self, model: &TurnModel) -> Result<(), EngineError> {
         let window = model.context_window;
-        // The answer needs room as well, but never more than half of a small window.
-        let reserve = model.max_tokens.unwrap_or(4_096).clamp(0, window / 2);
         let inputs: i64 = self.inputs.iter().map(|message| message.tokens).sum();
-        let fixed = self.session.frame.system_tokens + self.session.frame.tools_tokens;
+        let fixed = self.session.frame.system_tokens + self.session.frame.tools_tokens + inputs;
         if fixed >= window {
             return Err(EngineError::Overflow {
                 prompt_tokens: fixed,
                 context_window: window,
             });
         }
-        if self.session.prompt_tokens() + inputs + reserve <= window
-            || self.session.entries.is_empty()
-        {
+        // The answer needs room as well, but never more than half of a small window.
+        let reserve = model.max_tokens.unwrap_or(4_096).min(window / 2).max(0);
+        if fixed + self.session.context_tokens + reserve <= window {
             return Ok(());
         }
-        self.evict((window as f64 * KEPT_SHARE) as i64 - inputs)
-            .await
+        let budget = (window as f64 * KEPT_SHARE) as i64 - fixed;
+        self.shorten(budget).await
     }
 
-    /// Takes the oldest messages out of the context until it takes at most `budget` tokens.
-    async fn evict(&mut self, budget: i64) -> Result<(), EngineError> {
-        let fixed = self.session.frame.system_tokens + self.session.frame.tools_tokens;
-        let sized: Vec<fit::Sized> = self
-            .session
-            .entries
-            .iter()
-            .map(|(_, sized)| *sized)
-            .collect();
-        let count = fit::evictions(&sized, (budget - fixed).max(0));
-        let gone: Vec<MessageId> = self
-            .session
-            .entries
-            .iter()
-            .take(count)
-            .map(|(id, _)| *id)
-            .collect();
+    /// Leaves out the oldest messages until the others take at most `budget` tokens. They leave the
+    /// stored context with the step's commit, so that a request that fails changes nothing; a request
+    /// with a model of its own leaves them out for itself only.
+    async fn shorten(&mut self, budget: i64) -> Result<(), EngineError> {
+        let entries = &mut self.session.entries;
+        let sized: Vec<fit::Sized> = entries.iter().map(|(_, sized)| *sized).collect();
+        let count = fit::evictions(&sized, budget.max(0)).min(entries.len());
+        let gone: Vec<MessageId> = entries.drain(..count).map(|(id, _)| id).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
         tracing::info!(run = %self.live.id, messages = gone.len(), "the context was shortened");
-        let (lease, conversation_id) = (self.lease.clone(), self.session.conversation_id);
-        let (engine, live) = (self.engine.clone(), Arc::clone(&self.live));
-        let session = self.engine.inner.store.write(move |tx| {
-            Box::pin(async move {
-                leases::renew(tx, &lease).await?;
-                context::evict(tx, conversation_id, &gone).await?;
-                let thread = mnemic_core::conversations::Thread::Id(conversation_id);
-                let head =
-                    mnemic_store::turns::head(tx, &live.scope, live.agent_id, thread).await?;
-                let now = engine.now();
-                crate::session::Session::load(tx, &live.scope, &head, live.agent_id, now).await
-            })
-        });
-        *self.session = session.await?;
+        if self.request.override_model.is_none() {
+            self.evicted.extend(gone);
+        } else {
+            self.is_partial = true;
+        }
+        self.rewrite().await
+    }
+
+    /// Writes the session's transcript anew from the stored messages that are left in it.
+    async fn rewrite(&mut self) -> Result<(), EngineError> {
+        let request = Arc::clone(&self.request);
+        let model = self.engine.turn_model(&self.session, &request).await?;
+        let id = self.session.conversation_id;
+        let store = &self.engine.inner.store;
+        let messages = store.read(move |tx| Box::pin(context::messages(tx, id)));
+        let messages: Vec<Message> = messages.await?;
+        self.session
+            .rewrite_for(&model.resolved.endpoint, &messages);
         Ok(())
     }
 

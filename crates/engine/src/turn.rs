@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mnemic_core::{
     conversations::Thread,
+    ids::MessageId,
     messages::Message,
     runs::{RunError, Step, StopReason},
     time::Timestamp,
@@ -38,6 +39,10 @@ pub(crate) struct Turn {
     pub accepted_at: Timestamp,
     /// The input, until the first step takes it into the context.
     pub inputs: Vec<Message>,
+    /// Messages that left the transcript, and leave the stored context with the next commit.
+    pub evicted: Vec<MessageId>,
+    /// Whether the session lacks messages that the stored context has.
+    pub is_partial: bool,
     /// The step whose model call failed, to be stored with the run's end.
     pub failed_step: Option<Step>,
     /// How often the provider said that the context is too long, in this turn.
@@ -63,6 +68,8 @@ impl Engine {
         accepted_at: Timestamp,
     ) {
         let waiter = self.inner.supervisor.waiter(live.conversation_id);
+        // A cancel wakes the wait once: what it did is looked at, and then again after a while.
+        let mut saw_cancel = false;
         loop {
             let freed = waiter.notified();
             let mut freed = std::pin::pin!(freed);
@@ -79,11 +86,14 @@ impl Engine {
                     return self.leave(&live);
                 }
                 Ok(Begin::NotYet) => {}
+                Err(EngineError::Store(StoreError::NotFound { .. })) => {
+                    return self.abandon(&live, StopReason::Cancelled, None).await;
+                }
                 Err(error) => tracing::warn!(run = %live.id, %error, "a waiting run looks again"),
             }
             tokio::select! {
                 () = freed => {}
-                () = live.cancelled.cancelled() => {}
+                () = live.cancelled.cancelled(), if !saw_cancel => saw_cancel = true,
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
                 () = self.inner.supervisor.abort.cancelled() => return self.leave(&live),
             }
@@ -119,6 +129,8 @@ impl Engine {
             context_tokens: 0,
             accepted_at,
             inputs,
+            evicted: Vec::new(),
+            is_partial: false,
             failed_step: None,
             overflows: 0,
         };
@@ -179,7 +191,7 @@ impl Turn {
     pub(crate) async fn end(mut self, end: TurnEnd) {
         let kept = self.settle(end).await;
         // The session is what the last commit left, unless something failed on the way.
-        if kept {
+        if kept && !self.is_partial && self.evicted.is_empty() {
             self.engine.inner.sessions.put(self.session);
         }
         self.engine.leave(&self.live);

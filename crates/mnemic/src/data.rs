@@ -8,6 +8,9 @@ use std::{
 
 use rand::RngCore as _;
 
+/// Bytes that a key file has at least.
+const MIN_KEY_LEN: usize = 16;
+
 /// The folder while this process holds it.
 #[derive(Debug)]
 pub struct DataFolder {
@@ -25,7 +28,8 @@ pub fn usual() -> PathBuf {
     )
 }
 
-fn private(path: &Path, mode: u32) -> io::Result<()> {
+/// Lets only those that `mode` names at a file or folder.
+pub fn private(path: &Path, mode: u32) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -105,7 +109,27 @@ impl DataFolder {
             file.sync_all()?;
             std::fs::rename(&draft, &path)?;
         }
-        Ok(std::fs::read(&path)?.trim_ascii().to_vec())
+        let key = std::fs::read(&path)?.trim_ascii().to_vec();
+        if key.len() < MIN_KEY_LEN {
+            let path = path.display();
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{path} holds no key: put back the one that it held"),
+            ));
+        }
+        Ok(key)
+    }
+
+    /// The file of the embedded database, closed to other users also in a folder that is not.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn database(&self) -> io::Result<PathBuf> {
+        let path = self.path.join("mnemic.db");
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        drop(file);
+        private(&path, 0o600)?;
+        Ok(path)
     }
 }
 

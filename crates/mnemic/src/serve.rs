@@ -101,7 +101,7 @@ async fn open_store(settings: &Settings, folder: &DataFolder) -> Result<Store, S
             url,
             connections: settings.number("database_pool_size")?,
         },
-        None => Location::Sqlite(folder.path.join("mnemic.db")),
+        None => Location::Sqlite(folder.database()?),
     };
     let store = Store::open(location, Secrets::new(&key)).await?;
     let (scope, now) = (Scope::default(), mnemic_core::time::Timestamp::now());
@@ -123,6 +123,9 @@ fn engine_settings(settings: &Settings) -> Result<EngineSettings, SettingsError>
 }
 
 fn api_settings(settings: &Settings) -> Result<ApiSettings, SettingsError> {
+    if !settings.switch("secure")? && settings.optional("password").is_some() {
+        complain("A password is set but not asked for: start with --secure (MNEMIC_SECURE=true)");
+    }
     let password = if settings.switch("secure")? {
         Some(
             settings

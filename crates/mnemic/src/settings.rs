@@ -169,6 +169,19 @@ pub const KEYS: [Key; 19] = [
     ),
 ];
 
+/// The least and the greatest value of settings that are numbers.
+const BOUNDS: [(&str, i64, i64); 6] = [
+    ("port", 0, 65_535),
+    ("database_pool_size", 1, 1_000),
+    ("max_context_window", 1_024, 100_000_000),
+    ("queue_depth", 1, 100_000),
+    ("body_limit_mb", 1, 4_096),
+    ("llm_timeout_seconds", 1, 86_400),
+];
+
+/// Settings that are true or false.
+const SWITCHES: [&str; 3] = ["secure", "no_default_actor", "allow_private_urls"];
+
 /// A model server as `mnemic.toml` names it.
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -235,7 +248,7 @@ pub enum SettingsError {
         /// Where it comes from.
         origin: String,
         /// What it must be.
-        wanted: &'static str,
+        wanted: String,
     },
 }
 
@@ -328,12 +341,29 @@ impl Settings {
                 .unwrap_or_else(default);
             values.insert(key.name, value);
         }
-        Ok(Self {
+        let settings = Self {
             values,
             file,
             given_file,
             providers,
-        })
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Checks that numbers and switches are such, within their bounds.
+    fn check(&self) -> Result<(), SettingsError> {
+        for (name, least, greatest) in BOUNDS {
+            let value = self.text(name).trim().parse::<i64>();
+            if !value.is_ok_and(|value| (least..=greatest).contains(&value)) {
+                let wanted = format!("must be a number from {least} to {greatest}");
+                return Err(self.wrong(name, wanted));
+            }
+        }
+        for name in SWITCHES {
+            self.switch(name)?;
+        }
+        Ok(())
     }
 
     /// A value and its origin.
@@ -379,7 +409,7 @@ impl Settings {
 
     /// The error that a value does not fit.
     #[must_use]
-    pub fn wrong(&self, name: &'static str, wanted: &'static str) -> SettingsError {
+    pub fn wrong(&self, name: &'static str, wanted: impl Into<String>) -> SettingsError {
         let value = self.value(name).cloned();
         let (value, origin) =
             value.map_or_else(Default::default, |value| (value.text, value.origin));
@@ -387,7 +417,7 @@ impl Settings {
             name,
             value,
             origin,
-            wanted,
+            wanted: wanted.into(),
         }
     }
 }
@@ -447,6 +477,18 @@ pub fn parse(path: &Path, text: &str) -> Result<FromFile, SettingsError> {
                     let provider: Provider = row.try_into().map_err(|error: toml::de::Error| {
                         malformed(format!("providers: {}", error.message()))
                     })?;
+                    if provider.context_window.is_some_and(|window| window < 1) {
+                        return Err(malformed(
+                            "providers: context_window must be above 0".into(),
+                        ));
+                    }
+                    if providers
+                        .iter()
+                        .any(|other: &Provider| other.name == provider.name)
+                    {
+                        let name = provider.name;
+                        return Err(malformed(format!("there are two providers named '{name}'")));
+                    }
                     providers.push(provider);
                 }
             }
@@ -524,6 +566,8 @@ mod tests {
         let (_, providers) = parse(Path::new("x"), good).unwrap();
         assert_eq!(providers[0].name, "a");
         assert!(parse(Path::new("x"), "[[providers]]\nname = \"a\"\n").is_err());
+        assert!(parse(Path::new("x"), &format!("{good}context_window = -9\n")).is_err());
+        assert!(parse(Path::new("x"), &format!("{good}{good}")).is_err());
         assert!(parse(Path::new("x"), &format!("{good}colour = 1\n")).is_err());
     }
 }

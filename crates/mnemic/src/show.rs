@@ -36,17 +36,36 @@ pub fn config(settings: &Settings, as_json: bool) {
             say(format!("    {} [{}]", key.about, key.env.join(", ")));
         }
     }
+    for endpoint in providers::endpoints(settings).unwrap_or_default() {
+        let name = format!("provider {}", endpoint.name());
+        let url = without_credentials(endpoint.base_url());
+        let in_file = settings.providers.iter();
+        let in_file = in_file.map(|provider| provider.name.as_str());
+        let origin = match &settings.file {
+            Some(file) if in_file.into_iter().any(|name| name == endpoint.name()) => {
+                file.display().to_string()
+            }
+            _ => "OPENAI_BASE_URL, OPENAI_API_KEY".to_owned(),
+        };
+        if as_json {
+            rows.push(json!({"name": name, "value": url, "source": origin}));
+        } else {
+            say(format!("{name:<26} {url:<34} {origin}"));
+        }
+    }
     if as_json {
         say(json!(rows).to_string());
-        return;
     }
-    let endpoints = providers::endpoints(settings).unwrap_or_default();
-    for endpoint in endpoints {
-        say(format!(
-            "provider {:<17} {}",
-            endpoint.name(),
-            endpoint.base_url()
-        ));
+}
+
+/// A URL whose user and password, if it has them, are masked.
+fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => match rest.split_once('@') {
+            Some((_, host)) => format!("{scheme}://{MASK}@{host}"),
+            None => url.to_owned(),
+        },
+        None => url.to_owned(),
     }
 }
 
@@ -73,7 +92,10 @@ pub fn configure(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> 
         .with_default("http://127.0.0.1:11434/v1")
         .with_help_message("OpenAI's own is https://api.openai.com/v1")
         .prompt()?;
-    let api_key = inquire::Text::new("Its API key (empty for none)").prompt()?;
+    mnemic_llm::Endpoint::new(mnemic_llm::EndpointConfig::new(&*name, &*base_url))?;
+    let api_key = inquire::Password::new("Its API key (empty for none)")
+        .without_confirmation()
+        .prompt()?;
     let model = inquire::Text::new("Default model of agents, as provider/model (empty for none)")
         .prompt()?;
     let text = if path.exists() {
@@ -99,10 +121,14 @@ pub fn configure(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> 
         table.insert("default_llm_handle".to_owned(), model.into());
     }
     let draft = path.with_extension("toml.new");
+    std::fs::write(&draft, "")?;
+    // It may hold a key.
+    data::private(&draft, 0o600)?;
     std::fs::write(&draft, toml::to_string_pretty(&table)?)?;
     std::fs::rename(&draft, &path)?;
     say(format!(
-        "Written to {}; a running server reads it within two seconds.",
+        "Written to {} (comments in it were not kept). A running server takes the provider within two \
+         seconds; a new default model when it is started again.",
         path.display()
     ));
     Ok(())

@@ -6,6 +6,12 @@
 -- Times are microseconds since 1970 in BIGINT, booleans 0 or 1 in BIGINT, JSON is text. Columns named
 -- `subject` hold the end user whose data a row is; NULL is the agent's common data.
 
+-- What the server knows of its own database, such as a text that only the right encryption key opens.
+CREATE TABLE server_facts (
+    name @text PRIMARY KEY,
+    value @bytes NOT NULL
+);
+
 CREATE TABLE organizations (
     id @text PRIMARY KEY,
     name @text NOT NULL,

@@ -88,6 +88,23 @@ pub async fn release(tx: &mut Tx<'_>, lease: &Lease) -> Result<(), StoreError> {
     held(tx.execute(&sql, params).await?)
 }
 
+/// Gives back the lease that a process holds for a run, if it holds one.
+///
+/// # Errors
+/// The database's.
+pub async fn release_run(
+    tx: &mut Tx<'_>,
+    conversation_id: ConversationId,
+    owner: &str,
+    run_id: RunId,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE leases SET owner = NULL, run_id = NULL, expires_at = NULL \
+               WHERE conversation_id = $1 AND owner = $2 AND run_id = $3";
+    tx.execute(sql, params![conversation_id, owner, run_id])
+        .await
+        .map(drop)
+}
+
 /// Changes the lease of the conversation `$1` if the owner `$2` holds it with the epoch `$3`. Everybody
 /// locks a conversation's row before its lease, or two commits could wait for each other.
 fn update_own(dialect: Dialect, set: &str) -> String {

@@ -96,11 +96,40 @@ impl Store {
                 (Engine::Postgres(database), report)
             }
         };
-        Ok(Self {
+        let store = Self {
             engine: Arc::new(engine),
             secrets,
             report: Arc::new(report),
+        };
+        store.check_key().await?;
+        Ok(store)
+    }
+
+    /// Sees to it that the encryption key is the one with which this database was begun: another would
+    /// show only when the first secret is read.
+    async fn check_key(&self) -> Result<(), StoreError> {
+        const PLACE: &str = "server_facts.value:key_check";
+        let secrets = self.secrets.clone();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let sql = "SELECT value FROM server_facts WHERE name = 'key_check'";
+                if let Some(mut row) = tx.query_opt(sql, &[]).await? {
+                    let sealed = row.opt_bytes()?.unwrap_or_default();
+                    let opened = secrets.decrypt(PLACE, &sealed);
+                    return opened.map(drop).map_err(|_| {
+                        StoreError::Invalid(
+                            "the encryption key is not the one with which this database was begun: \
+                             set MNEMIC_ENCRYPTION_KEY or put back secret.key"
+                                .to_owned(),
+                        )
+                    });
+                }
+                let sealed = secrets.encrypt(PLACE, "right")?;
+                let sql = "INSERT INTO server_facts (name, value) VALUES ('key_check', $1)";
+                tx.execute(sql, params![sealed.as_slice()]).await.map(drop)
+            })
         })
+        .await
     }
 
     /// What opening found and did.

@@ -76,7 +76,12 @@ impl<'a> From<&'a [u8]> for Param<'a> {
 
 impl From<Vec<String>> for Param<'_> {
     fn from(value: Vec<String>) -> Self {
-        Self::List(value)
+        let escaped = value.into_iter();
+        Self::List(
+            escaped
+                .map(|text| escape_nul(Cow::Owned(text)).into_owned())
+                .collect(),
+        )
     }
 }
 
