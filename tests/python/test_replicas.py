@@ -18,7 +18,8 @@ def engine(request):
 def replicas(engine, model):
     """Two servers on one database, and a client of each."""
     database = make_database()
-    servers = [Server(engine, model, database=database).start() for _ in range(2)]
+    key = {"MNEMIC_ENCRYPTION_KEY": "the key that both of them have"}
+    servers = [Server(engine, model, database=database, **key).start() for _ in range(2)]
     yield [(server, client_of(server)) for server in servers]
     for server in servers:
         server.close()

@@ -149,7 +149,7 @@ pub const KEYS: [Key; 19] = [
     key(
         "log",
         &["MNEMIC_LOG", "RUST_LOG"],
-        "info",
+        "info,tokio_postgres=warn",
         "What is logged: a level, or filters such as mnemic_engine=debug.",
     ),
     key(

@@ -119,7 +119,8 @@ impl Store {
                     return opened.map(drop).map_err(|_| {
                         StoreError::Invalid(
                             "the encryption key is not the one with which this database was begun: \
-                             set MNEMIC_ENCRYPTION_KEY or put back secret.key"
+                             set MNEMIC_ENCRYPTION_KEY (the same for all servers on one database), or \
+                             put back secret.key"
                                 .to_owned(),
                         )
                     });
