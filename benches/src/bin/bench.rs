@@ -185,7 +185,7 @@ async fn turns(bench: &Bench, report: &mut Report, scale: usize) -> io::Result<(
     let alone = Quantiles::of(bench.sequential(1_000 / scale).await?);
     report.add("turn at one conversation, p50 ms", alone.p50, "under 2");
     report.add("turn at one conversation, p99 ms", alone.p99, "");
-    let times = bench.sequential(500).await?;
+    let times = bench.one_agent(500).await?;
     let part = |range: std::ops::Range<usize>| {
         Quantiles::of(times.get(range).unwrap_or_default().to_vec()).p50
     };
@@ -221,13 +221,20 @@ async fn loaded(bench: &Bench, report: &mut Report, scale: usize, pids: &Pids) -
         .map(process::cpu_seconds_of)
     };
     let length = Duration::from_secs_f64(20.0 / scale as f64);
+    let talks = bench.talks(64, length).await?;
+    bench.largest_request().await?;
     let before = cpu();
-    let (rate, times) = bench.closed_loop(64, length).await?;
+    let (rate, times) = bench.closed_loop(talks, length).await?;
     let after = cpu();
     report.add(
         "64 conversations: turns per second",
         rate,
         "1,200 (PostgreSQL 500)",
+    );
+    report.add(
+        "64 conversations: largest request, KB",
+        bench.largest_request().await?,
+        "16",
     );
     report.add("64 conversations: turn, p50 ms", times.p50, "");
     report.add("64 conversations: turn, p99 ms", times.p99, "");

@@ -15,6 +15,10 @@ use super::{client::Connection, client::StreamTimes, figures::Quantiles};
 /// The model that the scripted server plays, by the handle that the server publishes.
 const MODEL: &str = "openai-proxy/scripted";
 
+/// Turns on an agent before the next is taken: the requests to the model stay within the 16 KB for which
+/// the figures are asked.
+const TURNS_ON_AGENT: usize = 40;
+
 /// What a frame holds that brings text of the scripted model's default answer.
 const TEXT_MARK: &str = "Reply";
 
@@ -33,6 +37,24 @@ fn turn(text: &str) -> Bytes {
 
 fn millis(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64() * 1e3
+}
+
+/// A connection and the agents that are talked to over it, one after the other.
+pub struct Talk {
+    connection: Connection,
+    paths: Vec<String>,
+    turns: usize,
+}
+
+impl Talk {
+    /// Sends the next turn; the time it took in milliseconds.
+    async fn turn(&mut self) -> io::Result<f64> {
+        let text = format!("Turn {}: good day.", self.turns);
+        let path = self.paths.get(self.turns / TURNS_ON_AGENT);
+        let path = path.or(self.paths.last()).map_or("", String::as_str);
+        self.turns += 1;
+        one_turn(&mut self.connection, path, &text).await
+    }
 }
 
 /// Sends one turn; the time it took in milliseconds.
@@ -85,11 +107,25 @@ impl Bench {
         Ok(count as f64 / begun.elapsed().as_secs_f64())
     }
 
-    /// Turns one after the other on one agent; the time of each in milliseconds.
+    /// A connection with as many agents as so many turns need.
+    async fn talk(&self, turns: usize) -> io::Result<Talk> {
+        let mut connection = self.connect().await?;
+        let mut paths = Vec::new();
+        for _ in 0..turns.div_ceil(TURNS_ON_AGENT).max(1) {
+            paths.push(self.agent(&mut connection).await?);
+        }
+        Ok(Talk {
+            connection,
+            paths,
+            turns: 0,
+        })
+    }
+
+    /// Turns one after the other on one agent, however long it grows; the time of each in milliseconds.
     ///
     /// # Errors
     /// A request failed.
-    pub async fn sequential(&self, turns: usize) -> io::Result<Vec<f64>> {
+    pub async fn one_agent(&self, turns: usize) -> io::Result<Vec<f64>> {
         let mut connection = self.connect().await?;
         let path = self.agent(&mut connection).await?;
         let mut times = Vec::with_capacity(turns);
@@ -101,29 +137,50 @@ impl Bench {
         Ok(times)
     }
 
-    /// Turns on many agents at once, each as fast as it is answered; turns per second and times.
+    /// Turns one after the other; the time of each in milliseconds.
+    ///
+    /// # Errors
+    /// A request failed.
+    pub async fn sequential(&self, turns: usize) -> io::Result<Vec<f64>> {
+        let mut talk = self.talk(turns).await?;
+        let mut times = Vec::with_capacity(turns);
+        for _ in 0..turns {
+            times.push(talk.turn().await?);
+        }
+        Ok(times)
+    }
+
+    /// Many conversations with agents enough for so long.
+    ///
+    /// # Errors
+    /// An agent could not be made.
+    pub async fn talks(&self, count: usize, length: Duration) -> io::Result<Vec<Talk>> {
+        /// Turns a second beyond what is reached, so that no conversation runs out of agents.
+        const RATE: f64 = 3_000.0;
+        let each = (RATE * length.as_secs_f64()) as usize / count.max(1);
+        let mut talks = Vec::new();
+        for _ in 0..count {
+            talks.push(self.talk(each).await?);
+        }
+        Ok(talks)
+    }
+
+    /// Turns in many conversations at once, each as fast as it is answered.
     ///
     /// # Errors
     /// A request failed.
     pub async fn closed_loop(
         &self,
-        conversations: usize,
+        talks: Vec<Talk>,
         length: Duration,
     ) -> io::Result<(f64, Quantiles)> {
-        let mut talks = Vec::new();
-        for _ in 0..conversations {
-            let mut connection = self.connect().await?;
-            let path = self.agent(&mut connection).await?;
-            talks.push((connection, path));
-        }
         let begun = Instant::now();
         let mut tasks = tokio::task::JoinSet::new();
-        for (mut connection, path) in talks {
+        for mut talk in talks {
             tasks.spawn(async move {
                 let mut times = Vec::new();
                 while begun.elapsed() < length {
-                    let text = format!("Turn {}: good day.", times.len());
-                    times.push(one_turn(&mut connection, &path, &text).await?);
+                    times.push(talk.turn().await?);
                 }
                 Ok::<_, io::Error>(times)
             });
@@ -134,6 +191,17 @@ impl Bench {
         }
         let rate = times.len() as f64 / begun.elapsed().as_secs_f64();
         Ok((rate, Quantiles::of(times)))
+    }
+
+    /// The largest request to the model since this was asked last, in KB.
+    ///
+    /// # Errors
+    /// The model does not answer.
+    pub async fn largest_request(&self) -> io::Result<f64> {
+        let mut direct = Connection::open(self.model).await?;
+        let told = direct.json("GET", "/control", &Value::Null).await?;
+        let bytes = told.get("largest_request").and_then(Value::as_f64);
+        Ok(bytes.unwrap_or_default() / 1e3)
     }
 
     /// Turns at a fixed rate, whether the server keeps up or not; a turn's time counts from when it
@@ -148,12 +216,11 @@ impl Bench {
         let mut tasks = tokio::task::JoinSet::new();
         let mut talks = Vec::new();
         for _ in 0..TALKS {
-            let mut connection = self.connect().await?;
-            let path = self.agent(&mut connection).await?;
-            talks.push((connection, path));
+            // Some get more than their share.
+            talks.push(self.talk(2 * total / TALKS).await?);
         }
         let begun = tokio::time::Instant::now() + Duration::from_millis(50);
-        for (mut connection, path) in talks {
+        for mut talk in talks {
             let due = Arc::clone(&due);
             tasks.spawn(async move {
                 let mut times = Vec::new();
@@ -164,7 +231,7 @@ impl Bench {
                     }
                     let at = begun + Duration::from_secs_f64(number as f64 / rate);
                     tokio::time::sleep_until(at).await;
-                    one_turn(&mut connection, &path, "Good day.").await?;
+                    talk.turn().await?;
                     times.push(at.elapsed().as_secs_f64() * 1e3);
                 }
             });
@@ -182,7 +249,7 @@ impl Bench {
     /// A request failed.
     pub async fn streams(&self, count: usize) -> io::Result<(Vec<StreamTimes>, Vec<StreamTimes>)> {
         let mut connection = self.connect().await?;
-        let path = format!("{}/stream", self.agent(&mut connection).await?);
+        let mut path = String::new();
         let body = json!({"messages": [{"role": "user", "content": "Good day."}],
             "stream_tokens": true});
         let body = Bytes::from(body.to_string());
@@ -190,7 +257,10 @@ impl Bench {
         let record = |wanted: bool| json!({"record": wanted});
         direct.json("POST", "/control", &record(true)).await?;
         let (mut through, mut alone) = (Vec::new(), Vec::new());
-        for _ in 0..count {
+        for number in 0..count {
+            if number.is_multiple_of(TURNS_ON_AGENT) {
+                path = format!("{}/stream", self.agent(&mut connection).await?);
+            }
             through.push(connection.stream(&path, body.clone(), TEXT_MARK).await?);
             let requests = direct.json("GET", "/requests", &Value::Null).await?;
             let same = requests.as_array().and_then(|requests| requests.last());

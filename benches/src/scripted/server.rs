@@ -30,6 +30,8 @@ struct Control {
     requests: Vec<Value>,
     /// How often a text has failed already.
     failures: HashMap<String, u64>,
+    /// The largest request so far, in bytes.
+    largest: usize,
 }
 
 /// The scripted model.
@@ -90,6 +92,10 @@ impl Scripted {
                 self.control.lock().requests.clear();
                 Ok(json_reply(200, &json!({})))
             }
+            (Method::GET, "/control") => {
+                let largest = std::mem::take(&mut self.control.lock().largest);
+                Ok(json_reply(200, &json!({"largest_request": largest})))
+            }
             (Method::POST, "/control") => {
                 self.set(&serde_json::from_slice(&body).unwrap_or_default());
                 Ok(json_reply(200, &json!({})))
@@ -142,6 +148,7 @@ impl Scripted {
 
     fn note(&self, body: &Bytes) -> Duration {
         let mut control = self.control.lock();
+        control.largest = control.largest.max(body.len());
         if control.record {
             if control.requests.len() >= RECORDED {
                 control.requests.remove(0);

@@ -11,7 +11,7 @@ use mnemic_core::{
     time::Timestamp,
 };
 use mnemic_store::{
-    StoreError, Tx, failpoints, leases,
+    Commit, StoreError, Tx, failpoints, leases,
     leases::Lease,
     otids::{self, Offered},
     runs::{self, NewRun},
@@ -51,13 +51,13 @@ struct Offer {
 
 /// What became of it.
 enum Accepted {
-    /// It is durable and has the conversation.
+    /// It has the conversation.
     Started {
         head: Head,
         lease: Lease,
         session: Box<Session>,
     },
-    /// It is durable and waits for the conversation.
+    /// It waits for the conversation.
     Queued {
         conversation_id: ConversationId,
         is_default: bool,
@@ -119,31 +119,45 @@ impl Engine {
             background: request.background,
         };
         let accepted_at = offer.now;
-        match self.commit_offer(offer).await {
-            Err(error) => _ = reply.send(Err(error)),
-            Ok(Accepted::Known(earlier)) => {
+        let (accepted, commit) = match self.commit_offer(offer).await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        match accepted {
+            Accepted::Known(earlier) => {
+                // Its acceptance may be in the same commit.
+                if let Some(commit) = commit
+                    && let Err(error) = commit.wait().await
+                {
+                    _ = reply.send(Err(error.into()));
+                    return;
+                }
                 let handle = self.attach(&scope, earlier, 0).await;
                 _ = reply.send(handle.map(RunHandle::attached));
             }
-            Ok(Accepted::Started {
+            Accepted::Started {
                 head,
                 lease,
                 session,
-            }) => {
-                failpoints::hit("accepted");
+            } => {
                 let live = self.announce(identity, head.conversation_id, head.is_default);
-                _ = reply.send(Ok(self.subscribe(&live)));
+                self.confirm(&live, commit, reply);
                 let run = Arc::clone(&live);
                 let turn = self.run_turn(run, request, lease, session, accepted_at);
                 self.guard(&live, turn).await;
             }
-            Ok(Accepted::Queued {
+            Accepted::Queued {
                 conversation_id,
                 is_default,
-            }) => {
-                failpoints::hit("accepted");
+            } => {
                 let live = self.announce(identity, conversation_id, is_default);
-                _ = reply.send(Ok(self.subscribe(&live)));
+                self.confirm(&live, commit, reply);
+                if !live.is_accepted().await {
+                    return self.leave(&live);
+                }
                 let wait = self.wait_and_run(Arc::clone(&live), request, accepted_at);
                 self.guard(&live, wait).await;
             }
@@ -171,12 +185,26 @@ impl Engine {
         RunHandle::live(Arc::clone(live), 1, self.inner.store.clone())
     }
 
-    async fn commit_offer(&self, offer: Offer) -> Result<Accepted, EngineError> {
+    /// Tells the caller, and the run itself, what becomes of the commit, while the run's first model
+    /// call is made already.
+    fn confirm(&self, live: &Arc<LiveRun>, commit: Option<Commit>, reply: Reply) {
+        let handle = self.subscribe(live);
+        let Some(commit) = commit else {
+            return tell(live, Ok(handle), reply);
+        };
+        let live = Arc::clone(live);
+        self.inner.supervisor.tasks.spawn(async move {
+            let decided = commit.wait().await;
+            tell(&live, decided.map(|()| handle), reply);
+        });
+    }
+
+    async fn commit_offer(&self, offer: Offer) -> Result<(Accepted, Option<Commit>), EngineError> {
         for _ in 0..CONTENDED_TRIES {
             let (engine, offer) = (self.clone(), offer.clone());
             let store = &self.inner.store;
             let accepted = store
-                .write(move |tx| Box::pin(async move { accept(tx, &engine, offer).await }))
+                .write_ahead(move |tx| Box::pin(async move { accept(tx, &engine, offer).await }))
                 .await;
             if !matches!(accepted, Err(EngineError::Store(StoreError::Contended))) {
                 return accepted;
@@ -184,6 +212,16 @@ impl Engine {
         }
         Err(StoreError::Contended.into())
     }
+}
+
+/// Passes on what became of an acceptance.
+fn tell(live: &LiveRun, decided: Result<RunHandle, StoreError>, reply: Reply) {
+    if decided.is_ok() {
+        failpoints::hit("accepted");
+    }
+    live.note_acceptance(decided.is_ok());
+    // A caller that went away can find the run by its id.
+    _ = reply.send(decided.map_err(EngineError::from));
 }
 
 async fn accept(tx: &mut Tx<'_>, engine: &Engine, offer: Offer) -> Result<Accepted, EngineError> {

@@ -36,6 +36,9 @@ impl Turn {
             }
             TurnEnd::Stop(reason, error) => (reason, error),
         };
+        if !self.live.is_accepted().await {
+            return false;
+        }
         let ending = Arc::new(RunEnd {
             engine: self.engine.clone(),
             live: Arc::clone(&self.live),
@@ -217,6 +220,9 @@ impl Engine {
         reason: StopReason,
         error: Option<RunError>,
     ) {
+        if !live.is_accepted().await {
+            return self.leave(live);
+        }
         let ending = Arc::new(Ending {
             stop_reason: reason,
             error: error.clone(),

@@ -8,7 +8,7 @@ use mnemic_core::{
     scope::Scope,
 };
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Event;
@@ -37,6 +37,8 @@ pub struct LiveRun {
     pub background: bool,
     /// Fires when a client cancelled the run.
     pub cancelled: CancellationToken,
+    /// Whether its acceptance is durable, once that is known.
+    accepted: SetOnce<bool>,
     buffer: Mutex<Buffer>,
     changed: Notify,
 }
@@ -82,6 +84,7 @@ impl LiveRun {
             in_default_conversation: identity.in_default_conversation,
             background: identity.background,
             cancelled: CancellationToken::new(),
+            accepted: SetOnce::new(),
             buffer: Mutex::new(Buffer {
                 first,
                 events: VecDeque::new(),
@@ -89,6 +92,18 @@ impl LiveRun {
             }),
             changed: Notify::new(),
         }
+    }
+
+    /// Notes what became of the commit that took the run in.
+    pub(crate) fn note_acceptance(&self, durable: bool) {
+        // Noted once; a run does not become another one.
+        let _ = self.accepted.set(durable);
+    }
+
+    /// Waits until the commit that took the run in is decided; `false` when it failed, so that there
+    /// is no such run. Before that, nothing of the run may be written or shown.
+    pub(crate) async fn is_accepted(&self) -> bool {
+        *self.accepted.wait().await
     }
 
     /// The number that the next event gets.

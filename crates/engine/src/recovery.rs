@@ -210,6 +210,7 @@ impl Engine {
         };
         let next = u64::try_from(last).unwrap_or(0) + 1;
         let live = Arc::new(LiveRun::new(identity, next));
+        live.note_acceptance(true);
         self.inner.supervisor.add(Arc::clone(&live));
         let request = match serde_json::from_value::<SendRequest>(stored.input.clone()) {
             Ok(request) => request,

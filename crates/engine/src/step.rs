@@ -13,7 +13,7 @@ use mnemic_core::{
 use mnemic_llm::{
     Assembler, Call, Completion, Delta, FinishReason, LlmError, MessageView, SystemPrompt,
 };
-use mnemic_store::{context, failpoints};
+use mnemic_store::{StoreError, context, failpoints};
 
 use crate::{
     EngineError, Granularity,
@@ -62,7 +62,7 @@ impl Turn {
         self.make_room(&model).await?;
         let answer = match self.ask(&model).await {
             Ok(answer) => answer,
-            Err(LlmError::ContextWindowExceeded { .. })
+            Err(EngineError::Llm(LlmError::ContextWindowExceeded { .. }))
                 if self.overflows < MAX_OVERFLOWS && !self.session.entries.is_empty() =>
             {
                 self.overflows += 1;
@@ -71,8 +71,10 @@ impl Turn {
                 return Ok(StepEnd::Continue);
             }
             Err(error) => {
-                self.failed_step = Some(self.failed(&model, &error));
-                return Err(error.into());
+                if let EngineError::Llm(error) = &error {
+                    self.failed_step = Some(self.failed(&model, error));
+                }
+                return Err(error);
             }
         };
         failpoints::hit("answered");
@@ -143,7 +145,7 @@ impl Turn {
     }
 
     /// Calls the model. Text that was streamed before a cancel is kept.
-    async fn ask(&mut self, model: &TurnModel) -> Result<Answer, LlmError> {
+    async fn ask(&mut self, model: &TurnModel) -> Result<Answer, EngineError> {
         let step = self.new_step(model);
         self.outlet.begin_step(step.id);
         let started_at = self.engine.now();
@@ -160,11 +162,9 @@ impl Turn {
             self.ask_streaming(&call, &mut answer).await?;
         } else {
             let client = self.engine.inner.client.clone();
-            let cancelled = self.live.cancelled.clone();
-            tokio::select! {
-                biased;
-                () = cancelled.cancelled() => answer.cancelled = true,
-                completion = client.call(&call) => answer.completion = completion?,
+            match self.while_wanted(client.call(&call)).await? {
+                Some(completion) => answer.completion = completion?,
+                None => answer.cancelled = true,
             }
             self.note_first_token();
         }
@@ -239,14 +239,44 @@ impl Turn {
         call
     }
 
-    async fn ask_streaming(&mut self, call: &Call, answer: &mut Answer) -> Result<(), LlmError> {
+    /// Makes a call unless the run was cancelled (`None`). The call goes out while the run's acceptance
+    /// is on its way to the disk; what it brings is not looked at before that is there.
+    async fn while_wanted<T>(
+        &self,
+        call: impl Future<Output = T>,
+    ) -> Result<Option<T>, EngineError> {
+        let live = &self.live;
+        let mut call = std::pin::pin!(call);
+        let early = tokio::select! {
+            biased;
+            accepted = live.is_accepted() => {
+                if !accepted { return Err(StoreError::LeaseLost.into()); }
+                None
+            }
+            early = &mut call => Some(early),
+        };
+        if early.is_some() {
+            return if live.is_accepted().await {
+                Ok(early)
+            } else {
+                Err(StoreError::LeaseLost.into())
+            };
+        }
+        Ok(tokio::select! {
+            biased;
+            () = live.cancelled.cancelled() => None,
+            answer = call => Some(answer),
+        })
+    }
+
+    async fn ask_streaming(&mut self, call: &Call, answer: &mut Answer) -> Result<(), EngineError> {
         let client = self.engine.inner.client.clone();
         let cancelled = self.live.cancelled.clone();
-        let opened = tokio::select! {
-            biased;
-            () = cancelled.cancelled() => { answer.cancelled = true; return Ok(()); }
-            opened = client.stream(call) => opened?,
+        let Some(opened) = self.while_wanted(client.stream(call)).await? else {
+            answer.cancelled = true;
+            return Ok(());
         };
+        let opened = opened?;
         let mut deltas = std::pin::pin!(opened);
         let mut assembler = Assembler::default();
         let mut shown = Shown::default();

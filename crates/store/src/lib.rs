@@ -7,6 +7,7 @@
 
 pub mod agent_secrets;
 pub mod agents;
+mod ahead;
 pub mod blocks;
 pub mod context;
 pub mod conversations;
@@ -29,8 +30,13 @@ pub mod turns;
 mod tx;
 mod value;
 
-use std::{path::PathBuf, pin::Pin, sync::Arc};
+use std::{
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, atomic::AtomicBool},
+};
 
+pub use ahead::Commit;
 pub use error::StoreError;
 use futures_util::FutureExt as _;
 pub use migrate::MigrationReport;
@@ -70,6 +76,8 @@ pub struct Store {
     engine: Arc<Engine>,
     secrets: Secrets,
     report: Arc<MigrationReport>,
+    /// Whether the last commit that was written ahead failed.
+    failing: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -100,6 +108,7 @@ impl Store {
             engine: Arc::new(engine),
             secrets,
             report: Arc::new(report),
+            failing: Arc::default(),
         };
         store.check_key().await?;
         Ok(store)
@@ -179,17 +188,7 @@ impl Store {
                 let database = database.clone();
                 let task = tokio::spawn(async move {
                     let client = database.client().await?;
-                    let mut tx = Tx::postgres(&client);
-                    // A panic must not give a connection with an open transaction back to the pool.
-                    let caught = std::panic::AssertUnwindSafe(job(&mut tx)).catch_unwind();
-                    // The first statement follows BEGIN without waiting for its answer.
-                    let (begun, caught) =
-                        tokio::join!(biased; client.batch_execute("BEGIN"), caught);
-                    begun.map_err(StoreError::from)?;
-                    let result = caught.unwrap_or_else(|_| {
-                        tracing::error!("a write job panicked and was rolled back");
-                        Err(StoreError::Database("a write job died".to_owned()).into())
-                    });
+                    let result = run_in(&client, job).await;
                     postgres::finish(&client, result).await
                 });
                 task.await.unwrap_or_else(|error| {
@@ -274,6 +273,24 @@ impl Store {
             Engine::Postgres(database) => postgres::presence::dead(database, &others).await,
         }
     }
+}
+
+/// Begins a transaction and runs a job in it; how it ends is the caller's.
+async fn run_in<T, E, F>(client: &deadpool_postgres::Client, job: F) -> Result<T, E>
+where
+    E: From<StoreError>,
+    F: for<'t> FnOnce(&'t mut Tx<'_>) -> JobFuture<'t, T, E>,
+{
+    let mut tx = Tx::postgres(client);
+    // A panic must not give a connection with an open transaction back to the pool.
+    let caught = std::panic::AssertUnwindSafe(job(&mut tx)).catch_unwind();
+    // The first statement follows BEGIN without waiting for its answer.
+    let (begun, caught) = tokio::join!(biased; client.batch_execute("BEGIN"), caught);
+    begun.map_err(StoreError::from)?;
+    caught.unwrap_or_else(|_| {
+        tracing::error!("a write job panicked and was rolled back");
+        Err(StoreError::Database("a write job died".to_owned()).into())
+    })
 }
 
 /// Runs a job's future on SQLite, where no statement ever waits.

@@ -83,6 +83,33 @@ impl Writer {
         self.work.send(work).await.map_err(|_| gone())?;
         receiver.await.map_err(|_| gone())?
     }
+
+    /// Like [`Self::submit`], but returns what the job made as soon as it ran; whether that is kept
+    /// shows on `decided`, when its group's commit is.
+    pub(crate) async fn submit_ahead<T, E, F>(
+        &self,
+        decided: oneshot::Sender<Result<(), StoreError>>,
+        work: F,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+    {
+        let gone = || E::from(StoreError::Unavailable("the store is closed".to_owned()));
+        let (sender, receiver) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let result = connection.map_err(E::from).and_then(work);
+            let keep = result.is_ok();
+            // A caller that went away wants neither of the two.
+            let _ = sender.send(result);
+            let answer: Answer = Box::new(move |commit| _ = decided.send(commit));
+            (keep, answer)
+        });
+        let work = Work::Job(job);
+        self.work.send(work).await.map_err(|_| gone())?;
+        receiver.await.map_err(|_| gone())?
+    }
 }
 
 fn run(mut connection: Connection, mut queue: mpsc::Receiver<Work>) {

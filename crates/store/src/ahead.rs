@@ -1,0 +1,105 @@
+//! Writes whose outcome is used before it is durable.
+//!
+//! A commit waits for the disk. Work that shows nothing to anybody, such as a call of the model, can
+//! begin meanwhile, as long as it is thrown away when the commit fails.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::{Engine, JobFuture, Store, StoreError, Tx, postgres, run_in, run_sync};
+
+/// A commit on its way to the disk.
+#[derive(Debug)]
+pub struct Commit {
+    decided: oneshot::Receiver<Result<(), StoreError>>,
+    /// Whether the last commit failed, shared by all of a store.
+    failing: Arc<AtomicBool>,
+}
+
+impl Commit {
+    /// Waits until it is durable.
+    ///
+    /// # Errors
+    /// It failed, and nothing of the job was kept.
+    pub async fn wait(self) -> Result<(), StoreError> {
+        let gone = || StoreError::Unavailable("the store is closed".to_owned());
+        let decided = self.decided.await.unwrap_or_else(|_| Err(gone()));
+        self.failing.store(decided.is_err(), Ordering::Relaxed);
+        decided
+    }
+}
+
+impl Store {
+    /// Runs a job as one transaction, like [`Self::write`], and returns what it made together with the
+    /// commit that is under way. Nothing that rests on it may be written or shown before that commit
+    /// has been waited for. After a commit that failed it waits by itself, so that a full disk does
+    /// not set off work in vain again and again.
+    ///
+    /// # Errors
+    /// The job's own error, or that the database is not available.
+    pub async fn write_ahead<T, E, F>(&self, job: F) -> Result<(T, Option<Commit>), E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx<'_>) -> JobFuture<'t, T, E> + Send + 'static,
+    {
+        let (sender, decided) = oneshot::channel();
+        let commit = Commit {
+            decided,
+            failing: Arc::clone(&self.failing),
+        };
+        let value = match &*self.engine {
+            Engine::Sqlite(sqlite) => {
+                let job = move |connection: &mut rusqlite::Connection| {
+                    let shared = Mutex::new(connection);
+                    run_sync(job(&mut Tx::sqlite(&shared)))
+                };
+                sqlite.writer.submit_ahead(sender, job).await?
+            }
+            Engine::Postgres(database) => commit_behind(database.clone(), sender, job).await?,
+        };
+        if self.failing.load(Ordering::Relaxed) {
+            commit.wait().await?;
+            return Ok((value, None));
+        }
+        Ok((value, Some(commit)))
+    }
+}
+
+/// Returns what the job made while a task of its own commits it.
+async fn commit_behind<T, E, F>(
+    database: postgres::Postgres,
+    decided: oneshot::Sender<Result<(), StoreError>>,
+    job: F,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+    F: for<'t> FnOnce(&'t mut Tx<'_>) -> JobFuture<'t, T, E> + Send + 'static,
+{
+    let (sender, made) = oneshot::channel();
+    tokio::spawn(async move {
+        let client = match database.client().await {
+            Ok(client) => client,
+            Err(error) => {
+                let _ = sender.send(Err(error.into()));
+                return;
+            }
+        };
+        // A caller that went away wants neither of the two answers.
+        match run_in(&client, job).await {
+            Ok(value) => {
+                let _ = sender.send(Ok(value));
+                let _ = decided.send(postgres::finish(&client, Ok(())).await);
+            }
+            Err(error) => _ = sender.send(postgres::finish(&client, Err(error)).await),
+        }
+    });
+    made.await
+        .unwrap_or_else(|_| Err(StoreError::Database("a write job died".to_owned()).into()))
+}
