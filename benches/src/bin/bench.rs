@@ -159,20 +159,16 @@ async fn measure(
 
 /// The processes whose time is counted: server, script, database.
 struct Pids {
-    server: Vec<u32>,
-    script: Vec<u32>,
-    database: Vec<u32>,
+    server: u32,
+    script: u32,
+    database: Option<u32>,
 }
 
 fn pids(options: &Options, server: &Running, scripted: &Running, database: Option<&str>) -> Pids {
-    let postgres = database
-        .and(options.postgres_pid)
-        .map(process::family)
-        .unwrap_or_default();
     Pids {
-        server: vec![server.pid()],
-        script: vec![scripted.pid()],
-        database: postgres,
+        server: server.pid(),
+        script: scripted.pid(),
+        database: database.and(options.postgres_pid),
     }
 }
 
@@ -210,15 +206,15 @@ async fn turns(bench: &Bench, report: &mut Report, scale: usize) -> io::Result<(
 }
 
 async fn loaded(bench: &Bench, report: &mut Report, scale: usize, pids: &Pids) -> io::Result<()> {
-    let own = [std::process::id()];
+    // The database makes a process for each connection, so its family is looked up each time.
     let cpu = || {
         [
-            &pids.server[..],
-            &pids.script[..],
-            &pids.database[..],
-            &own[..],
+            vec![pids.server],
+            vec![pids.script],
+            pids.database.map(process::family).unwrap_or_default(),
+            vec![std::process::id()],
         ]
-        .map(process::cpu_seconds_of)
+        .map(|pids| process::cpu_seconds_of(&pids))
     };
     let length = Duration::from_secs_f64(20.0 / scale as f64);
     let talks = bench.talks(64, length).await?;

@@ -136,6 +136,8 @@ pub fn start_server(
             &address.port().to_string(),
         ])
         .env("MNEMIC_DATA_DIR", folder)
+        // A database that is measured twice is opened with the same key.
+        .env("MNEMIC_ENCRYPTION_KEY", "the key of the benchmark")
         .env("OPENAI_API_KEY", "sk-none")
         .env("OPENAI_BASE_URL", format!("http://{model}/v1"))
         .stdout(Stdio::null())
