@@ -14,6 +14,11 @@ use crate::{StoreError, failpoints};
 /// How long a request waits for a free connection, or a connection for the server.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// Settings of each connection. Every statement is one of few, and finds its rows by index whatever
+/// its values: planning it anew for them costs more than it brings.
+const SESSION: &str = "SET search_path TO mnemic; SET jit = off; \
+                       SET plan_cache_mode = force_generic_plan";
+
 /// A pool of connections.
 #[derive(Clone)]
 pub(crate) struct Postgres {
@@ -48,7 +53,7 @@ impl Postgres {
             .post_create(Hook::async_fn(|client, _| {
                 Box::pin(async move {
                     client
-                        .batch_execute("SET search_path TO mnemic; SET jit = off")
+                        .batch_execute(SESSION)
                         .await
                         .map_err(HookError::Backend)
                 })
