@@ -8,6 +8,7 @@ pub mod actor;
 mod agents;
 mod answer;
 mod blocks;
+pub mod callbacks;
 mod capture;
 mod content;
 mod conversation_messages;
@@ -60,7 +61,7 @@ pub struct ApiSettings {
     pub cors_origins: Vec<String>,
     /// The version that `/v1/health` tells.
     pub version: String,
-    /// Whether images may be fetched from addresses of private networks.
+    /// Whether images may be fetched from addresses of private networks, and callbacks posted to them.
     pub allow_private_urls: bool,
 }
 
@@ -89,19 +90,19 @@ pub struct AppState {
     pub engine: Engine,
     /// How the API behaves.
     pub settings: Arc<ApiSettings>,
-    /// Fetches images that requests name by URL.
-    pub images: UrlGuard,
+    /// Guards what requests make the server fetch, or post to.
+    pub outside: UrlGuard,
 }
 
 /// The whole API.
 pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let cors = cors(&settings.cors_origins);
     let limit = settings.body_limit_bytes;
-    let images = UrlGuard::new(settings.allow_private_urls);
+    let outside = UrlGuard::new(settings.allow_private_urls);
     let state = AppState {
         engine,
         settings: Arc::new(settings),
-        images,
+        outside,
     };
     let (routes, mut document) = openapi::routes().split_for_parts();
     openapi::complete(&mut document);

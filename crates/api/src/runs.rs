@@ -70,20 +70,26 @@ pub struct RunView {
     #[schema(value_type = Option<String>)]
     stop_reason: Option<StopReason>,
     callback_url: Option<String>,
-    callback_sent_at: Option<String>,
+    #[schema(value_type = Option<String>)]
+    callback_sent_at: Option<Timestamp>,
     callback_status_code: Option<i64>,
     callback_error: Option<String>,
     ttft_ns: Option<i64>,
     total_duration_ns: Option<i64>,
 }
 
+/// What the API shows as a run's metadata: also the error that it ended with.
+pub(crate) fn metadata(run: &Run) -> Value {
+    let mut metadata = run.metadata.clone();
+    if let (Some(error), Value::Object(fields)) = (&run.error, &mut metadata) {
+        let error = serde_json::to_value(error).unwrap_or_default();
+        fields.insert("error".to_owned(), error);
+    }
+    metadata
+}
+
 impl From<&Run> for RunView {
     fn from(run: &Run) -> Self {
-        let mut metadata = run.metadata.clone();
-        if let (Some(error), Value::Object(fields)) = (&run.error, &mut metadata) {
-            let error = serde_json::to_value(error).unwrap_or_default();
-            fields.insert("error".to_owned(), error);
-        }
         Self {
             id: run.id,
             status: run.status,
@@ -93,13 +99,13 @@ impl From<&Run> for RunView {
             conversation_id: (!run.in_default_conversation).then_some(run.conversation_id),
             base_template_id: None,
             background: run.background,
-            metadata,
+            metadata: metadata(run),
             request_config: run.request_config.clone(),
             stop_reason: run.stop_reason,
             callback_url: run.callback_url.clone(),
-            callback_sent_at: None,
-            callback_status_code: None,
-            callback_error: None,
+            callback_sent_at: run.callback.sent_at,
+            callback_status_code: run.callback.status_code,
+            callback_error: run.callback.error.clone(),
             ttft_ns: run.ttft_ns,
             total_duration_ns: run.total_duration_ns,
         }

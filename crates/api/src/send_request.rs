@@ -62,7 +62,7 @@ pub struct SendBody {
     /// Tools that the client runs.
     #[schema(value_type = Option<Vec<serde_json::Value>>)]
     client_tools: Option<Vec<Value>>,
-    /// Where to post the end of a run that was begun with `/messages/async`.
+    /// Where to post the run's end: its id, status, time of completion, and metadata with the answer.
     callback_url: Option<String>,
     /// The agent, for the conversation `default`.
     pub agent_id: Option<String>,
@@ -255,7 +255,7 @@ impl SendBody {
             override_system: self.override_system,
             request_config: config,
             metadata: json!({ "run_type": form.run_type() }),
-            callback_url: None,
+            callback_url: self.callback_url,
             body_hash: fingerprint.body_hash,
             is_retry: fingerprint.is_retry,
         };
@@ -315,29 +315,27 @@ impl SendBody {
                 Value::Null,
             )]));
         }
-        if self.callback_url.is_some() {
-            let msg = "this server does not post callbacks yet: send the request without \
-                       callback_url, and read the run's end from GET /v1/runs/{run_id}";
-            return Err(ApiError::invalid(&[Issue::body(
-                &["callback_url"],
-                msg,
-                Value::Null,
-            )]));
-        }
         Ok(())
     }
 }
 
 impl Checked {
-    /// The engine's request, once all images are here and a model that it names is known.
+    /// The engine's request, once all images are here and a model and a URL that it names are
+    /// known to be good.
     ///
     /// # Errors
-    /// An image cannot be fetched, or there is no such model.
+    /// An image cannot be fetched, there is no such model, or nothing may be posted to the URL.
     pub async fn into_request(self, state: &AppState) -> Result<SendRequest, ApiError> {
         let mut request = self.request;
         if let Some(handle) = &request.override_model {
             let found = state.engine.catalogue().resolve(handle).await;
             found.map_err(EngineError::from)?;
+        }
+        if let Some(url) = &request.callback_url
+            && let Err(error) = state.outside.check(url)
+        {
+            let issue = Issue::body(&["callback_url"], error.to_string(), json!(url));
+            return Err(ApiError::invalid(&[issue]));
         }
         for draft in self.drafts {
             let mut message = draft.message;
@@ -356,7 +354,7 @@ impl Checked {
 
 /// Fetches an image before anything is accepted.
 async fn fetch(state: &AppState, url: &str) -> Result<ContentPart, ApiError> {
-    let image = state.images.fetch_image(url).await;
+    let image = state.outside.fetch_image(url).await;
     image.map_err(|error| ApiError::bad_request(format!("INVALID_ARGUMENT: {error}")))
 }
 

@@ -184,11 +184,6 @@ fn approvals_without_a_pending_call_and_settings_out_of_range_are_refused() {
             "client tools",
         ),
         (
-            json!({"input": "a", "callback_url": "http://x"}),
-            422,
-            "callback",
-        ),
-        (
             json!({"input": "a", "include_return_message_types": ["odd"]}),
             422,
             "unknown variant",

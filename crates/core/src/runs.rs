@@ -213,10 +213,23 @@ pub struct Run {
     pub total_duration_ns: Option<i64>,
     /// Where to post its end.
     pub callback_url: Option<String>,
+    /// What became of that.
+    pub callback: Callback,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
+}
+
+/// What became of the last post to a run's callback URL.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Callback {
+    /// When it was tried.
+    pub sent_at: Option<Timestamp>,
+    /// The HTTP status that the receiver answered with.
+    pub status_code: Option<i64>,
+    /// Why it failed.
+    pub error: Option<String>,
 }
 
 /// Where a step stands.

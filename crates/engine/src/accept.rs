@@ -117,6 +117,7 @@ impl Engine {
             conversation_id: ConversationId::new(),
             in_default_conversation: true,
             background: request.background,
+            has_callback: request.callback_url.is_some(),
         };
         let accepted_at = offer.now;
         let (accepted, commit) = match self.commit_offer(offer).await {

@@ -30,7 +30,7 @@ pub mod threads;
 pub mod tools;
 mod turn;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use error::EngineError;
 pub use events::Event;
@@ -42,6 +42,7 @@ use mnemic_store::Store;
 pub use request::{DEFAULT_MAX_STEPS, Granularity, SendRequest, WhenBusy};
 use session::Sessions;
 use supervisor::Supervisor;
+use tokio::sync::Notify;
 
 /// What an administrator sets.
 #[derive(Debug, Clone)]
@@ -85,7 +86,13 @@ struct Inner {
     boot_id: String,
     sessions: Sessions,
     supervisor: Supervisor,
+    /// Told when a run with a callback ended in this process.
+    callback_due: Notify,
 }
+
+/// How often callbacks are looked for that no run of this process announces: those of other processes,
+/// and those that are tried again.
+const CALLBACK_POLL: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Puts the runtime together. [`Engine::start`] sets it going.
@@ -108,6 +115,7 @@ impl Engine {
             boot_id,
             sessions,
             supervisor: Supervisor::default(),
+            callback_due: Notify::new(),
         };
         Self {
             inner: Arc::new(inner),
@@ -130,6 +138,21 @@ impl Engine {
     #[must_use]
     pub fn settings(&self) -> &EngineSettings {
         &self.inner.settings
+    }
+
+    /// The name of this process among those of its database.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        &self.inner.boot_id
+    }
+
+    /// Waits until a run's callback may be due; `false` when the engine stops.
+    pub async fn callback_due(&self) -> bool {
+        tokio::select! {
+            () = self.inner.callback_due.notified() => true,
+            () = tokio::time::sleep(CALLBACK_POLL) => true,
+            () = self.inner.supervisor.abort.cancelled() => false,
+        }
     }
 
     /// The present instant by the engine's clock.

@@ -35,6 +35,8 @@ pub struct LiveRun {
     pub in_default_conversation: bool,
     /// Whether its events are logged before they are seen.
     pub background: bool,
+    /// Whether its end is to be posted to a URL.
+    pub has_callback: bool,
     /// Fires when a client cancelled the run.
     pub cancelled: CancellationToken,
     /// Whether its acceptance is durable, once that is known.
@@ -71,6 +73,7 @@ pub(crate) struct RunIdentity {
     pub conversation_id: ConversationId,
     pub in_default_conversation: bool,
     pub background: bool,
+    pub has_callback: bool,
 }
 
 impl LiveRun {
@@ -83,6 +86,7 @@ impl LiveRun {
             conversation_id: identity.conversation_id,
             in_default_conversation: identity.in_default_conversation,
             background: identity.background,
+            has_callback: identity.has_callback,
             cancelled: CancellationToken::new(),
             accepted: SetOnce::new(),
             buffer: Mutex::new(Buffer {

@@ -207,6 +207,7 @@ impl Engine {
             conversation_id: run.conversation_id,
             in_default_conversation: stored.in_default_conversation,
             background: stored.background,
+            has_callback: stored.callback_url.is_some(),
         };
         let next = u64::try_from(last).unwrap_or(0) + 1;
         let live = Arc::new(LiveRun::new(identity, next));

@@ -139,6 +139,9 @@ impl Engine {
 
     /// Takes a run out of this process.
     pub(crate) fn leave(&self, live: &LiveRun) {
+        if live.has_callback {
+            self.inner.callback_due.notify_one();
+        }
         live.close();
         self.inner.supervisor.remove(live.id);
         self.inner

@@ -90,7 +90,12 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
             error,
         })?;
     greet(&settings, listener.local_addr()?, &folder, (&store, &names));
-    let router = mnemic_api::router(engine.clone(), api_settings(&settings)?);
+    let api = api_settings(&settings)?;
+    tokio::spawn(mnemic_api::callbacks::deliver(
+        engine.clone(),
+        api.allow_private_urls,
+    ));
+    let router = mnemic_api::router(engine.clone(), api);
     run(listener, router, engine).await
 }
 

@@ -144,7 +144,7 @@ pub const KEYS: [Key; 19] = [
         "allow_private_urls",
         &["MNEMIC_ALLOW_PRIVATE_URLS"],
         "false",
-        "Fetch images also from private and loopback addresses.",
+        "Fetch images from private and loopback addresses too, and post callbacks to them.",
     ),
     key(
         "log",

@@ -9,6 +9,7 @@ pub mod agent_secrets;
 pub mod agents;
 mod ahead;
 pub mod blocks;
+pub mod callbacks;
 pub mod context;
 pub mod conversations;
 mod error;

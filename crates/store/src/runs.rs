@@ -2,14 +2,14 @@
 
 use mnemic_core::{
     ids::{AgentId, ConversationId, RunId},
-    runs::{Run, RunError, RunStatus, StopReason, Usage},
+    runs::{Callback, Run, RunError, RunStatus, StopReason, Usage},
     scope::Scope,
     time::Timestamp,
 };
 use serde_json::Value;
 
 use crate::{
-    Row, StoreError, Tx,
+    Row, StoreError, Tx, callbacks,
     page::{Keys, Page, Select, UnknownCursor},
     params,
 };
@@ -18,7 +18,7 @@ const COLUMNS: &str = "r.id, r.agent_id, r.conversation_id, c.is_default, r.subj
      r.stop_reason, r.error, r.background, r.input, r.metadata, r.request_config, r.resumes, \
      r.prompt_tokens, r.completion_tokens, r.cached_input_tokens, r.cache_write_tokens, \
      r.reasoning_tokens, r.step_count, r.ttft_ns, r.total_duration_ns, r.callback_url, \
-     r.created_at, r.completed_at";
+     r.callback_sent_at, r.callback_status_code, r.callback_error, r.created_at, r.completed_at";
 
 const FROM: &str = "runs r JOIN conversations c ON c.id = r.conversation_id";
 
@@ -42,6 +42,11 @@ fn from_row(mut row: Row) -> Result<Run, StoreError> {
         ttft_ns: row.opt_int()?,
         total_duration_ns: row.opt_int()?,
         callback_url: row.opt_text()?,
+        callback: Callback {
+            sent_at: row.opt_time()?,
+            status_code: row.opt_int()?,
+            error: row.opt_text()?,
+        },
         created_at: row.time()?,
         completed_at: row.opt_time()?,
     })
@@ -339,8 +344,14 @@ pub async fn adopt(tx: &mut Tx<'_>, id: RunId, from: &str, to: &str) -> Result<b
 pub async fn cancel(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Result<bool, StoreError> {
     let sql = "UPDATE runs SET status = 'cancelled', stop_reason = 'cancelled', completed_at = $2, \
                    total_duration_ns = ($2 - created_at) * 1000 \
-               WHERE id = $1 AND status IN ('created', 'running')";
-    Ok(tx.execute(sql, params![id, now]).await? == 1)
+               WHERE id = $1 AND status IN ('created', 'running') RETURNING callback_url";
+    let Some(mut row) = tx.query_opt(sql, params![id, now]).await? else {
+        return Ok(false);
+    };
+    if row.opt_text()?.is_some() {
+        callbacks::queue(tx, id, now).await?;
+    }
+    Ok(true)
 }
 
 /// Which of these runs are cancelled.
@@ -437,9 +448,9 @@ pub async fn finish(tx: &mut Tx<'_>, id: RunId, ending: &Ending) -> Result<bool,
                    total_duration_ns = ($5 - created_at) * 1000, prompt_tokens = $6, \
                    completion_tokens = $7, cached_input_tokens = $8, cache_write_tokens = $9, \
                    reasoning_tokens = $10, step_count = $11, ttft_ns = $12 \
-               WHERE id = $1 AND status IN ('created', 'running')";
+               WHERE id = $1 AND status IN ('created', 'running') RETURNING callback_url";
     let ended = tx
-        .execute(
+        .query_opt(
             sql,
             params![
                 id,
@@ -457,10 +468,14 @@ pub async fn finish(tx: &mut Tx<'_>, id: RunId, ending: &Ending) -> Result<bool,
             ],
         )
         .await?;
-    if ended == 0 {
+    let Some(mut row) = ended else {
         progress(tx, id, &ending.progress).await?;
+        return Ok(false);
+    };
+    if row.opt_text()?.is_some() {
+        callbacks::queue(tx, id, ending.completed_at).await?;
     }
-    Ok(ended == 1)
+    Ok(true)
 }
 
 /// The newest run with the same request that was accepted since a time and did not fail, among the

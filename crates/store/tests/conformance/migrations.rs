@@ -212,3 +212,45 @@ async fn a_place_that_cannot_be_reached_is_unavailable() {
         assert!(!text.contains("secret"), "{text}");
     }
 }
+
+/// The first version of the schema, as a server of that time made it on SQLite.
+fn first_version() -> String {
+    let mut sql = include_str!("../../migrations/0001_spine.sql").to_owned();
+    for (ours, theirs) in [
+        ("@text", "TEXT"),
+        ("@serial", "INTEGER PRIMARY KEY"),
+        ("@bytes", "BLOB"),
+        (" @by_key", " WITHOUT ROWID"),
+    ] {
+        sql = sql.replace(ours, theirs);
+    }
+    sql
+}
+
+#[tokio::test]
+async fn an_older_sqlite_database_is_copied_before_it_is_migrated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mnemic.db");
+    let location = Location::Sqlite(path.clone());
+    let older = format!(
+        "CREATE TABLE schema_migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL);
+         INSERT INTO schema_migrations VALUES (1, 0);
+         {}
+         INSERT INTO organizations VALUES ('org-1', 'kept', 0);",
+        first_version()
+    );
+    alter(&location, &older).await;
+    let store = opened(&location).await.unwrap();
+    let report = store.migration().clone();
+    assert_eq!(report.from, 1);
+    assert!(report.to > 1);
+    let copy = Location::Sqlite(report.backup.unwrap());
+    let names = "SELECT name FROM organizations WHERE id = 'org-1'";
+    assert_eq!(texts(&location, names).await, ["kept"]);
+    assert_eq!(texts(&copy, names).await, ["kept"]);
+    let versions = "SELECT CAST(version AS TEXT) FROM schema_migrations ORDER BY version";
+    assert_eq!(texts(&copy, versions).await, ["1"], "as it was before");
+    drop(store);
+    let again = opened(&location).await.unwrap();
+    assert_eq!(again.migration().backup, None);
+}
