@@ -200,3 +200,22 @@ def test_a_made_agent_names_its_maker_and_times(http):
     body = http.post("/v1/agents/", json={"model": MODEL}).json()
     assert body["created_by_id"] == "user-00000000-0000-4000-8000-000000000000"
     assert re.match(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$", body["created_at"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"model_settings": {"provider_type": "openai", "temperature": 9}}, "temperature"),
+        ({"model_settings": {"provider_type": "openai", "max_output_tokens": 0}}, "max_output_tokens"),
+        ({"response_format": {"type": "odd"}}, "response_format"),
+        ({"compaction_settings": {"mode": "odd"}}, "mode"),
+        ({"secrets": {"": "x"}}, "secret"),
+        ({"tool_rules": [{"type": "run_first", "tool_name": name} for name in "ab"]}, "run_first"),
+    ],
+)
+def test_a_setting_that_no_turn_could_use_is_refused_when_it_is_set(http, agent, wrong, named):
+    made = http.post("/v1/agents/", json={"model": MODEL} | wrong)
+    changed = http.patch(f"/v1/agents/{agent.id}", json=wrong)
+    for answer in (made, changed):
+        assert answer.status_code == 400, answer.text
+        assert named in answer.json()["detail"]

@@ -159,3 +159,20 @@ def test_a_body_that_a_page_of_any_origin_could_send_is_refused(http, kind):
 def test_settings_out_of_their_bounds_are_refused_at_the_start(own_server, name, value):
     with pytest.raises(AssertionError, match=name):
         own_server(**{name: value})
+
+
+def test_a_lost_key_costs_the_secrets_and_nothing_else(own_server, own_client):
+    server = own_server(MNEMIC_ENCRYPTION_KEY="the one that will be lost")
+    sdk = own_client(server)
+    agent = sdk.agents.create(model=MODEL, secrets={"API_KEY": "s3cret"}, memory_blocks=[{"label": "a", "value": "b"}])
+    server.kill()
+    server.environment["MNEMIC_ENCRYPTION_KEY"] = "the one from now on"
+    with pytest.raises(AssertionError, match="forget-secrets"):
+        server.start()
+    command = [named("MNEMIC_BIN"), "forget-secrets", "--data-dir", str(server.folder / "data")]
+    said = subprocess.run(command, env=server.environment, capture_output=True, text=True, check=True)
+    assert "deleted: 1" in said.stdout + said.stderr
+    server.start()
+    found = sdk.agents.retrieve(agent.id, include=["agent.secrets", "agent.blocks"])
+    assert not found.secrets
+    assert [block.value for block in found.blocks] == ["b"]

@@ -1,5 +1,6 @@
 //! Making, changing and removing agents: each with all that belongs to it in one commit.
 
+mod checks;
 mod creation;
 mod defaults;
 mod opening;
@@ -11,7 +12,7 @@ use mnemic_core::{
     ids::{AgentId, BlockId, FolderId, IdentityId, MessageId, ToolId},
     messages::NewMessage,
     scope::Scope,
-    time::{Timestamp, is_time_zone},
+    time::Timestamp,
     validation,
 };
 use mnemic_store::{StoreError, agents, runs::RunFilter};
@@ -210,62 +211,4 @@ impl Engine {
 
 fn invalid(error: validation::Invalid) -> EngineError {
     EngineError::Invalid(error.to_string())
-}
-
-fn positive(name: &str, value: i64) -> Result<i64, EngineError> {
-    if value > 0 {
-        return Ok(value);
-    }
-    Err(EngineError::Invalid(format!(
-        "{name} must be greater than 0, not {value}"
-    )))
-}
-
-fn check_zone(zone: &str) -> Result<(), EngineError> {
-    if is_time_zone(zone) {
-        return Ok(());
-    }
-    Err(EngineError::Invalid(format!(
-        "'{zone}' is no time zone; use a name of the IANA database such as Europe/Zurich"
-    )))
-}
-
-/// Files that an agent may have open (V1 contract, section 2.1).
-const MAX_FILES_OPEN: i64 = 1_000;
-
-fn check_files(open: Option<i64>, chars: Option<i64>) -> Result<(), EngineError> {
-    if let Some(open) = open.filter(|open| !(1..=MAX_FILES_OPEN).contains(open)) {
-        return Err(EngineError::Invalid(format!(
-            "max_files_open must be between 1 and {MAX_FILES_OPEN}, not {open}"
-        )));
-    }
-    chars.map_or(Ok(()), |chars| {
-        positive("per_file_view_window_char_limit", chars).map(drop)
-    })
-}
-
-/// Types of tool rules (V1 contract, section 3.8).
-const RULE_TYPES: [&str; 9] = [
-    "run_first",
-    "exit_loop",
-    "continue_loop",
-    "constrain_child_tools",
-    "parent_last_tool",
-    "conditional",
-    "max_count_per_step",
-    "required_before_exit",
-    "requires_approval",
-];
-
-fn check_rules(rules: &[Value]) -> Result<(), EngineError> {
-    for rule in rules {
-        let field = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default();
-        if !RULE_TYPES.contains(&field("type")) || field("tool_name").is_empty() {
-            return Err(EngineError::Invalid(format!(
-                "a tool rule needs a tool_name and one of these types: {}; this one is {rule}",
-                RULE_TYPES.join(", ")
-            )));
-        }
-    }
-    Ok(())
 }

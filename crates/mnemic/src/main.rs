@@ -36,6 +36,8 @@ enum Command {
     },
     /// Ask for a model provider and write mnemic.toml.
     Configure,
+    /// Delete all stored secrets of agents, because the encryption key is lost.
+    ForgetSecrets,
 }
 
 #[derive(Debug, Args)]
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
                 Ok(())
             }
             Command::Configure => show::configure(&settings),
+            Command::ForgetSecrets => forget_secrets(&settings),
         });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -103,6 +106,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn forget_secrets(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    // Only fails when a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let count = runtime.block_on(serve::forget_secrets(settings))?;
+    terminal::say(format!(
+        "Secrets deleted: {count}. The server starts again; set what tools need anew."
+    ));
+    Ok(())
 }
 
 fn run_server(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {

@@ -54,10 +54,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
             "There is no setting {name}; `mnemic config` lists all"
         ));
     }
-    let folder = settings
-        .optional("data_dir")
-        .map_or_else(data::usual, PathBuf::from);
-    let folder = DataFolder::open(&folder)?;
+    let folder = open_folder(&settings)?;
     let store = open_store(&settings, &folder).await?;
     let timeout = Duration::from_secs(settings.number("llm_timeout_seconds")?);
     let timeouts = Timeouts {
@@ -99,7 +96,15 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     run(listener, router, engine).await
 }
 
-async fn open_store(settings: &Settings, folder: &DataFolder) -> Result<Store, ServeError> {
+fn open_folder(settings: &Settings) -> Result<DataFolder, ServeError> {
+    let folder = settings
+        .optional("data_dir")
+        .map_or_else(data::usual, PathBuf::from);
+    Ok(DataFolder::open(&folder)?)
+}
+
+/// Where the data is and what opens its secrets.
+fn database(settings: &Settings, folder: &DataFolder) -> Result<(Location, Secrets), ServeError> {
     let key = folder.encryption_key(settings.optional("encryption_key"))?;
     let location = match settings.optional("database_url") {
         Some(url) => Location::Postgres {
@@ -108,7 +113,22 @@ async fn open_store(settings: &Settings, folder: &DataFolder) -> Result<Store, S
         },
         None => Location::Sqlite(folder.database()?),
     };
-    let store = Store::open(location, Secrets::new(&key)).await?;
+    Ok((location, Secrets::new(&key)))
+}
+
+/// Deletes all secrets of a database whose key is lost; returns how many there were.
+///
+/// # Errors
+/// The database cannot be opened.
+pub async fn forget_secrets(settings: &Settings) -> Result<usize, ServeError> {
+    let folder = open_folder(settings)?;
+    let (location, secrets) = database(settings, &folder)?;
+    Ok(Store::forget_secrets(location, secrets).await?)
+}
+
+async fn open_store(settings: &Settings, folder: &DataFolder) -> Result<Store, ServeError> {
+    let (location, secrets) = database(settings, folder)?;
+    let store = Store::open(location, secrets).await?;
     let (scope, now) = (Scope::default(), mnemic_core::time::Timestamp::now());
     let changed = store.write(move |tx| {
         Box::pin(async move { mnemic_store::tools::ensure_builtins(tx, &scope, now).await })

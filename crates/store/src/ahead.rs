@@ -91,13 +91,21 @@ where
                 return;
             }
         };
-        // A caller that went away wants neither of the two answers.
-        match run_in(&client, job).await {
-            Ok(value) => {
+        let mut sender = Some(sender);
+        let worked = postgres::within_limit(client, async |client| {
+            let value = match run_in(client, job).await {
+                Ok(value) => value,
+                Err(error) => return postgres::finish(client, Err(error)).await,
+            };
+            // A caller that went away wants neither of the two answers.
+            if let Some(sender) = sender.take() {
                 let _ = sender.send(Ok(value));
-                let _ = decided.send(postgres::finish(&client, Ok(())).await);
             }
-            Err(error) => _ = sender.send(postgres::finish(&client, Err(error)).await),
+            let _ = decided.send(postgres::finish(client, Ok(())).await);
+            Ok(())
+        });
+        if let (Err(error), Some(sender)) = (worked.await, sender) {
+            let _ = sender.send(Err(error));
         }
     });
     made.await

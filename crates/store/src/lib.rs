@@ -87,6 +87,31 @@ impl Store {
     /// # Errors
     /// The place cannot be opened or reached, or holds a newer schema.
     pub async fn open(location: Location, secrets: Secrets) -> Result<Self, StoreError> {
+        let store = Self::open_unchecked(location, secrets).await?;
+        store.check_key().await?;
+        Ok(store)
+    }
+
+    /// Opens a database whose encryption key is lost: deletes the secrets that only that key opens, and
+    /// takes the given one from now on. Returns how many secrets there were.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn forget_secrets(location: Location, secrets: Secrets) -> Result<usize, StoreError> {
+        let store = Self::open_unchecked(location, secrets).await?;
+        let deleted = store.write(move |tx| {
+            Box::pin(async move {
+                tx.execute("DELETE FROM server_facts WHERE name = 'key_check'", &[])
+                    .await?;
+                tx.execute("DELETE FROM agent_secrets", &[]).await
+            })
+        });
+        let deleted = deleted.await?;
+        store.check_key().await?;
+        Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
+    }
+
+    async fn open_unchecked(location: Location, secrets: Secrets) -> Result<Self, StoreError> {
         let (engine, report) = match location {
             Location::Sqlite(path) => {
                 let opened = tokio::task::spawn_blocking(move || {
@@ -105,14 +130,12 @@ impl Store {
                 (Engine::Postgres(database), report)
             }
         };
-        let store = Self {
+        Ok(Self {
             engine: Arc::new(engine),
             secrets,
             report: Arc::new(report),
             failing: Arc::default(),
-        };
-        store.check_key().await?;
-        Ok(store)
+        })
     }
 
     /// Sees to it that the encryption key is the one with which this database was begun: another would
@@ -130,7 +153,8 @@ impl Store {
                         StoreError::Invalid(
                             "the encryption key is not the one with which this database was begun: \
                              set MNEMIC_ENCRYPTION_KEY (the same for all servers on one database), or \
-                             put back secret.key"
+                             put back secret.key; if it is lost, `mnemic forget-secrets` deletes what \
+                             only it opens"
                                 .to_owned(),
                         )
                     });
@@ -189,8 +213,11 @@ impl Store {
                 let database = database.clone();
                 let task = tokio::spawn(async move {
                     let client = database.client().await?;
-                    let result = run_in(&client, job).await;
-                    postgres::finish(&client, result).await
+                    postgres::within_limit(client, async |client| {
+                        let result = run_in(client, job).await;
+                        postgres::finish(client, result).await
+                    })
+                    .await
                 });
                 task.await.unwrap_or_else(|error| {
                     Err(StoreError::Database(format!("a write job died: {error}")).into())
@@ -220,7 +247,8 @@ impl Store {
             }
             Engine::Postgres(database) => {
                 let client = database.client().await?;
-                job(&mut Tx::postgres(&client)).await
+                postgres::within_limit(client, async |client| job(&mut Tx::postgres(client)).await)
+                    .await
             }
         }
     }

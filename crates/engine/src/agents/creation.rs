@@ -21,9 +21,9 @@ use mnemic_store::{
 use serde_json::Value;
 
 use super::{
-    CreateAgent, check_files, check_rules, check_zone,
+    CreateAgent, checks,
     defaults::{self, apply_settings, file_windows},
-    invalid, opening, positive,
+    invalid, opening,
 };
 use crate::{Engine, EngineError, blocks::by_user, prompting, tools::approval_rules};
 
@@ -48,6 +48,8 @@ impl Engine {
             blocks.push(block.into_block(now.plus_micros(place))?);
         }
         let llm_config = self.requested_model(&request).await?;
+        let rules = request.tool_rules.as_deref().unwrap_or_default();
+        checks::first_rules(rules, &llm_config.model)?;
         let embedding_config = self.requested_embedding(&request).await?;
         let agent = new_agent(&request, (llm_config, embedding_config), now);
         Ok(Draft {
@@ -75,7 +77,7 @@ impl Engine {
             apply_settings(&mut config, settings);
         }
         if let Some(window) = request.context_window_limit {
-            config.context_window = positive("context_window_limit", window)?;
+            config.context_window = checks::positive("context_window_limit", window)?;
         }
         config.max_tokens = request.max_tokens.or(config.max_tokens);
         config.parallel_tool_calls = request.parallel_tool_calls.or(config.parallel_tool_calls);
@@ -110,12 +112,7 @@ fn check(request: &CreateAgent) -> Result<(), EngineError> {
     for tag in &request.tags {
         validation::tag(tag).map_err(invalid)?;
     }
-    check_zone(request.timezone.as_deref().unwrap_or("UTC"))?;
-    check_rules(request.tool_rules.as_deref().unwrap_or_default())?;
-    check_files(
-        request.max_files_open,
-        request.per_file_view_window_char_limit,
-    )
+    checks::of_new(request)
 }
 
 fn new_agent(

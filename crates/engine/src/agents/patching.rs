@@ -11,9 +11,9 @@ use mnemic_store::{Secrets, Tx, agent_secrets, agents, blocks, tools};
 use serde_json::Value;
 
 use super::{
-    AgentPatch, check_files, check_rules, check_zone, creation,
+    AgentPatch, checks, creation,
     defaults::{self, apply_settings},
-    invalid, positive,
+    invalid,
 };
 use crate::{Engine, EngineError, tools::approval_rules};
 
@@ -47,12 +47,7 @@ pub(super) fn check(patch: &AgentPatch) -> Result<(), EngineError> {
     for tag in patch.tags.iter().flatten() {
         validation::tag(tag).map_err(invalid)?;
     }
-    if let Some(window) = patch.context_window_limit {
-        positive("context_window_limit", window)?;
-    }
-    check_zone(patch.timezone.as_deref().unwrap_or("UTC"))?;
-    check_rules(patch.tool_rules.as_deref().unwrap_or_default())?;
-    check_files(patch.max_files_open, patch.per_file_view_window_char_limit)
+    checks::of_patch(patch)
 }
 
 /// A PATCH on its way into the store.
@@ -78,7 +73,11 @@ impl Patching<'_> {
         let related = self.relate(tx).await?;
         let tool_ids = self.patch.tool_ids.clone();
         change_model(&mut agent, &self.patch, self.models);
+        let new_rules = self.patch.tool_rules.is_some();
         change(&mut agent, self.patch);
+        if new_rules {
+            checks::first_rules(&agent.tool_rules, &agent.llm_config.model)?;
+        }
         for tool_id in tool_ids.into_iter().flatten() {
             let tool = creation::by_id(tx, scope, tool_id).await?;
             if let Some(rules) = approval_rules(&agent, &tool) {

@@ -14,6 +14,10 @@ use crate::{StoreError, failpoints};
 /// How long a request waits for a free connection, or a connection for the server.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// How long a transaction may take. A server that hangs must not hold requests for ever; the largest
+/// that the API allows, a capture of 10,000 turns, takes a few seconds.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// Settings of each connection. Every statement is one of few, and finds its rows by index whatever
 /// its values: planning it anew for them costs more than it brings.
 const SESSION: &str = "SET search_path TO mnemic; SET jit = off; \
@@ -33,7 +37,8 @@ impl Postgres {
         config
             .application_name("mnemic")
             .connect_timeout(WAIT)
-            .keepalives(true);
+            .keepalives(true)
+            .tcp_user_timeout(LIMIT);
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
@@ -110,6 +115,23 @@ fn tls() -> Result<tokio_postgres_rustls::MakeRustlsConnect, StoreError> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(tokio_postgres_rustls::MakeRustlsConnect::new(config))
+}
+
+/// Works on a pooled connection within [`LIMIT`]; a connection that takes longer is closed, with which
+/// the database rolls back.
+pub(crate) async fn within_limit<T, E: From<StoreError>>(
+    client: Client,
+    work: impl AsyncFnOnce(&Client) -> Result<T, E>,
+) -> Result<T, E> {
+    match tokio::time::timeout(LIMIT, work(&client)).await {
+        Ok(done) => done,
+        Err(_) => {
+            drop(Client::take(client));
+            let seconds = LIMIT.as_secs();
+            let text = format!("the database did not answer within {seconds} s");
+            Err(StoreError::Unavailable(text).into())
+        }
+    }
 }
 
 /// Ends a transaction: commits what succeeded, rolls back what did not.
