@@ -35,13 +35,17 @@ const CONTENDED_TRIES: usize = 3;
 /// Seconds after which a client may try again when the queue is full.
 const QUEUE_RETRY_SECONDS: u64 = 2;
 
-/// A request on its way into the store.
-#[derive(Clone)]
+/// A request on its way into the store. What is large is made ready here: the store's writer is one
+/// for all.
 struct Offer {
     scope: Scope,
     agent_id: AgentId,
     thread: Thread,
     request: Arc<SendRequest>,
+    /// The request as the run keeps it.
+    input: String,
+    /// The [`content_hash`] of each message that has an otid.
+    hashes: Vec<Option<String>>,
     when_busy: WhenBusy,
     run_id: RunId,
     owner: String,
@@ -86,17 +90,26 @@ impl Engine {
         if self.inner.supervisor.is_closing() {
             return Err(EngineError::ShuttingDown);
         }
-        let offer = Offer {
+        let input = serde_json::to_string(&request)
+            .map_err(|error| EngineError::Invalid(error.to_string()))?;
+        let hashes = request.messages.iter().map(|message| {
+            let hash = message.otid.as_ref().map(|_| content_hash(message));
+            hash.transpose()
+        });
+        let hashes = hashes.collect::<Result<Vec<_>, _>>()?;
+        let offer = Arc::new(Offer {
             scope: scope.clone(),
             agent_id,
             thread,
             request: Arc::new(request),
+            input,
+            hashes,
             when_busy,
             run_id: RunId::new(),
             owner: self.inner.boot_id.clone(),
             queue_depth: self.inner.settings.queue_depth,
             now: self.now(),
-        };
+        });
         let (reply, answer) = oneshot::channel();
         let engine = self.clone();
         self.inner
@@ -107,7 +120,7 @@ impl Engine {
     }
 
     /// Accepts the request and runs it to its end.
-    async fn take_on(&self, offer: Offer, reply: Reply) {
+    async fn take_on(&self, offer: Arc<Offer>, reply: Reply) {
         let (scope, request, run_id) = (offer.scope.clone(), offer.request.clone(), offer.run_id);
         let identity = RunIdentity {
             id: run_id,
@@ -200,12 +213,15 @@ impl Engine {
         });
     }
 
-    async fn commit_offer(&self, offer: Offer) -> Result<(Accepted, Option<Commit>), EngineError> {
+    async fn commit_offer(
+        &self,
+        offer: Arc<Offer>,
+    ) -> Result<(Accepted, Option<Commit>), EngineError> {
         for _ in 0..CONTENDED_TRIES {
-            let (engine, offer) = (self.clone(), offer.clone());
+            let (engine, offer) = (self.clone(), Arc::clone(&offer));
             let store = &self.inner.store;
             let accepted = store
-                .write_ahead(move |tx| Box::pin(async move { accept(tx, &engine, offer).await }))
+                .write_ahead(move |tx| Box::pin(async move { accept(tx, &engine, &offer).await }))
                 .await;
             if !matches!(accepted, Err(EngineError::Store(StoreError::Contended))) {
                 return accepted;
@@ -225,10 +241,10 @@ fn tell(live: &LiveRun, decided: Result<RunHandle, StoreError>, reply: Reply) {
     _ = reply.send(decided.map_err(EngineError::from));
 }
 
-async fn accept(tx: &mut Tx<'_>, engine: &Engine, offer: Offer) -> Result<Accepted, EngineError> {
+async fn accept(tx: &mut Tx<'_>, engine: &Engine, offer: &Offer) -> Result<Accepted, EngineError> {
     let scope = &offer.scope;
     let head = turns::head(tx, scope, offer.agent_id, offer.thread).await?;
-    if let Some(earlier) = known_run(tx, &offer, &head).await? {
+    if let Some(earlier) = known_run(tx, offer, &head).await? {
         return Ok(Accepted::Known(earlier));
     }
     // A cancelled run holds its conversation until it is settled; that is not being busy.
@@ -254,7 +270,7 @@ async fn accept(tx: &mut Tx<'_>, engine: &Engine, offer: Offer) -> Result<Accept
     } else {
         RunStatus::Created
     };
-    runs::insert(tx, scope, &new_run(&offer, &head, status)?).await?;
+    runs::insert(tx, scope, &new_run(offer, &head, status)).await?;
     let Some(lease) = lease else {
         return Ok(Accepted::Queued {
             conversation_id: head.conversation_id,
@@ -290,24 +306,22 @@ pub(crate) async fn open_session(
     Ok(session)
 }
 
-fn new_run(offer: &Offer, head: &Head, status: RunStatus) -> Result<NewRun, EngineError> {
+fn new_run(offer: &Offer, head: &Head, status: RunStatus) -> NewRun {
     let request = &offer.request;
-    let input = serde_json::to_string(request.as_ref())
-        .map_err(|error| EngineError::Invalid(error.to_string()))?;
-    Ok(NewRun {
+    NewRun {
         id: offer.run_id,
         agent_id: offer.agent_id,
         conversation_id: head.conversation_id,
         status,
         owner: offer.owner.clone(),
         background: request.background,
-        input,
+        input: offer.input.clone(),
         body_hash: request.body_hash.clone(),
         metadata: request.metadata.clone(),
         request_config: request.request_config.clone(),
         callback_url: request.callback_url.clone(),
         created_at: offer.now,
-    })
+    }
 }
 
 /// The run that took in the same request before: known by its otids, or as a client's retry.
@@ -318,11 +332,12 @@ async fn known_run(
 ) -> Result<Option<RunId>, EngineError> {
     let mut earlier = None;
     let mut fresh = 0usize;
-    for message in &offer.request.messages {
-        let Some(otid) = &message.otid else { continue };
-        let hash = content_hash(message)?;
+    for (message, hash) in offer.request.messages.iter().zip(&offer.hashes) {
+        let (Some(otid), Some(hash)) = (&message.otid, hash) else {
+            continue;
+        };
         let taker = (Some(offer.run_id), None);
-        match otids::offer(tx, head.conversation_id, otid, &hash, taker).await? {
+        match otids::offer(tx, head.conversation_id, otid, hash, taker).await? {
             Offered::New => fresh += 1,
             Offered::Known {
                 run_id: Some(run_id),

@@ -510,8 +510,10 @@ pub fn parse(path: &Path, text: &str) -> Result<FromFile, SettingsError> {
 /// The setting whose name takes the fewest changes of letters.
 fn nearest(name: &str) -> &'static str {
     KEYS.iter()
-        .min_by_key(|key| strsim::damerau_levenshtein(key.name, name))
-        .map_or("host", |key| key.name)
+        .map(|key| key.name)
+        .chain(["providers"])
+        .min_by_key(|known| strsim::damerau_levenshtein(known, name))
+        .unwrap_or("host")
 }
 
 #[cfg(test)]
@@ -558,6 +560,8 @@ mod tests {
         assert!(error.to_string().contains("'database_url'"), "{error}");
         let error = parse(Path::new("mnemic.toml"), "prot = 1").unwrap_err();
         assert!(error.to_string().contains("'port'"), "{error}");
+        let error = parse(Path::new("mnemic.toml"), "[[provider]]").unwrap_err();
+        assert!(error.to_string().contains("'providers'"), "{error}");
     }
 
     #[test]

@@ -74,11 +74,24 @@ fn unique_message(constraint: &str) -> String {
     format!("a row with the same unique value exists already ({constraint})")
 }
 
+/// An error and what caused it: on the way there stands why, such as "Connection refused".
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
+}
+
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         use tokio_postgres::error::SqlState as State;
         let Some(db) = error.as_db_error() else {
-            return Self::Unavailable(error.to_string());
+            return Self::Unavailable(with_causes(&error));
         };
         let text = db.message().to_owned();
         let code = db.code();

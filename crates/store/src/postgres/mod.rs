@@ -7,7 +7,10 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use deadpool_postgres::{
     Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts,
 };
-use tokio_postgres::{Config, NoTls, config::SslMode};
+use tokio_postgres::{
+    Config, NoTls,
+    config::{Host, SslMode},
+};
 
 use crate::{StoreError, failpoints};
 
@@ -71,6 +74,23 @@ impl Postgres {
         })
     }
 
+    /// The error of a connection that was not made, with where it should have led.
+    fn unreachable(&self, error: tokio_postgres::Error) -> StoreError {
+        let hosts = self.config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let hosts: Vec<String> = hosts.collect();
+        let ports = self.config.get_ports().iter().map(ToString::to_string);
+        let place = [hosts, ports.collect()].map(|parts| parts.join(","));
+        match StoreError::from(error) {
+            StoreError::Unavailable(why) => {
+                StoreError::Unavailable(format!("PostgreSQL at {}: {why}", place.join(":")))
+            }
+            other => other,
+        }
+    }
+
     /// A pooled connection.
     pub(crate) async fn client(&self) -> Result<Client, StoreError> {
         Ok(self.pool.get().await?)
@@ -79,11 +99,19 @@ impl Postgres {
     /// A connection of its own, outside of the pool: it lives as long as what it holds.
     pub(crate) async fn dedicated(&self) -> Result<tokio_postgres::Client, StoreError> {
         if self.config.get_ssl_mode() == SslMode::Disable {
-            let (client, connection) = self.config.connect(NoTls).await?;
+            let (client, connection) = self
+                .config
+                .connect(NoTls)
+                .await
+                .map_err(|error| self.unreachable(error))?;
             tokio::spawn(connection);
             return Ok(client);
         }
-        let (client, connection) = self.config.connect(tls()?).await?;
+        let (client, connection) = self
+            .config
+            .connect(tls()?)
+            .await
+            .map_err(|error| self.unreachable(error))?;
         tokio::spawn(connection);
         Ok(client)
     }
