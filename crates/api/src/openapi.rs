@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Router, response::IntoResponse, routing::get};
+use axum::{Router, response::{IntoResponse as _, Redirect}, routing::get};
 use bytes::Bytes;
 use http::header;
 use mnemic_core::ids;
@@ -136,6 +136,8 @@ pub fn pages(document: utoipa::openapi::OpenApi) -> Router<AppState> {
         async move { ([(header::CONTENT_TYPE, "application/json")], text).into_response() }
     };
     Router::new()
+        // Whoever opens the server's address in a browser finds something to read.
+        .route("/", get(async || Redirect::temporary("/docs/")))
         .route("/openapi.json", get(json.clone()))
         .route("/v1/openapi.json", get(json))
         .merge(SwaggerUi::new("/docs").config(Config::from("/openapi.json")))

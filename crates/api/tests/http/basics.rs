@@ -253,6 +253,7 @@ async fn the_api_describes_itself_without_the_internet() {
     assert_eq!(page.status, 200);
     assert!(!page.text.contains("https://"), "{}", page.text);
     assert_eq!(server.get("/docs").await.status, 303);
+    assert_eq!(server.get("/").await.status, 307);
     let script = server.get("/docs/swagger-ui-bundle.js").await;
     assert!(script.text.len() > 100_000);
 }
