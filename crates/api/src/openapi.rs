@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::{Router, response::{IntoResponse as _, Redirect}, routing::get};
+use axum::{
+    Router,
+    response::{IntoResponse as _, Redirect},
+    routing::get,
+};
 use bytes::Bytes;
 use http::header;
 use mnemic_core::ids;

@@ -63,7 +63,6 @@ impl Writer {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
     {
-        let gone = || E::from(StoreError::Unavailable("the store is closed".to_owned()));
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             let result = connection.map_err(E::from).and_then(work);
@@ -79,9 +78,20 @@ impl Writer {
             });
             (keep, answer)
         });
-        let work = Work::Job(job);
-        self.work.send(work).await.map_err(|_| gone())?;
-        receiver.await.map_err(|_| gone())?
+        self.hand_over(job, receiver).await
+    }
+
+    async fn hand_over<T, E: From<StoreError>>(
+        &self,
+        job: Job,
+        answer: oneshot::Receiver<Result<T, E>>,
+    ) -> Result<T, E> {
+        let closed = |_| E::from(StoreError::Unavailable("the store is closed".to_owned()));
+        let sent = self.work.send(Work::Job(job)).await;
+        sent.map_err(closed)?;
+        // The writer answers every job that does not panic.
+        let died = |_| E::from(StoreError::Database("a write job died".to_owned()));
+        answer.await.map_err(died)?
     }
 
     /// Like [`Self::submit`], but returns what the job made as soon as it ran; whether that is kept
@@ -96,7 +106,6 @@ impl Writer {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
     {
-        let gone = || E::from(StoreError::Unavailable("the store is closed".to_owned()));
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             let result = connection.map_err(E::from).and_then(work);
@@ -106,9 +115,7 @@ impl Writer {
             let answer: Answer = Box::new(move |commit| _ = decided.send(commit));
             (keep, answer)
         });
-        let work = Work::Job(job);
-        self.work.send(work).await.map_err(|_| gone())?;
-        receiver.await.map_err(|_| gone())?
+        self.hand_over(job, receiver).await
     }
 }
 
@@ -214,7 +221,7 @@ fn run_caught(job: Job, connection: &mut Connection) -> (bool, Answer) {
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(Ok(connection))));
     caught.unwrap_or_else(|_| {
         tracing::error!("a write job panicked and was rolled back");
-        // The caller's channel was dropped by the panic, which it reads as a closed store.
+        // The caller's channel was dropped by the panic, and so it learns of it.
         (false, Box::new(|_| ()))
     })
 }
