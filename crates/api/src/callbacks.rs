@@ -20,6 +20,9 @@ use crate::{answer, runs};
 /// How long a receiver may take (V1 contract, section 3.5).
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long posts may go on after the engine has stopped.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
 /// Posts that are on their way at once.
 const AT_ONCE: usize = 16;
 
@@ -31,7 +34,7 @@ const LEASE_MICROS: i64 = 60_000_000;
 const FIRST_PAUSE_MICROS: i64 = 5_000_000;
 
 /// Posts the ends of runs until the engine stops. What is not posted then, the next start posts. A
-/// receiver may get the same end twice when a server died right after it posted it.
+/// receiver may get the same end twice when a server ended right after it posted it.
 pub async fn deliver(engine: Engine, allow_private_urls: bool) {
     let guard = UrlGuard::new(allow_private_urls);
     let mut posts = JoinSet::new();
@@ -50,8 +53,12 @@ pub async fn deliver(engine: Engine, allow_private_urls: bool) {
         }
         tokio::select! {
             Some(_) = posts.join_next() => {}
-            goes_on = engine.callback_due() => if !goes_on { return; },
+            goes_on = engine.callback_due() => if !goes_on { break; },
         }
+    }
+    let last = async { while posts.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_CALL, last).await.is_err() {
+        tracing::info!("some callbacks were on their way; the next start posts them again");
     }
 }
 
@@ -85,7 +92,9 @@ async fn work(engine: Engine, guard: UrlGuard, job: Job) {
     let noted = engine.store().write(move |tx| {
         Box::pin(async move {
             callbacks::record(tx, &job.scope, id, &callback).await?;
-            jobs::settle(tx, &me, (job.id, job.attempts), &outcome, now).await
+            jobs::settle(tx, &me, (job.id, job.attempts), &outcome, now).await?;
+            // The run has the result.
+            jobs::forget(tx, job.id).await
         })
     });
     if let Err(error) = noted.await {

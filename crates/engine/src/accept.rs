@@ -1,20 +1,20 @@
 //! Acceptance: the commit with which a request becomes a run, and what is to be done with it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mnemic_core::{
     conversations::Thread,
     ids::{AgentId, ConversationId, RunId},
     messages::NewMessage,
-    runs::RunStatus,
+    runs::{RunError, RunStatus, StopReason},
     scope::Scope,
     time::Timestamp,
 };
 use mnemic_store::{
-    Commit, StoreError, Tx, failpoints, leases,
+    Commit, Dialect, StoreError, Tx, failpoints, leases,
     leases::Lease,
     otids::{self, Offered},
-    runs::{self, NewRun},
+    runs::{self, Ending, NewRun, Progress},
     turns::{self, Head},
 };
 use sha2::{Digest, Sha256};
@@ -31,6 +31,9 @@ const RETRY_WINDOW_MICROS: i64 = 10 * 60 * 1_000_000;
 
 /// How often an acceptance is tried whose rows others were changing.
 const CONTENDED_TRIES: usize = 3;
+
+/// How often it is tried to take back an acceptance whose commit may have been lost.
+const TAKE_BACK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Seconds after which a client may try again when the queue is full.
 const QUEUE_RETRY_SECONDS: u64 = 2;
@@ -133,7 +136,7 @@ impl Engine {
             has_callback: request.callback_url.is_some(),
         };
         let accepted_at = offer.now;
-        let (accepted, commit) = match self.commit_offer(offer).await {
+        let (accepted, commit) = match self.commit_offer(Arc::clone(&offer)).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 let _ = reply.send(Err(error));
@@ -143,9 +146,7 @@ impl Engine {
         match accepted {
             Accepted::Known(earlier) => {
                 // Its acceptance may be in the same commit.
-                if let Some(commit) = commit
-                    && let Err(error) = commit.wait().await
-                {
+                if let Err(error) = commit.wait().await {
                     _ = reply.send(Err(error.into()));
                     return;
                 }
@@ -158,7 +159,11 @@ impl Engine {
                 session,
             } => {
                 let live = self.announce(identity, head.conversation_id, head.is_default);
-                self.confirm(&live, commit, reply);
+                let doubtful = commit.is_doubtful();
+                self.confirm(&live, offer, commit, reply);
+                if doubtful && !live.is_accepted().await {
+                    return self.leave(&live);
+                }
                 let run = Arc::clone(&live);
                 let turn = self.run_turn(run, request, lease, session, accepted_at);
                 self.guard(&live, turn).await;
@@ -168,7 +173,7 @@ impl Engine {
                 is_default,
             } => {
                 let live = self.announce(identity, conversation_id, is_default);
-                self.confirm(&live, commit, reply);
+                self.confirm(&live, offer, commit, reply);
                 if !live.is_accepted().await {
                     return self.leave(&live);
                 }
@@ -201,22 +206,41 @@ impl Engine {
 
     /// Tells the caller, and the run itself, what becomes of the commit, while the run's first model
     /// call is made already.
-    fn confirm(&self, live: &Arc<LiveRun>, commit: Option<Commit>, reply: Reply) {
-        let handle = self.subscribe(live);
-        let Some(commit) = commit else {
-            return tell(live, Ok(handle), reply);
-        };
-        let live = Arc::clone(live);
+    fn confirm(&self, live: &Arc<LiveRun>, offer: Arc<Offer>, commit: Commit, reply: Reply) {
+        let (engine, live) = (self.clone(), Arc::clone(live));
         self.inner.supervisor.tasks.spawn(async move {
+            let handle = engine.subscribe(&live);
             let decided = commit.wait().await;
+            let failed = decided.is_err();
             tell(&live, decided.map(|()| handle), reply);
+            if failed && engine.inner.store.dialect() == Dialect::Postgres {
+                engine.take_back(&offer).await;
+            }
         });
     }
 
-    async fn commit_offer(
-        &self,
-        offer: Arc<Offer>,
-    ) -> Result<(Accepted, Option<Commit>), EngineError> {
+    /// Takes back what a commit stored whose answer was lost with its connection: the client was told
+    /// that nothing was accepted, and nobody works on it.
+    async fn take_back(&self, offer: &Arc<Offer>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(TAKE_BACK_INTERVAL) => {}
+                () = self.inner.supervisor.abort.cancelled() => return,
+            }
+            let offer = Arc::clone(offer);
+            let written = self
+                .inner
+                .store
+                .write(move |tx| Box::pin(async move { take_back(tx, &offer).await }));
+            match written.await {
+                Ok(id) => return self.inner.supervisor.conversation_freed(id),
+                Err(StoreError::NotFound { .. }) => return,
+                Err(error) => tracing::debug!(%error, "a lost acceptance waits for the database"),
+            }
+        }
+    }
+
+    async fn commit_offer(&self, offer: Arc<Offer>) -> Result<(Accepted, Commit), EngineError> {
         for _ in 0..CONTENDED_TRIES {
             let (engine, offer) = (self.clone(), Arc::clone(&offer));
             let store = &self.inner.store;
@@ -229,6 +253,28 @@ impl Engine {
         }
         Err(StoreError::Contended.into())
     }
+}
+
+async fn take_back(tx: &mut Tx<'_>, offer: &Offer) -> Result<ConversationId, StoreError> {
+    // Locks the conversation's row, and so waits for a transaction that is still being committed.
+    let head = turns::head(tx, &offer.scope, offer.agent_id, offer.thread).await?;
+    let ending = Ending {
+        stop_reason: StopReason::Error,
+        error: Some(RunError {
+            error_type: "service_unavailable".to_owned(),
+            message: "the database went away while the message was accepted: send it again"
+                .to_owned(),
+            detail: None,
+        }),
+        progress: Progress::default(),
+        completed_at: offer.now,
+    };
+    if runs::finish(tx, offer.run_id, &ending).await? {
+        tracing::info!(run = %offer.run_id, "a run is ended whose acceptance was told as failed");
+        leases::release_run(tx, head.conversation_id, &offer.owner, offer.run_id).await?;
+        otids::free(tx, head.conversation_id, offer.run_id).await?;
+    }
+    Ok(head.conversation_id)
 }
 
 /// Passes on what became of an acceptance.

@@ -57,7 +57,12 @@ impl Turn {
         if ending.commit_with_patience().await {
             return error.is_none() && self.inputs.is_empty();
         }
-        publish_end(&self.live, reason, error.or_else(|| Some(not_settled())));
+        if self.live.background {
+            // Its events are numbered by the log, which gets the end later: who follows it looks again.
+            self.live.close();
+        } else {
+            publish_end(&self.live, reason, error.or_else(|| Some(not_settled())));
+        }
         self.engine.settle_later(ending);
         false
     }

@@ -121,10 +121,22 @@ impl Parcel {
         if !self.live.background || self.events.is_empty() {
             return Ok(());
         }
+        let first = i64::try_from(self.live.next_seq()).unwrap_or(i64::MAX);
+        // What an earlier commit logged whose answer was lost is there already: only this attempt's
+        // task logs its events, and it tries the same ones again.
+        let known = match mnemic_store::events::last(tx, self.live.id).await? {
+            Some((last, attempt)) if attempt == self.attempt => last + 1 - first,
+            _ => 0,
+        };
+        let known = usize::try_from(known).unwrap_or(0);
+        let events = self.events.get(known..).unwrap_or_default();
+        if events.is_empty() {
+            return Ok(());
+        }
         let row = EventRow {
-            seq: i64::try_from(self.live.next_seq()).unwrap_or(i64::MAX),
-            events: serde_json::to_string(&self.events)?,
-            count: i64::try_from(self.events.len()).unwrap_or(i64::MAX),
+            seq: first.saturating_add(i64::try_from(known).unwrap_or(i64::MAX)),
+            events: serde_json::to_string(events)?,
+            count: i64::try_from(events.len()).unwrap_or(i64::MAX),
             step_id: self.step_id,
             attempt: self.attempt,
         };

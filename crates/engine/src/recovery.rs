@@ -31,7 +31,8 @@ const MAX_RESUMES: i64 = 2;
 /// How often the leases of other processes are looked at.
 const PATROL: Duration = Duration::from_secs(2);
 
-/// How often cancels that other processes took are looked for.
+/// How often cancels are looked for that other processes took, or that came in the moment in which the
+/// run was accepted.
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 
 /// How often a process renews the leases it holds; well below [`leases::TTL_MICROS`].
@@ -52,10 +53,8 @@ impl Engine {
         tokio::spawn(async move { engine.patrol(presence).await });
         let engine = self.clone();
         tokio::spawn(async move { engine.renew_leases().await });
-        if self.inner.store.dialect() == mnemic_store::Dialect::Postgres {
-            let engine = self.clone();
-            tokio::spawn(async move { engine.watch_cancels().await });
-        }
+        let engine = self.clone();
+        tokio::spawn(async move { engine.watch_cancels().await });
         Ok(())
     }
 

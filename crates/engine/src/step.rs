@@ -133,6 +133,10 @@ impl Turn {
 
     /// Writes the session's transcript anew from the stored messages that are left in it.
     async fn rewrite(&mut self) -> Result<(), EngineError> {
+        // Before that, the commit that this session was read in is not there for other readers.
+        if !self.live.is_accepted().await {
+            return Err(StoreError::LeaseLost.into());
+        }
         let request = Arc::clone(&self.request);
         let model = self.engine.turn_model(&self.session, &request).await?;
         let id = self.session.conversation_id;

@@ -88,12 +88,15 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         })?;
     greet(&settings, listener.local_addr()?, &folder, (&store, &names));
     let api = api_settings(&settings)?;
-    tokio::spawn(mnemic_api::callbacks::deliver(
-        engine.clone(),
-        api.allow_private_urls,
-    ));
+    let callbacks = mnemic_api::callbacks::deliver(engine.clone(), api.allow_private_urls);
+    let callbacks = tokio::spawn(callbacks);
     let router = mnemic_api::router(engine.clone(), api);
-    run(listener, router, engine).await
+    run(listener, router, engine).await?;
+    // It ends by itself a moment after the engine.
+    if let Err(error) = callbacks.await {
+        tracing::error!(%error, "posting callbacks broke off");
+    }
+    Ok(())
 }
 
 fn open_folder(settings: &Settings) -> Result<DataFolder, ServeError> {

@@ -22,10 +22,18 @@ pub struct Commit {
 }
 
 impl Commit {
+    /// Whether the commit before it failed, as commits do on a full disk: work should then not begin
+    /// before this one is waited for.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
     /// Waits until it is durable.
     ///
     /// # Errors
-    /// It failed, and nothing of the job was kept.
+    /// It failed, and nothing of the job was kept; or, on PostgreSQL, the connection was lost before
+    /// the answer came, and nobody knows.
     pub async fn wait(self) -> Result<(), StoreError> {
         let gone = || StoreError::Unavailable("the store is closed".to_owned());
         let decided = self.decided.await.unwrap_or_else(|_| Err(gone()));
@@ -37,12 +45,11 @@ impl Commit {
 impl Store {
     /// Runs a job as one transaction, like [`Self::write`], and returns what it made together with the
     /// commit that is under way. Nothing that rests on it may be written or shown before that commit
-    /// has been waited for. After a commit that failed it waits by itself, so that a full disk does
-    /// not set off work in vain again and again.
+    /// has been waited for.
     ///
     /// # Errors
     /// The job's own error, or that the database is not available.
-    pub async fn write_ahead<T, E, F>(&self, job: F) -> Result<(T, Option<Commit>), E>
+    pub async fn write_ahead<T, E, F>(&self, job: F) -> Result<(T, Commit), E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
@@ -63,11 +70,7 @@ impl Store {
             }
             Engine::Postgres(database) => commit_behind(database.clone(), sender, job).await?,
         };
-        if self.failing.load(Ordering::Relaxed) {
-            commit.wait().await?;
-            return Ok((value, None));
-        }
-        Ok((value, Some(commit)))
+        Ok((value, commit))
     }
 }
 

@@ -71,6 +71,17 @@ pub async fn last_seq(tx: &mut Tx<'_>, run_id: RunId) -> Result<i64, StoreError>
         .map_or(Ok(0), |mut row| row.int())
 }
 
+/// The number of a run's last stored event and the attempt that logged it.
+///
+/// # Errors
+/// The database's.
+pub async fn last(tx: &mut Tx<'_>, run_id: RunId) -> Result<Option<(i64, i64)>, StoreError> {
+    let sql = "SELECT seq + count - 1, attempt FROM run_events WHERE run_id = $1 \
+               ORDER BY seq DESC LIMIT 1";
+    let row = tx.query_opt(sql, params![run_id]).await?;
+    row.map(|mut row| Ok((row.int()?, row.int()?))).transpose()
+}
+
 /// The rows from the one that holds a number on, at most `limit` rows: the first may hold only events
 /// up to that number.
 ///

@@ -3,7 +3,17 @@
 //! Compiled to nothing without the `failpoints` feature. With it, two environment variables are read:
 //! `MNEMIC_CRASH=point:n` aborts the process when `point` is reached for the n-th time, and
 //! `MNEMIC_FAULTS=file` names a file that is read anew at each commit: a line `commit fail` makes
-//! commits fail as a full disk does, `commit slow MS` makes them wait.
+//! commits fail as a full disk does, `commit unheard` as a connection does that is lost before their
+//! answer comes, `commit slow MS` makes them wait.
+
+/// A failure of a commit that a test wants.
+#[cfg_attr(not(feature = "failpoints"), allow(dead_code))]
+pub(crate) enum CommitFault {
+    /// Nothing is kept.
+    Failed(String),
+    /// All is kept, but nobody hears of it: the connection is lost. On SQLite it is as [`Self::Failed`].
+    Unheard(String),
+}
 
 /// Aborts the process if a test asked for it here.
 #[cfg(not(feature = "failpoints"))]
@@ -13,12 +23,14 @@ pub fn hit(_point: &str) {}
 /// What a test wants from the next commit.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
-pub(crate) fn commit_fault() -> Option<String> {
+pub(crate) fn commit_fault() -> Option<CommitFault> {
     None
 }
 
 #[cfg(feature = "failpoints")]
 mod enabled {
+    use super::CommitFault;
+
     use std::{
         sync::{
             OnceLock,
@@ -57,14 +69,21 @@ mod enabled {
         }
     }
 
-    /// What a test wants from the next commit: the text of a failure, after any delay.
-    pub(crate) fn commit_fault() -> Option<String> {
+    /// What a test wants from the next commit, after any delay.
+    pub(crate) fn commit_fault() -> Option<CommitFault> {
         let path = std::env::var_os("MNEMIC_FAULTS")?;
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let mut fault = None;
         for line in text.lines() {
             match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-                ["commit", "fail"] => fault = Some("no space left on device (injected)".to_owned()),
+                ["commit", "fail"] => {
+                    let text = "no space left on device (injected)".to_owned();
+                    fault = Some(CommitFault::Failed(text));
+                }
+                ["commit", "unheard"] => {
+                    let text = "connection closed (injected)".to_owned();
+                    fault = Some(CommitFault::Unheard(text));
+                }
                 ["commit", "slow", millis] => {
                     std::thread::sleep(Duration::from_millis(millis.parse().unwrap_or(0)));
                 }

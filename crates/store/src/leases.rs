@@ -31,7 +31,8 @@ pub(crate) fn now_sql(dialect: Dialect) -> &'static str {
     }
 }
 
-/// Takes a free or expired lease.
+/// Takes a lease that is free, expired, or held for the same run already: the answer to the commit that
+/// took it may have been lost.
 ///
 /// # Errors
 /// The database's.
@@ -49,6 +50,7 @@ pub async fn acquire(
              SET owner = excluded.owner, epoch = leases.epoch + 1, run_id = excluded.run_id, \
                  expires_at = excluded.expires_at \
              WHERE leases.owner IS NULL OR leases.expires_at < {now} \
+                 OR (leases.owner = excluded.owner AND leases.run_id = excluded.run_id) \
          RETURNING epoch"
     );
     let row = tx

@@ -12,7 +12,10 @@ use tokio_postgres::{
     config::{Host, SslMode},
 };
 
-use crate::{StoreError, failpoints};
+use crate::{
+    StoreError,
+    failpoints::{self, CommitFault},
+};
 
 /// How long a request waits for a free connection, or a connection for the server.
 const WAIT: Duration = Duration::from_secs(5);
@@ -174,8 +177,12 @@ pub(crate) async fn finish<T, E: From<StoreError>>(
     };
     failpoints::hit("commit.before");
     let committed = match failpoints::commit_fault() {
-        Some(fault) => {
+        Some(CommitFault::Failed(fault)) => {
             let _ = client.batch_execute("ROLLBACK").await;
+            Err(StoreError::Unavailable(fault))
+        }
+        Some(CommitFault::Unheard(fault)) => {
+            let _ = client.batch_execute("COMMIT").await;
             Err(StoreError::Unavailable(fault))
         }
         // A job may have swallowed the error of a statement; COMMIT alone would then roll back and

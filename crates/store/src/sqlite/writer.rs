@@ -11,7 +11,10 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint;
-use crate::{StoreError, failpoints};
+use crate::{
+    StoreError,
+    failpoints::{self, CommitFault},
+};
 
 /// Jobs of one commit; bounds how long the first waits for the last.
 const MAX_GROUP: usize = 128;
@@ -234,7 +237,9 @@ fn execute_cached(connection: &Connection, sql: &str) -> Result<(), StoreError> 
 fn commit(connection: &Connection) -> Result<(), StoreError> {
     failpoints::hit("commit.before");
     let committed = match failpoints::commit_fault() {
-        Some(fault) => Err(StoreError::Unavailable(fault)),
+        Some(CommitFault::Failed(fault) | CommitFault::Unheard(fault)) => {
+            Err(StoreError::Unavailable(fault))
+        }
         None => execute_cached(connection, "COMMIT"),
     };
     failpoints::hit("commit.after");
