@@ -129,6 +129,6 @@ def test_nothing_is_posted_to_private_addresses(client, http, agent, receiver):
     eventually(lambda: client.runs.retrieve(run).callback_error, "the refusal is noted")
     assert "public" in client.runs.retrieve(run).callback_error
     assert receiver.posts == []
-    for odd in ["ftp://example.com", "no url", "http://user:password@example.com"]:
+    for odd in ["ftp://example.com", "no url", "http://user:password@example.com", "http://example.com/" + "x" * 9000]:
         answer = http.post(f"/v1/agents/{agent.id}/messages/async", json=body | {"callback_url": odd})
         assert answer.status_code == 422, answer.text

@@ -172,6 +172,9 @@ fn pids(options: &Options, server: &Running, scripted: &Running, database: Optio
     }
 }
 
+/// Agents of which each has 500 turns: a median of few turns would tell more of the machine.
+const LONG_AGENTS: usize = 10;
+
 async fn turns(bench: &Bench, report: &mut Report, scale: usize) -> io::Result<()> {
     report.add(
         "agents created, per second",
@@ -181,9 +184,13 @@ async fn turns(bench: &Bench, report: &mut Report, scale: usize) -> io::Result<(
     let alone = Quantiles::of(bench.sequential(1_000 / scale).await?);
     report.add("turn at one conversation, p50 ms", alone.p50, "under 2");
     report.add("turn at one conversation, p99 ms", alone.p99, "");
-    let times = bench.one_agent(500).await?;
+    let mut agents = Vec::new();
+    for _ in 0..LONG_AGENTS.div_ceil(scale) {
+        agents.push(bench.one_agent(500).await?);
+    }
     let part = |range: std::ops::Range<usize>| {
-        Quantiles::of(times.get(range).unwrap_or_default().to_vec()).p50
+        let times = agents.iter().filter_map(|times| times.get(range.clone()));
+        Quantiles::of(times.flatten().copied().collect()).p50
     };
     report.add("500 turns: first tenth, p50 ms", part(0..50), "");
     report.add("500 turns: last tenth, p50 ms", part(450..500), "");

@@ -89,7 +89,8 @@ impl Engine {
                 Err(EngineError::Store(StoreError::NotFound { .. })) => {
                     return self.abandon(&live, StopReason::Cancelled, None).await;
                 }
-                Err(error) => tracing::warn!(run = %live.id, %error, "a waiting run looks again"),
+                // Many runs may wait, and look often: that the database is away is said elsewhere.
+                Err(error) => tracing::debug!(run = %live.id, %error, "a waiting run looks again"),
             }
             tokio::select! {
                 () = freed => {}

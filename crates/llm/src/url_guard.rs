@@ -116,6 +116,9 @@ pub struct Fetched {
     pub bytes: Bytes,
 }
 
+/// Bytes that a URL may have; what servers take is rarely more than this.
+const MAX_URL: usize = 8_192;
+
 /// Fetches URLs that are not to be trusted.
 #[derive(Debug, Clone)]
 pub struct UrlGuard {
@@ -160,6 +163,9 @@ impl UrlGuard {
             url: shown(url),
             reason: reason.into(),
         };
+        if url.len() > MAX_URL {
+            return Err(unusable(&format!("it is longer than {MAX_URL} bytes")));
+        }
         let parsed = Url::parse(url.trim()).map_err(|error| unusable(&error.to_string()))?;
         if !matches!(parsed.scheme(), "http" | "https") {
             return Err(unusable("only http:// and https:// are"));

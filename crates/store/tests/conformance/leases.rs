@@ -90,6 +90,25 @@ async fn a_held_conversation_is_nobody_elses_until_it_is_given_back() {
 }
 
 #[tokio::test]
+async fn a_run_gets_the_lease_again_that_it_holds_unknowingly() {
+    on_each_engine(async |house| {
+        let (_, thread) = default_thread(house, "a").await;
+        let unheard = acquire(house, thread, "one").await.unwrap();
+        let run = unheard.run_id;
+        let again = async |owner: &'static str| {
+            write!(house, |tx, scope| leases::acquire(tx, thread, owner, run)
+                .await)
+            .unwrap()
+        };
+        assert_eq!(again("two").await, None, "another process is not it");
+        let known = again("one").await.unwrap();
+        assert_eq!(known.epoch, unheard.epoch + 1, "{}", house.engine);
+        assert!(is_lost(&renew(house, &unheard).await));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn of_many_who_ask_at_once_one_gets_it() {
     on_each_engine(async |house| {
         let (_, thread) = default_thread(house, "a").await;
