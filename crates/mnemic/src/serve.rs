@@ -92,8 +92,8 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let callbacks = tokio::spawn(callbacks);
     let router = mnemic_api::router(engine.clone(), api);
     run(listener, router, engine).await?;
-    // It ends by itself a moment after the engine.
-    if let Err(error) = callbacks.await {
+    // It ends by itself a moment after the engine, unless the database hangs.
+    if let Ok(Err(error)) = tokio::time::timeout(LAST_CALL, callbacks).await {
         tracing::error!(%error, "posting callbacks broke off");
     }
     Ok(())

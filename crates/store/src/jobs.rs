@@ -89,21 +89,7 @@ pub async fn claim(
     lease_micros: i64,
 ) -> Result<Option<Job>, StoreError> {
     give_up(tx, kinds).await?;
-    let now = now_sql(tx.dialect());
-    let skip = match tx.dialect() {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => " FOR UPDATE SKIP LOCKED",
-    };
-    let sql = format!(
-        "UPDATE jobs SET status = 'running', attempts = attempts + 1, lease_owner = $1, \
-             lease_expires_at = {now} + $2 \
-         WHERE id = (SELECT id FROM jobs WHERE {OPEN} AND {} AND attempts < max_attempts \
-             AND run_at <= {now} AND (status = 'created' \
-                 OR (status = 'running' AND lease_expires_at < {now})) \
-             ORDER BY run_at LIMIT 1{skip}) \
-         RETURNING id, organization_id, created_by, subject, agent_id, kind, payload, attempts",
-        tx.any_of("kind", 3)
-    );
+    let sql = claim_sql(tx.dialect(), &tx.any_of("kind", 3));
     let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
     tx.query_opt(&sql, params![owner, lease_micros, kinds])
         .await?
@@ -111,18 +97,38 @@ pub async fn claim(
         .transpose()
 }
 
+fn claim_sql(dialect: Dialect, of_kinds: &str) -> String {
+    let now = now_sql(dialect);
+    let skip = match dialect {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => " FOR UPDATE SKIP LOCKED",
+    };
+    format!(
+        "UPDATE jobs SET status = 'running', attempts = attempts + 1, lease_owner = $1, \
+             lease_expires_at = {now} + $2 \
+         WHERE id = (SELECT id FROM jobs WHERE {OPEN} AND {of_kinds} AND attempts < max_attempts \
+             AND run_at <= {now} AND (status = 'created' \
+                 OR (status = 'running' AND lease_expires_at < {now})) \
+             ORDER BY run_at LIMIT 1{skip}) \
+         RETURNING id, organization_id, created_by, subject, agent_id, kind, payload, attempts"
+    )
+}
+
 /// Fails the jobs whose last worker died.
 async fn give_up(tx: &mut Tx<'_>, kinds: &[&str]) -> Result<(), StoreError> {
-    let now = now_sql(tx.dialect());
-    let sql = format!(
+    let sql = give_up_sql(tx.dialect(), &tx.any_of("kind", 1));
+    let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+    tx.execute(&sql, params![kinds]).await.map(drop)
+}
+
+fn give_up_sql(dialect: Dialect, of_kinds: &str) -> String {
+    let now = now_sql(dialect);
+    format!(
         "UPDATE jobs SET status = 'failed', completed_at = {now}, lease_owner = NULL, \
              lease_expires_at = NULL, error = 'its worker died, as those before did' \
          WHERE {OPEN} AND status = 'running' AND lease_expires_at < {now} \
-             AND attempts >= max_attempts AND {}",
-        tx.any_of("kind", 1)
-    );
-    let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
-    tx.execute(&sql, params![kinds]).await.map(drop)
+             AND attempts >= max_attempts AND {of_kinds}"
+    )
 }
 
 fn from_row(mut row: Row) -> Result<Job, StoreError> {
@@ -197,5 +203,40 @@ pub async fn settle(
         Ok(())
     } else {
         Err(StoreError::LeaseLost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn jobs_that_are_over_are_not_looked_through_for_those_that_are_due() {
+        let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+        crate::migrate::sqlite(&mut connection, Path::new("none")).unwrap();
+        for sql in [
+            claim_sql(Dialect::Sqlite, "kind = $3"),
+            give_up_sql(Dialect::Sqlite, "kind = $1"),
+        ] {
+            let mut statement = connection
+                .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+                .unwrap();
+            let mut rows = statement.raw_query();
+            let mut plan = Vec::new();
+            while let Some(row) = rows.next().unwrap() {
+                plan.push(row.get::<_, String>("detail").unwrap());
+            }
+            let plan = plan.join("; ");
+            assert!(plan.contains("INDEX jobs_due"), "{plan}");
+            assert!(
+                !plan
+                    .replace("SCAN jobs USING INDEX", "")
+                    .contains("SCAN jobs"),
+                "{plan}"
+            );
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
     }
 }
