@@ -36,7 +36,13 @@ class Reader:
         self.server = server
         self.folder = folder
         (folder / ".curlrc").write_text("fail-with-body\n")
-        self.environment = os.environ | {"CURL_HOME": str(folder), "LETTA_API_KEY": "sk-none"}
+        # `mnemic` is the program under test, and its chats ask the server under test.
+        (folder / "bin").mkdir()
+        (folder / "bin" / "mnemic").symlink_to(named("MNEMIC_BIN"))
+        self.environment = os.environ | {
+            "CURL_HOME": str(folder), "LETTA_API_KEY": "sk-none", "MNEMIC_URL": server.url,
+            "MNEMIC_DATA_DIR": str(folder / "data"), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        }
 
     def run(self, *command, **more):
         done = subprocess.run(

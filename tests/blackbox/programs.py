@@ -22,7 +22,7 @@ START_SECONDS = 30
 STOP_SECONDS = 10
 
 # What the machine's own environment must not bring into a server under test.
-FOREIGN = ("MNEMIC_", "LETTA_", "OPENAI_")
+FOREIGN = ("MNEMIC_", "LETTA_", "OPENAI_", "ANTHROPIC_")
 
 
 def named(variable):
@@ -71,11 +71,11 @@ class ScriptedModel:
         self.http = httpx.Client(base_url=f"http://{self.address}", timeout=30)
 
     def requests(self, containing):
-        """The chat requests, oldest first, whose messages name `containing`."""
+        """The requests, oldest first, whose messages name `containing`."""
         recorded = self.http.get("/requests").raise_for_status().json()
         # A request is matched as JSON text, so that strings may contain anything.
         wanted = json.dumps(containing)[1:-1]
-        return [body for body in recorded if wanted in json.dumps(body.get("messages"))]
+        return [body for body in recorded if wanted in json.dumps(body.get("messages", body.get("input")))]
 
     def last_request(self, containing):
         found = self.requests(containing)

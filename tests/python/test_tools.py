@@ -5,7 +5,7 @@ import pytest
 
 BUILTIN = {
     "conversation_search", "core_memory_append", "core_memory_replace", "memory_insert", "memory_replace",
-    "memory_rethink", "send_message",
+    "memory_rethink", "memory_finish_edits", "memory", "memory_apply_patch", "send_message",
 }
 
 

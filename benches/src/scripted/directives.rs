@@ -25,6 +25,10 @@ pub struct Directives {
     /// How many successive steps make the calls.
     pub steps: usize,
     pub reasoning: Option<String>,
+    /// The reasoning is sealed.
+    pub redacted: bool,
+    /// Tokens of the prompt that come from the cache.
+    pub cached: Option<usize>,
     pub length: bool,
     pub empty: bool,
     pub no_id: bool,
@@ -32,6 +36,10 @@ pub struct Directives {
     pub overflow: bool,
     pub echo_system: bool,
     pub echo: bool,
+    /// Refuses requests of more tokens.
+    pub overflow_above: Option<usize>,
+    /// Answers with the words of the request that begin so.
+    pub keep: Option<String>,
 }
 
 /// Reads the directives of a text; unknown ones are ignored.
@@ -79,6 +87,11 @@ fn read(found: &mut Directives, inside: &str) {
         "call" | "badargs" => found.calls.push(call()),
         "steps" => found.steps = rest.trim().parse().unwrap_or(1),
         "reasoning" => found.reasoning = Some(rest.to_owned()),
+        "redacted" => {
+            found.redacted = true;
+            found.reasoning = Some(rest.to_owned());
+        }
+        "cached" => found.cached = rest.trim().parse().ok(),
         "length" => found.length = true,
         "empty" => found.empty = true,
         "noid" => found.no_id = true,
@@ -86,6 +99,8 @@ fn read(found: &mut Directives, inside: &str) {
         "overflow" => found.overflow = true,
         "echo-system" => found.echo_system = true,
         "echo" => found.echo = true,
+        "overflow-above" => found.overflow_above = rest.trim().parse().ok(),
+        "keep" => found.keep = Some(rest.trim().to_owned()),
         _ => {}
     }
 }

@@ -2,6 +2,8 @@
 //! stands in the last user message. `benches/README.md` lists the directives.
 
 pub mod directives;
+mod messages;
 mod reply;
 mod request;
+mod responses;
 pub mod server;

@@ -20,6 +20,10 @@ pub(super) struct Reply {
     pub finish: &'static str,
     pub prompt_tokens: usize,
     pub completion_tokens: usize,
+    /// Tokens that are said to come from the prompt cache.
+    pub cached_tokens: usize,
+    /// Whether reasoning is sealed rather than told.
+    pub redacted: bool,
 }
 
 /// The answer to a request.
@@ -45,6 +49,8 @@ pub(super) fn of(asked: &Asked, directives: &Directives, body: &[u8]) -> Reply {
         finish,
         prompt_tokens: asked.bytes / 4,
         completion_tokens,
+        cached_tokens: directives.cached.unwrap_or(0).min(asked.bytes / 4),
+        redacted: directives.redacted,
     }
 }
 
@@ -96,6 +102,9 @@ fn text(asked: &Asked, directives: &Directives, body: &[u8]) -> String {
     if directives.empty {
         return String::new();
     }
+    if let Some(start) = &directives.keep {
+        return kept(&asked.text, start);
+    }
     if directives.echo_system {
         return request::system(body);
     }
@@ -121,8 +130,19 @@ fn text(asked: &Asked, directives: &Directives, body: &[u8]) -> String {
     words.join(" ")
 }
 
+/// The words that begin so, each once.
+fn kept(text: &str, start: &str) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    for word in text.split(|c: char| !c.is_alphanumeric() && c != '-') {
+        if word.starts_with(start) && !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    format!("Known: {}.", words.join(", "))
+}
+
 /// Eight hexadecimal digits that depend on the texts only.
-fn hash(texts: &[&str]) -> String {
+pub(super) fn hash(texts: &[&str]) -> String {
     let digest = Sha256::digest(texts.join("\u{0}").as_bytes());
     digest
         .iter()
@@ -146,6 +166,7 @@ fn usage(reply: &Reply) -> Value {
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
         "total_tokens": reply.prompt_tokens + reply.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": reply.cached_tokens},
     })
 }
 

@@ -3,6 +3,17 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+/// A wire protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// OpenAI's chat completions.
+    Chat,
+    /// Anthropic's messages.
+    Messages,
+    /// OpenAI's responses.
+    Responses,
+}
+
 /// What the scripted model needs to know of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Asked {
@@ -33,14 +44,99 @@ fn last_user(body: &[u8]) -> Option<usize> {
     body.windows(MARK.len()).rposition(|window| window == MARK)
 }
 
-/// Reads a request body.
+/// Reads a request body of chat completions.
 pub(super) fn read(body: &[u8]) -> Asked {
     let messages = tail(body).unwrap_or_else(|| whole(body));
+    asked(&messages, body)
+}
+
+/// Reads a request body of one of the other protocols: brought into the form of chat completions.
+pub(super) fn read_as(protocol: Protocol, body: &[u8]) -> Asked {
+    let body_value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let messages = match protocol {
+        Protocol::Chat => return read(body),
+        Protocol::Messages => body_value.get("messages").map(from_messages),
+        Protocol::Responses => body_value.get("input").map(from_items),
+    };
+    asked(&messages.unwrap_or_default(), body)
+}
+
+/// Anthropic's messages: results of calls are blocks of the user's, calls blocks of the assistant's.
+fn from_messages(messages: &Value) -> Vec<Message> {
+    let mut found = Vec::new();
+    for message in messages.as_array().into_iter().flatten() {
+        let role = message
+            .get("role")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let content = message.get("content").cloned().unwrap_or_default();
+        let blocks = content.as_array().cloned().unwrap_or_default();
+        let is = |kind: &str| {
+            let kind = kind.to_owned();
+            move |block: &&Value| block.get("type").and_then(Value::as_str) == Some(kind.as_str())
+        };
+        let results: Vec<Message> = blocks
+            .iter()
+            .filter(is("tool_result"))
+            .map(|block| Message {
+                role: "tool".to_owned(),
+                content: block.get("content").cloned().unwrap_or_default(),
+                tool_calls: Value::Null,
+            })
+            .collect();
+        if !results.is_empty() {
+            found.extend(results);
+            continue;
+        }
+        let calls = blocks.iter().any(|block| is("tool_use")(&block));
+        found.push(Message {
+            role: role.to_owned(),
+            content,
+            tool_calls: if calls {
+                Value::Array(Vec::new())
+            } else {
+                Value::Null
+            },
+        });
+    }
+    found
+}
+
+/// The items of responses: calls that follow each other are one step.
+fn from_items(items: &Value) -> Vec<Message> {
+    let mut found: Vec<Message> = Vec::new();
+    for item in items.as_array().into_iter().flatten() {
+        let field = |name: &str| item.get(name).cloned().unwrap_or_default();
+        let (role, content, tool_calls) = match item.get("type").and_then(Value::as_str) {
+            Some("function_call") => {
+                let follows = found.last().is_some_and(|last| last.tool_calls.is_array());
+                if follows {
+                    continue;
+                }
+                ("assistant", Value::Null, Value::Array(Vec::new()))
+            }
+            Some("function_call_output") => ("tool", field("output"), Value::Null),
+            Some("reasoning") => continue,
+            _ => {
+                let role = item.get("role").and_then(Value::as_str);
+                (role.unwrap_or_default(), field("content"), Value::Null)
+            }
+        };
+        found.push(Message {
+            role: role.to_owned(),
+            content,
+            tool_calls,
+        });
+    }
+    found
+}
+
+fn asked(messages: &[Message], body: &[u8]) -> Asked {
     let mut asked = Asked {
         bytes: body.len(),
         ..Asked::default()
     };
-    for message in &messages {
+    for message in messages {
         match message.role.as_str() {
             "user" => {
                 asked.text = text(&message.content);
@@ -93,8 +189,21 @@ fn whole(body: &[u8]) -> Vec<Message> {
         .unwrap_or_default()
 }
 
+/// Whether the directives stand in the system prompt, as they do for a summarizer, whose user messages
+/// are made of other messages.
+pub(super) fn is_directed_by_system(body: &[u8]) -> bool {
+    const MARK: &[u8] = b"[[by-system]]";
+    // The system prompt comes first.
+    let head = body.get(..body.len().min(4_096)).unwrap_or(body);
+    head.windows(MARK.len()).any(|window| window == MARK) && system(body).contains("[[by-system]]")
+}
+
 /// The system prompt of a body.
 pub(super) fn system(body: &[u8]) -> String {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    if let Some(prompt) = value.get("system").or_else(|| value.get("instructions")) {
+        return text(prompt);
+    }
     let messages = whole(body);
     let first = messages.iter().find(|message| message.role == "system");
     first

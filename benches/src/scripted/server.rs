@@ -14,7 +14,9 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 
-use super::{directives, directives::Directives, reply, request};
+use super::{
+    directives, directives::Directives, messages, reply, request, request::Protocol, responses,
+};
 
 /// Requests that are kept for tests to look at.
 const RECORDED: usize = 2_000;
@@ -84,7 +86,15 @@ impl Scripted {
             .map_err(std::io::Error::other)?
             .to_bytes();
         match (parts.method, parts.uri.path()) {
-            (Method::POST, path) if path.ends_with("/chat/completions") => self.chat(body).await,
+            (Method::POST, path) if path.ends_with("/chat/completions") => {
+                self.reply(Protocol::Chat, body).await
+            }
+            (Method::POST, path) if path.ends_with("/messages") => {
+                self.reply(Protocol::Messages, body).await
+            }
+            (Method::POST, path) if path.ends_with("/responses") => {
+                self.reply(Protocol::Responses, body).await
+            }
             (Method::GET, path) if path.ends_with("/models") => Ok(json_reply(200, &models())),
             (Method::GET, "/health") => Ok(json_reply(200, &json!({"status": "ok"}))),
             (Method::GET, "/requests") => Ok(json_reply(200, &json!(self.control.lock().requests))),
@@ -122,9 +132,17 @@ impl Scripted {
         }
     }
 
-    async fn chat(&self, body: Bytes) -> Result<Response<Body>, std::io::Error> {
-        let asked = request::read(&body);
-        let directives = directives::parse(&asked.text);
+    async fn reply(
+        &self,
+        protocol: Protocol,
+        body: Bytes,
+    ) -> Result<Response<Body>, std::io::Error> {
+        let asked = request::read_as(protocol, &body);
+        let directives = if request::is_directed_by_system(&body) {
+            directives::parse(&request::system(&body))
+        } else {
+            directives::parse(&asked.text)
+        };
         let latency = self.note(&body) + Duration::from_millis(directives.sleep_ms);
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
@@ -132,7 +150,7 @@ impl Scripted {
         if directives.hang {
             std::future::pending::<()>().await;
         }
-        if let Some(failure) = self.failure(&asked.text, &directives) {
+        if let Some(failure) = self.failure(protocol, &asked, &directives, &body) {
             return Ok(failure);
         }
         let reply = reply::of(&asked, &directives, &body);
@@ -140,9 +158,18 @@ impl Scripted {
             if directives.drop {
                 return Err(std::io::Error::other("dropped as directed"));
             }
-            return Ok(full(200, "application/json", reply::whole(&reply)));
+            let whole = match protocol {
+                Protocol::Chat => reply::whole(&reply),
+                Protocol::Messages => messages::whole(&reply),
+                Protocol::Responses => responses::whole(&reply),
+            };
+            return Ok(full(200, "application/json", whole));
         }
-        let frames = reply::frames(&reply, directives.whole_call, asked.include_usage);
+        let frames = match protocol {
+            Protocol::Chat => reply::frames(&reply, directives.whole_call, asked.include_usage),
+            Protocol::Messages => messages::frames(&reply),
+            Protocol::Responses => responses::frames(&reply),
+        };
         Ok(stream(frames, &directives))
     }
 
@@ -160,26 +187,58 @@ impl Scripted {
         control.latency
     }
 
-    fn failure(&self, text: &str, directives: &Directives) -> Option<Response<Body>> {
-        if directives.overflow {
-            let error = json!({"error": {"message": "This model's maximum context length is exceeded",
-                "type": "invalid_request_error", "code": "context_length_exceeded"}});
-            return Some(json_reply(400, &error));
+    fn failure(
+        &self,
+        protocol: Protocol,
+        asked: &request::Asked,
+        directives: &Directives,
+        body: &[u8],
+    ) -> Option<Response<Body>> {
+        let text = &asked.text;
+        let most = directives.overflow_above.or_else(|| real_window(body));
+        if directives.overflow || most.is_some_and(|most| asked.bytes / 4 > most) {
+            return Some(json_reply(400, &overflow(protocol)));
         }
         let mut control = self.control.lock();
         let mut status = directives.error.or(control.fail_all);
         if let Some((times, wanted)) = directives.error_times {
-            let failed = control.failures.entry(text.to_owned()).or_default();
+            let failed = control.failures.entry(text.clone()).or_default();
             if *failed < times {
                 *failed += 1;
                 status = Some(wanted);
             }
         }
         let status = status?;
-        let error = json!({"error": {"message": format!("scripted error {status}"),
+        let error = json!({"type": "error", "error": {"message": format!("scripted error {status}"),
             "type": "scripted", "code": Value::Null}});
         Some(json_reply(status, &error))
     }
+}
+
+/// How each provider says that a request is too long.
+fn overflow(protocol: Protocol) -> Value {
+    match protocol {
+        Protocol::Messages => json!({"type": "error", "error": {"type": "invalid_request_error",
+            "message": "prompt is too long: 210000 tokens > 200000 maximum"}}),
+        Protocol::Chat | Protocol::Responses => json!({"error": {
+            "message": "This model's maximum context length is exceeded",
+            "type": "invalid_request_error", "code": "context_length_exceeded"}}),
+    }
+}
+
+/// A model whose window is smaller than it tells.
+const NARROW: &str = "scripted-narrow";
+
+/// Tokens of its requests that it takes.
+const NARROW_WINDOW: usize = 6_000;
+
+fn real_window(body: &[u8]) -> Option<usize> {
+    let name = format!("\"model\":\"{NARROW}\"");
+    let head = body.get(..body.len().min(256)).unwrap_or(body);
+    let found = head
+        .windows(name.len())
+        .any(|window| window == name.as_bytes());
+    found.then_some(NARROW_WINDOW)
 }
 
 fn models() -> Value {
@@ -189,6 +248,7 @@ fn models() -> Value {
         model("scripted", 128_000),
         model("scripted-small", 8_192),
         model("scripted-embed", 8_192),
+        model(NARROW, 128_000),
     ]})
 }
 

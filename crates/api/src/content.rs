@@ -73,6 +73,17 @@ pub enum InputPart {
         #[serde(default)]
         signature: Option<String>,
     },
+    /// Thoughts that their provider shows nobody, in messages of the assistant.
+    RedactedReasoning {
+        /// The provider's sealed text.
+        data: String,
+    },
+    /// Thoughts whose text was left out, in messages of the assistant.
+    OmittedReasoning {
+        /// The provider's signature of them.
+        #[serde(default)]
+        signature: Option<String>,
+    },
 }
 
 /// Where an image is.
@@ -128,16 +139,34 @@ pub fn pieces(content: Content, role: Role) -> Result<Vec<Piece>, ApiError> {
 fn piece(part: InputPart, role: Role) -> Result<Piece, ApiError> {
     match part {
         InputPart::Text { text } => Ok(Piece::Ready(ContentPart::Text { text })),
+        InputPart::Reasoning { .. }
+        | InputPart::RedactedReasoning { .. }
+        | InputPart::OmittedReasoning { .. }
+            if role != Role::Assistant =>
+        {
+            Err(ApiError::unprocessable(
+                "only messages of the role 'assistant' may have parts of the types 'reasoning', \
+                 'redacted_reasoning' and 'omitted_reasoning'",
+            ))
+        }
+        // Who signed it is not known, so it is shown and never sent to a provider.
         InputPart::Reasoning {
-            reasoning,
+            reasoning: text,
             signature,
-        } if role == Role::Assistant => Ok(Piece::Ready(ContentPart::Reasoning {
-            text: reasoning,
+        } => Ok(Piece::Ready(ContentPart::Reasoning {
+            text,
             signature,
+            origin: None,
         })),
-        InputPart::Reasoning { .. } => Err(ApiError::unprocessable(
-            "only messages of the role 'assistant' may have parts of the type 'reasoning'",
-        )),
+        InputPart::OmittedReasoning { signature } => Ok(Piece::Ready(ContentPart::Reasoning {
+            text: String::new(),
+            signature,
+            origin: None,
+        })),
+        InputPart::RedactedReasoning { data } => Ok(Piece::Ready(ContentPart::RedactedReasoning {
+            data,
+            origin: None,
+        })),
         InputPart::Image { .. } if role != Role::User => Err(ApiError::unprocessable(
             "only messages of the role 'user' may have parts of the type 'image'",
         )),

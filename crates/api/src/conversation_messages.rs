@@ -49,7 +49,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 
 /// How a path names a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Named {
+pub enum Named {
     /// `default`: the default one of an agent that is named elsewhere.
     Default,
     /// The default one of this agent.
@@ -92,7 +92,10 @@ impl Named {
     }
 
     /// The conversation, read in a job of its own.
-    async fn read(
+    ///
+    /// # Errors
+    /// There is none, or the database's.
+    pub async fn read(
         self,
         state: &AppState,
         scope: &Scope,
@@ -108,7 +111,8 @@ impl Named {
 }
 
 /// The thread of an agent that a conversation is.
-const fn thread(conversation: &Conversation) -> Thread {
+#[must_use]
+pub const fn thread(conversation: &Conversation) -> Thread {
     if conversation.is_default {
         Thread::Default
     } else {

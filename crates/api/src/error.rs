@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use mnemic_core::{ids::RunId, runs::RunError};
-use mnemic_engine::EngineError;
+use mnemic_engine::{EmbeddingError, EngineError};
 use mnemic_llm::{LlmError, ResolveError};
 use mnemic_store::StoreError;
 use serde_json::{Value, json};
@@ -216,6 +216,19 @@ impl From<LlmError> for ApiError {
     }
 }
 
+impl From<EmbeddingError> for ApiError {
+    fn from(error: EmbeddingError) -> Self {
+        let text = error.to_string();
+        match error {
+            EmbeddingError::Disabled => Self::bad_request(text),
+            EmbeddingError::NotReady { .. } => Self::unavailable(text),
+            EmbeddingError::Failed { .. } => Self::internal(text),
+            EmbeddingError::Unknown(error) => EngineError::Model(error).into(),
+            EmbeddingError::Provider(error) => error.into(),
+        }
+    }
+}
+
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         let text = error.to_string();
@@ -238,6 +251,7 @@ impl From<EngineError> for ApiError {
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, text)
             },
             EngineError::ShuttingDown => Self::unavailable(text),
+            EngineError::Embedding(error) => error.into(),
         }
     }
 }

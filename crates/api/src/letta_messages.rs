@@ -2,9 +2,10 @@
 //! token streams.
 
 use mnemic_core::{
+    compaction::{CompactionStats, Trigger},
     ids::{FileId, MessageId, RunId, StepId},
     messages::{ContentPart, ToolCall, ToolReturn, ToolStatus},
-    parts::{MessagePart, Part},
+    parts::{HiddenReasoning, MessagePart, Part},
     runs::{RunError, StopReason, Usage},
     time::Timestamp,
 };
@@ -37,9 +38,12 @@ impl MessageType {
             Part::System { .. } => Self::SystemMessage,
             Part::User { .. } => Self::UserMessage,
             Part::Reasoning { .. } => Self::ReasoningMessage,
+            Part::HiddenReasoning { .. } => Self::HiddenReasoningMessage,
             Part::Assistant { .. } => Self::AssistantMessage,
             Part::ToolCalls { .. } => Self::ToolCallMessage,
             Part::ToolReturn { .. } => Self::ToolReturnMessage,
+            Part::Summary { .. } => Self::SummaryMessage,
+            Part::Compacting { .. } => Self::EventMessage,
         }
     }
 
@@ -59,8 +63,11 @@ pub enum LettaMessage {
     UserMessage(UserMessage),
     AssistantMessage(AssistantMessage),
     ReasoningMessage(ReasoningMessage),
+    HiddenReasoningMessage(HiddenReasoningMessage),
     ToolCallMessage(ToolCallMessage),
     ToolReturnMessage(ToolReturnMessage),
+    SummaryMessage(SummaryMessage),
+    EventMessage(EventMessage),
     /// Only in streams: the stream lives.
     Ping(Ping),
 }
@@ -179,6 +186,17 @@ pub struct ReasoningMessage {
     signature: Option<String>,
 }
 
+/// That the model thought something which its provider does not show.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HiddenReasoningMessage {
+    #[serde(flatten)]
+    head: Head,
+    /// Why it is not shown: `redacted` by the provider, or `omitted`.
+    state: &'static str,
+    /// The provider's sealed text.
+    hidden_reasoning: Option<String>,
+}
+
 /// Tools that the agent calls, or a fragment of one call.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ToolCallMessage {
@@ -249,6 +267,71 @@ pub struct ToolReturnView {
     stderr: Option<Vec<String>>,
 }
 
+/// The summary that took the place of older messages in the agent's context.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SummaryMessage {
+    #[serde(flatten)]
+    head: Head,
+    /// The summary.
+    summary: String,
+    /// What the compaction did.
+    compaction_stats: StatsView,
+}
+
+/// What a compaction did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StatsView {
+    /// What made it necessary: `post_step_context_check`, `context_window_exceeded` or `manual`.
+    #[schema(value_type = String)]
+    trigger: Trigger,
+    /// Tokens of prompt, tools and messages before it.
+    context_tokens_before: Option<i64>,
+    /// Tokens of prompt, tools and messages after it.
+    context_tokens_after: Option<i64>,
+    /// Tokens of the model's window.
+    context_window: i64,
+    /// Messages of the context before it, with the prompt.
+    messages_count_before: i64,
+    /// Messages of the context after it, with the prompt.
+    messages_count_after: i64,
+}
+
+impl From<&CompactionStats> for StatsView {
+    fn from(stats: &CompactionStats) -> Self {
+        Self {
+            trigger: stats.trigger,
+            context_tokens_before: stats.context_tokens_before,
+            context_tokens_after: stats.context_tokens_after,
+            context_window: stats.context_window,
+            messages_count_before: stats.messages_count_before,
+            messages_count_after: stats.messages_count_after,
+        }
+    }
+}
+
+/// Something happened in a run; it is no part of the agent's context.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventMessage {
+    #[serde(flatten)]
+    head: Head,
+    /// Always `compaction`: older messages begin to give way to a summary.
+    event_type: &'static str,
+    /// More of it.
+    event_data: CompactionBegun,
+}
+
+/// What makes a compaction necessary.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CompactionBegun {
+    /// `post_step_context_check` or `context_window_exceeded`.
+    #[schema(value_type = String)]
+    trigger: Trigger,
+    /// Tokens that the context is reckoned to take.
+    context_token_estimate: i64,
+    /// Tokens of the model's window.
+    context_window: i64,
+}
+
 /// Only in streams: the stream lives.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Ping {
@@ -304,13 +387,58 @@ pub fn letta_message(part: &MessagePart, shown: Shown, seq_id: Option<u64>) -> L
             reasoning: text.clone(),
             signature: signature.clone(),
         }),
+        Part::HiddenReasoning { state, data } => {
+            LettaMessage::HiddenReasoningMessage(HiddenReasoningMessage {
+                head,
+                state: match state {
+                    HiddenReasoning::Redacted => "redacted",
+                    HiddenReasoning::Omitted => "omitted",
+                },
+                hidden_reasoning: data.clone(),
+            })
+        }
         Part::Assistant { text } => LettaMessage::AssistantMessage(AssistantMessage {
             head,
             content: text.clone(),
         }),
         Part::ToolCalls { calls } => LettaMessage::ToolCallMessage(tool_calls(head, calls, shown)),
         Part::ToolReturn { result } => LettaMessage::ToolReturnMessage(tool_return(head, result)),
+        Part::Summary { summary, stats, .. } => LettaMessage::SummaryMessage(SummaryMessage {
+            head,
+            summary: summary.clone(),
+            compaction_stats: (&**stats).into(),
+        }),
+        Part::Compacting {
+            trigger,
+            context_tokens,
+            context_window,
+        } => LettaMessage::EventMessage(EventMessage {
+            head,
+            event_type: "compaction",
+            event_data: CompactionBegun {
+                trigger: *trigger,
+                context_token_estimate: *context_tokens,
+                context_window: *context_window,
+            },
+        }),
     }
+}
+
+/// A summary as clients see it in a history that do not ask for summaries: as the notice that a user's
+/// message carries to the model.
+fn as_in_history(mut part: MessagePart, wanted: Option<&[MessageType]>) -> MessagePart {
+    let asked_for = wanted.is_some_and(|wanted| wanted.contains(&MessageType::SummaryMessage));
+    if let (Part::Summary { message, stats, .. }, false) = (&part.part, asked_for) {
+        let notice = serde_json::json!({
+            "type": "system_alert",
+            "message": message,
+            "time": part.date.to_human("UTC"),
+            "compaction_stats": StatsView::from(&**stats),
+        });
+        let content = vec![ContentPart::text(notice.to_string())];
+        part.part = Part::User { content };
+    }
+    part
 }
 
 /// All parts of a stored message that are wanted.
@@ -319,9 +447,10 @@ pub fn letta_messages(
     wanted: Option<&[MessageType]>,
 ) -> Vec<LettaMessage> {
     mnemic_core::parts::of_message(message)
-        .iter()
+        .into_iter()
+        .map(|part| as_in_history(part, wanted))
         .filter(|part| MessageType::wants(wanted, &part.part))
-        .map(|part| letta_message(part, Shown::Whole, None))
+        .map(|part| letta_message(&part, Shown::Whole, None))
         .collect()
 }
 
@@ -355,6 +484,9 @@ fn user_content(message_id: MessageId, content: &[ContentPart]) -> UserContent {
                 ContentPart::Text { text } | ContentPart::Reasoning { text, .. } => {
                     UserPart::Text { text: text.clone() }
                 }
+                ContentPart::RedactedReasoning { .. } => UserPart::Text {
+                    text: String::new(),
+                },
                 ContentPart::Image { media_type, data } => UserPart::Image {
                     source: ImageSource {
                         kind: "letta",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use mnemic_engine::embedding::{EmbeddingInfo, known_dims};
 use mnemic_llm::{Endpoint, ModelInfo, ModelKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -74,7 +75,7 @@ impl From<&ModelInfo> for ModelView {
             provider_name: model.endpoint.name().to_owned(),
             model_type: "llm",
             model: model.model.clone(),
-            model_endpoint_type: ENDPOINT_TYPE,
+            model_endpoint_type: model.endpoint.endpoint_type(),
             model_endpoint: model.endpoint.base_url().to_owned(),
             provider_category: "base",
             model_wrapper: None,
@@ -101,9 +102,6 @@ impl From<&ModelInfo> for ModelView {
         }
     }
 }
-
-/// The protocol that all endpoints speak so far, in the contract's words.
-const ENDPOINT_TYPE: &str = "openai";
 
 /// The provider's type in the contract's words. Clients validate it against a list, so an endpoint of
 /// another name is what it speaks.
@@ -140,7 +138,7 @@ fn provider_type(endpoint: &Arc<Endpoint>) -> String {
     if KNOWN.contains(&given) {
         given.to_owned()
     } else {
-        ENDPOINT_TYPE.to_owned()
+        endpoint.endpoint_type().to_owned()
     }
 }
 
@@ -156,9 +154,9 @@ struct EmbeddingModelView {
     provider_name: String,
     model_type: &'static str,
     embedding_endpoint_type: &'static str,
-    embedding_endpoint: String,
+    embedding_endpoint: Option<String>,
     embedding_model: String,
-    embedding_dim: i64,
+    embedding_dim: usize,
     embedding_chunk_size: i64,
     batch_size: i64,
     azure_endpoint: Option<String>,
@@ -175,10 +173,10 @@ impl From<&ModelInfo> for EmbeddingModelView {
             provider_type: provider_type(&model.endpoint),
             provider_name: model.endpoint.name().to_owned(),
             model_type: "embedding",
-            embedding_endpoint_type: ENDPOINT_TYPE,
-            embedding_endpoint: model.endpoint.base_url().to_owned(),
+            embedding_endpoint_type: "openai",
+            embedding_endpoint: Some(model.endpoint.base_url().to_owned()),
             embedding_model: model.model.clone(),
-            embedding_dim: dimension(&model.model),
+            embedding_dim: known_dims(&model.model).unwrap_or(USUAL_DIMS),
             embedding_chunk_size: 300,
             batch_size: 32,
             azure_endpoint: None,
@@ -188,15 +186,35 @@ impl From<&ModelInfo> for EmbeddingModelView {
     }
 }
 
-/// How many numbers a well-known model's vectors have (OpenAI's model pages, 2025); of others the
-/// usual number is told, which nothing here relies on.
-fn dimension(model: &str) -> i64 {
-    if model.contains("text-embedding-3-large") {
-        3072
-    } else {
-        1536
+impl From<EmbeddingInfo> for EmbeddingModelView {
+    /// A model that runs in this process. The contract's word for what runs it is the nearest there is.
+    fn from(info: EmbeddingInfo) -> Self {
+        let (provider, _) = info.handle.split_once('/').unwrap_or_default();
+        Self {
+            provider_name: provider.to_owned(),
+            handle: info.handle,
+            name: info.model.clone(),
+            display_name: info.model.clone(),
+            provider_type: IN_PROCESS_TYPE.to_owned(),
+            model_type: "embedding",
+            embedding_endpoint_type: IN_PROCESS_TYPE,
+            embedding_endpoint: None,
+            embedding_model: info.model,
+            embedding_dim: info.dims,
+            embedding_chunk_size: 300,
+            batch_size: 32,
+            azure_endpoint: None,
+            azure_version: None,
+            azure_deployment: None,
+        }
     }
 }
+
+/// The contract's word for models of the hub.
+const IN_PROCESS_TYPE: &str = "hugging-face";
+
+/// Numbers of a vector that are told where a model's name does not say; nothing here relies on them.
+const USUAL_DIMS: usize = 1_536;
 
 /// Which models a list shows.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -243,7 +261,7 @@ async fn list(
     Json(wanted.collect())
 }
 
-/// The models that make vectors of texts.
+/// The models that make vectors of texts: those of the server itself, then those of providers.
 #[utoipa::path(get, path = "/v1/models/embedding", tag = "models",
     operation_id = "list_embedding_models",
     responses((status = 200, body = Vec<EmbeddingModelView>)))]
@@ -257,7 +275,8 @@ async fn list_embedding(
         .iter()
         .filter(|model| model.kind == ModelKind::Embedding)
         .map(EmbeddingModelView::from);
-    Json(wanted.collect())
+    let own = state.engine.embeddings().in_process().into_iter();
+    Json(own.map(EmbeddingModelView::from).chain(wanted).collect())
 }
 
 /// Providers that were added by the API; those of the server's configuration are not listed.

@@ -22,8 +22,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
-    AppState, agents, blocks, capture, conversation_messages, conversations, core_memory, health,
-    messages, models, runs, steps, tags, tools,
+    AppState, agents, archival_memory, archives, blocks, capture, compaction,
+    conversation_messages, conversations, core_memory, health, message_search, messages, models,
+    runs, steps, tags, tools,
 };
 
 /// What is wrong with a request, or with the server.
@@ -54,10 +55,14 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(agents::routes())
         .merge(core_memory::routes())
         .merge(blocks::routes())
+        .merge(archives::routes())
+        .merge(archival_memory::routes())
         .merge(tools::routes())
         .merge(tags::routes())
         .merge(messages::routes())
+        .merge(message_search::routes())
         .merge(capture::routes())
+        .merge(compaction::routes())
         .merge(conversations::routes())
         .merge(conversation_messages::routes())
         .merge(runs::routes())

@@ -54,6 +54,8 @@ pub struct SendBody {
     background: Option<bool>,
     /// The kinds of messages that the answer has; all when left out.
     include_return_message_types: Option<Vec<MessageType>>,
+    /// Whether the answer tells of compactions: an event when one begins, and its summary.
+    include_compaction_messages: Option<bool>,
     /// A model in place of the agent's.
     override_model: Option<String>,
     /// A system prompt in place of the agent's.
@@ -253,6 +255,7 @@ impl SendBody {
             background: form == AnswerForm::Run || self.background == Some(true),
             override_model: self.override_model,
             override_system: self.override_system,
+            include_compaction: self.include_compaction_messages.unwrap_or(false),
             request_config: config,
             metadata: json!({ "run_type": form.run_type() }),
             callback_url: self.callback_url,

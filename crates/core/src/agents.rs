@@ -156,6 +156,14 @@ pub struct Agent {
     pub updated_at: Timestamp,
 }
 
+impl Agent {
+    /// The handle of its embedding model, where it has one of its own.
+    #[must_use]
+    pub fn embedding_handle(&self) -> Option<&str> {
+        self.embedding_config.as_ref()?.get("handle")?.as_str()
+    }
+}
+
 /// Fields of the V1 API that are stored and returned, and mean nothing to the server itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -3,8 +3,11 @@
 //! Tools that the V1 contract names and that do not exist yet are not listed: a model must not be
 //! offered what cannot be done.
 
+mod archival_specs;
 mod arguments;
 mod call;
+mod memory_call;
+mod memory_specs;
 mod specs;
 
 use serde_json::{Map, Value, json};
@@ -12,7 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::{agents::AgentType, tools::ToolType};
 
 pub use arguments::ArgumentError;
-pub use call::{BuiltinCall, ConversationSearch};
+pub use call::{ArchivalSearch, BuiltinCall, ConversationSearch};
 use specs::TOOLS;
 
 /// Characters of a return that the model sees, for every built-in tool (V1 contract, section 5).
@@ -47,6 +50,8 @@ enum ParameterKind {
     Text,
     WholeNumber,
     Roles,
+    Texts,
+    OneOf(&'static [&'static str]),
 }
 
 impl BuiltinTool {
@@ -104,6 +109,8 @@ impl Parameter {
                 "type": "array",
                 "items": {"type": "string", "enum": ["assistant", "user", "tool"]},
             }),
+            ParameterKind::Texts => json!({"type": "array", "items": {"type": "string"}}),
+            ParameterKind::OneOf(names) => json!({"type": "string", "enum": names}),
         };
         if let Some(fields) = schema.as_object_mut() {
             fields.insert("description".to_owned(), self.description.into());
@@ -113,11 +120,13 @@ impl Parameter {
 }
 
 impl ParameterKind {
-    const fn in_words(self) -> &'static str {
+    fn in_words(self) -> String {
         match self {
-            Self::Text => "text",
-            Self::WholeNumber => "whole number",
-            Self::Roles => "list of 'assistant', 'user', 'tool'",
+            Self::Text => "text".to_owned(),
+            Self::WholeNumber => "whole number".to_owned(),
+            Self::Roles => "list of 'assistant', 'user', 'tool'".to_owned(),
+            Self::Texts => "list of texts".to_owned(),
+            Self::OneOf(names) => format!("one of {}", names.join(", ")),
         }
     }
 }
@@ -135,27 +144,42 @@ pub fn find(name: &str) -> Option<&'static BuiltinTool> {
 }
 
 /// The tools that a new agent of a type gets when its creator wants the base tools (V1 contract,
-/// section 2.2), as far as they exist: `memory` and `memory_apply_patch` (memgpt),
-/// `memory_finish_edits` (sleeptime) and the voice agents' own memory tools do not yet.
+/// section 2.2), as far as they exist: the voice agents' own memory tools do not yet. The tools of
+/// archival memory, which the V1 server no longer gave, are among them: this server is for memory.
 #[must_use]
 pub const fn default_tools(agent_type: AgentType) -> &'static [&'static str] {
     match agent_type {
-        AgentType::LettaV1Agent | AgentType::SplitThreadAgent => {
-            &["conversation_search", "memory_insert", "memory_replace"]
-        }
+        AgentType::LettaV1Agent | AgentType::SplitThreadAgent => &[
+            "conversation_search",
+            "archival_memory_insert",
+            "archival_memory_search",
+            "memory_insert",
+            "memory_replace",
+        ],
         AgentType::MemgptV2Agent => &[
             "send_message",
             "conversation_search",
+            "archival_memory_insert",
+            "archival_memory_search",
             "memory_insert",
             "memory_replace",
         ],
         AgentType::MemgptAgent => &[
             "send_message",
             "conversation_search",
+            "archival_memory_insert",
+            "archival_memory_search",
             "core_memory_append",
             "core_memory_replace",
+            "memory",
+            "memory_apply_patch",
         ],
-        AgentType::SleeptimeAgent => &["memory_replace", "memory_insert", "memory_rethink"],
+        AgentType::SleeptimeAgent => &[
+            "memory_replace",
+            "memory_insert",
+            "memory_rethink",
+            "memory_finish_edits",
+        ],
         AgentType::VoiceConvoAgent => &["send_message"],
         AgentType::ReactAgent | AgentType::WorkflowAgent | AgentType::VoiceSleeptimeAgent => &[],
     }

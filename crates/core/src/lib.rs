@@ -4,15 +4,20 @@
 //! [`time::Clock::System`]) or knows HTTP, SQL or a model provider's JSON.
 
 pub mod agents;
+pub mod archives;
 pub mod blocks;
 pub mod builtin;
+pub mod chunks;
+pub mod compaction;
 pub mod conversations;
 pub mod ids;
 pub mod memory;
 pub mod messages;
 pub mod names;
 pub mod parts;
+pub mod passages;
 pub mod prompt;
+pub mod retrieval;
 pub mod runs;
 pub mod scope;
 pub mod system_prompts;

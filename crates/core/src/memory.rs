@@ -1,6 +1,8 @@
 //! Edits of core memory: operations on a block's current value. Errors are written for the model that
 //! made the edit, so that it can correct itself.
 
+mod changes;
+mod patch;
 mod refusal;
 mod text;
 
@@ -8,6 +10,8 @@ use std::borrow::Cow;
 
 use crate::blocks::Block;
 
+pub use changes::{BlockWrite, ChangeError, ChangePlan, MemoryChange, named, plan};
+pub use patch::{Hunk, HunkLine, PatchError, parse_patch};
 pub use refusal::EditError;
 use text::{expand_tabs, has_line_numbers, line_of, occurrences, similar_line};
 
@@ -45,6 +49,11 @@ pub enum BlockEdit {
         /// The new value.
         value: String,
     },
+    /// Applies the hunks of a diff, all or none.
+    Patch {
+        /// The hunks.
+        hunks: Vec<Hunk>,
+    },
     /// Sets the value as a client of the API does, also of a read-only block.
     Set {
         /// The new value.
@@ -70,7 +79,7 @@ impl BlockEdit {
             | Self::ReplaceUnique { new, .. }
             | Self::Insert { new, .. }
             | Self::Rethink { value: new } => Some(new),
-            Self::Set { .. } => None,
+            Self::Patch { .. } | Self::Set { .. } => None,
         }
     }
 
@@ -154,6 +163,7 @@ fn edited(edit: &BlockEdit, block: &Block, changed: bool) -> Result<String, Edit
         BlockEdit::ReplaceUnique { old, new } => replace_unique(block, old, new, changed),
         BlockEdit::Insert { new, line } => insert(block, &expand_tabs(new), *line),
         BlockEdit::Rethink { value } => Ok(expand_tabs(value)),
+        BlockEdit::Patch { hunks } => patch::apply(hunks, block, changed),
         BlockEdit::Set { value } => Ok(value.clone()),
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    compaction::CompactionStats,
     ids::{AgentId, ConversationId, MessageId, RunId, StepId},
     time::Timestamp,
 };
@@ -65,13 +66,45 @@ pub enum ContentPart {
         /// The provider's proof that the thoughts are its own, to be sent back as it came.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signature: Option<String>,
+        /// Who can read the proof.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<ReasoningOrigin>,
     },
+    /// Reasoning that its provider shows nobody, to be sent back to it as it came.
+    RedactedReasoning {
+        /// The provider's sealed text.
+        data: String,
+        /// Who can read it; unknown where a client posted it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<ReasoningOrigin>,
+    },
+}
+
+/// Where reasoning comes from: only there its signature means anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasoningOrigin {
+    /// The wire protocol's name.
+    pub protocol: String,
+    /// The provider's name.
+    pub provider: String,
+    /// The provider's id of it, where it wants that back too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 impl ContentPart {
     /// A text part.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text { text: text.into() }
+    }
+
+    /// Reasoning that nobody signed.
+    pub fn reasoning(text: impl Into<String>) -> Self {
+        Self::Reasoning {
+            text: text.into(),
+            signature: None,
+            origin: None,
+        }
     }
 }
 
@@ -127,6 +160,9 @@ pub struct MessageBody {
     /// Results carried by a tool message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_returns: Vec<ToolReturn>,
+    /// Set on summaries that stand in the place of older messages: what the compaction did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compaction: Option<Box<CompactionStats>>,
 }
 
 impl MessageBody {

@@ -2,6 +2,7 @@
 //! message as separate messages that share its id.
 
 use crate::{
+    compaction::{self, CompactionStats, Trigger},
     ids::{MessageId, RunId, StepId},
     messages::{ContentPart, Message, Role, ToolCall, ToolReturn},
     time::Timestamp,
@@ -28,6 +29,13 @@ pub enum Part {
         /// The provider's signature.
         signature: Option<String>,
     },
+    /// What a reasoning model thought and its provider does not show.
+    HiddenReasoning {
+        /// Why there is nothing to read.
+        state: HiddenReasoning,
+        /// The provider's sealed text, where there is one.
+        data: Option<String>,
+    },
     /// What the agent said.
     Assistant {
         /// The text, or a fragment of it while streaming.
@@ -43,6 +51,34 @@ pub enum Part {
         /// The return.
         result: ToolReturn,
     },
+    /// The summary that took the place of older messages.
+    Summary {
+        /// The summary.
+        summary: String,
+        /// The same as the model reads it, with the words that introduce it.
+        message: String,
+        /// What the compaction did.
+        stats: Box<CompactionStats>,
+    },
+    /// A compaction begins; only in the events of runs.
+    Compacting {
+        /// What made it necessary.
+        trigger: Trigger,
+        /// Tokens that the context is reckoned to take.
+        context_tokens: i64,
+        /// Tokens of the model's window.
+        context_window: i64,
+    },
+}
+
+/// Why reasoning can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenReasoning {
+    /// The provider sealed it.
+    Redacted,
+    /// The provider left its text out and sent a signature only.
+    Omitted,
 }
 
 /// One API message: a part with the identity of the stored message it belongs to.
@@ -75,6 +111,7 @@ pub fn of_message(message: &Message) -> Vec<MessagePart> {
         Role::System => vec![Part::System {
             text: message.body.plain_text(),
         }],
+        Role::User if message.body.compaction.is_some() => summary_parts(message),
         Role::User => vec![Part::User {
             content: message.body.content.clone(),
         }],
@@ -105,25 +142,65 @@ pub fn of_message(message: &Message) -> Vec<MessagePart> {
     parts.into_iter().enumerate().map(with_identity).collect()
 }
 
-/// Reasoning first, then text, then calls: the order in which models produce them.
+fn summary_parts(message: &Message) -> Vec<Part> {
+    let summary = compaction::summary_of(&message.body);
+    let stats = message.body.compaction.clone();
+    let part = |(summary, stats): (&str, _)| Part::Summary {
+        summary: summary.to_owned(),
+        message: message.body.plain_text(),
+        stats,
+    };
+    summary.zip(stats).map(part).into_iter().collect()
+}
+
+/// Reasoning and text in the order in which the model made them, then the calls. Texts that follow
+/// each other are one.
 fn assistant_parts(message: &Message) -> Vec<Part> {
-    let mut parts = Vec::new();
+    let mut parts: Vec<Part> = Vec::new();
     for content in &message.body.content {
-        if let ContentPart::Reasoning { text, signature } = content {
-            parts.push(Part::Reasoning {
-                text: text.clone(),
-                signature: signature.clone(),
-            });
+        match content {
+            ContentPart::Reasoning {
+                text, signature, ..
+            } => parts.push(reasoning(text, signature.as_ref())),
+            ContentPart::RedactedReasoning { data, .. } => parts.push(Part::HiddenReasoning {
+                state: HiddenReasoning::Redacted,
+                data: Some(data.clone()),
+            }),
+            ContentPart::Text { text } => match parts.last_mut() {
+                Some(Part::Assistant { text: before }) => {
+                    before.push('\n');
+                    before.push_str(text);
+                }
+                _ => parts.push(Part::Assistant { text: text.clone() }),
+            },
+            ContentPart::Image { .. } => {}
         }
     }
-    let text = message.body.plain_text();
-    if !text.is_empty() || (message.body.tool_calls.is_empty() && parts.is_empty()) {
-        parts.push(Part::Assistant { text });
+    let calls = &message.body.tool_calls;
+    parts.retain(|part| !matches!(part, Part::Assistant { text } if text.is_empty()));
+    if parts.is_empty() && calls.is_empty() {
+        parts.push(Part::Assistant {
+            text: String::new(),
+        });
     }
-    if !message.body.tool_calls.is_empty() {
+    if !calls.is_empty() {
         parts.push(Part::ToolCalls {
-            calls: message.body.tool_calls.clone(),
+            calls: calls.clone(),
         });
     }
     parts
+}
+
+/// Thoughts, or the sign that there were some which are not shown.
+fn reasoning(text: &str, signature: Option<&String>) -> Part {
+    if text.is_empty() && signature.is_some() {
+        return Part::HiddenReasoning {
+            state: HiddenReasoning::Omitted,
+            data: None,
+        };
+    }
+    Part::Reasoning {
+        text: text.to_owned(),
+        signature: signature.cloned(),
+    }
 }

@@ -43,6 +43,14 @@ impl Timestamp {
             .to_string()
     }
 
+    /// ISO 8601 with microseconds and `+00:00`: the form of the times of search results.
+    #[must_use]
+    pub fn to_offset_iso(self) -> String {
+        self.instant()
+            .strftime("%Y-%m-%dT%H:%M:%S.%6f+00:00")
+            .to_string()
+    }
+
     /// `YYYY-MM-DD HH:MM:SS AM/PM TZ+HHMM` in a named time zone (UTC when the name is unknown): the
     /// form in which models see times.
     #[must_use]
@@ -77,6 +85,43 @@ impl Timestamp {
     #[must_use]
     pub const fn plus_micros(self, micros: i64) -> Self {
         Self(self.0.saturating_add(micros))
+    }
+}
+
+/// Which end of a span of time a date names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// The first moment.
+    Start,
+    /// The last moment.
+    End,
+}
+
+/// Reads a day or time; what has no offset is meant in a named time zone. A day is its first moment as
+/// a start and its last as an end.
+#[must_use]
+pub fn parse_bound(text: &str, zone: &str, bound: Bound) -> Option<Timestamp> {
+    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
+        return Some(Timestamp(instant.as_microsecond()));
+    }
+    let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
+    let micros = |at: jiff::civil::DateTime| {
+        at.to_zoned(zone.clone())
+            .ok()
+            .map(|zoned| zoned.timestamp().as_microsecond())
+    };
+    let is_day = !text.contains([':', 'T', 't', ' ']);
+    let at: jiff::civil::DateTime = text.parse().ok()?;
+    match bound {
+        Bound::End if is_day => {
+            let next_day = at
+                .date()
+                .tomorrow()
+                .ok()?
+                .to_datetime(jiff::civil::Time::midnight());
+            micros(next_day).map(|micros| Timestamp(micros - 1))
+        }
+        _ => micros(at).map(Timestamp),
     }
 }
 

@@ -61,7 +61,7 @@ pub fn count(text: &str) -> usize {
 }
 
 /// How many tokens a message takes in a request. Each tool return counts as a message of its own, as
-/// chat formats send it. Reasoning counts nothing: it is not sent back.
+/// chat formats send it. Reasoning counts only where it is signed, because only then it is sent back.
 #[must_use]
 pub fn count_message(role: Role, body: &MessageBody, name: Option<&str>) -> i64 {
     let messages = body.tool_returns.len().max(1);
@@ -71,7 +71,14 @@ pub fn count_message(role: Role, body: &MessageBody, name: Option<&str>) -> i64 
         total += match part {
             ContentPart::Text { text } => count(text),
             ContentPart::Image { .. } => IMAGE_TOKENS,
+            ContentPart::Reasoning {
+                text,
+                signature: Some(_),
+                origin: Some(_),
+            } => count(text),
             ContentPart::Reasoning { .. } => 0,
+            // Base64 of what is about as long as the thoughts.
+            ContentPart::RedactedReasoning { data, .. } => data.len() / 6,
         };
     }
     for call in &body.tool_calls {
@@ -138,10 +145,7 @@ mod tests {
                     media_type: "image/png".into(),
                     data: "AAAA".repeat(1_000),
                 },
-                ContentPart::Reasoning {
-                    text: "hello ".repeat(1_000),
-                    signature: None,
-                },
+                ContentPart::reasoning("hello ".repeat(1_000)),
             ],
             ..MessageBody::default()
         };

@@ -343,7 +343,14 @@ pub(crate) async fn open_session(
     let kept = engine.inner.sessions.take(head.conversation_id);
     let Some(mut session) = kept.filter(|session| session.has_context_of(head)) else {
         return Ok(Box::new(
-            Session::load(tx, scope, head, agent_id, engine.now()).await?,
+            Session::load(
+                tx,
+                scope,
+                head,
+                agent_id,
+                (engine.now(), &engine.inner.catalogue),
+            )
+            .await?,
         ));
     };
     if !session.frame.is_true(head) {

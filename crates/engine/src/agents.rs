@@ -18,6 +18,7 @@ use mnemic_core::{
 use mnemic_store::{StoreError, agents, runs::RunFilter};
 use serde_json::{Map, Value};
 
+pub(crate) use self::checks::compaction as check_compaction;
 pub(crate) use self::defaults::rule;
 pub use self::{
     defaults::compaction_settings,
@@ -195,11 +196,14 @@ impl Engine {
     }
 
     /// The description of an embedding model that a provider has.
-    async fn embedding_config_of(
+    pub(crate) async fn embedding_config_of(
         &self,
         handle: &str,
         chunk_size: Option<i64>,
     ) -> Result<Value, EngineError> {
+        if let Some(info) = self.embeddings().in_process_named(handle) {
+            return Ok(defaults::local_embedding_config(&info, chunk_size));
+        }
         match self.catalogue().resolve(handle).await {
             Ok(resolved) => Ok(defaults::embedding_config_of(&resolved, chunk_size)),
             Err(error) => Err(EngineError::Invalid(format!(

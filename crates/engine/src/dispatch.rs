@@ -1,17 +1,20 @@
 //! Tool calls: which kind each is, and running those that need no transaction.
 
+use std::collections::HashMap;
+
 use mnemic_core::{
     blocks::Author,
-    builtin::{BuiltinCall, ConversationSearch},
+    builtin::{ArchivalSearch, BuiltinCall, ConversationSearch},
     ids::AgentId,
-    memory::BlockEdit,
+    memory::{BlockEdit, MemoryChange},
     messages::{ToolCall, ToolReturn, ToolStatus},
+    passages::NewPassage,
     scope::Scope,
     time::Timestamp,
 };
-use mnemic_store::{Store, StoreError, Tx, blocks};
+use mnemic_store::{StoreError, Tx, blocks};
 
-use crate::{error::EngineError, recall, session::Session};
+use crate::{Engine, archives, error::EngineError, session::Session};
 
 /// What is to be done for a call.
 #[derive(Debug)]
@@ -22,13 +25,31 @@ pub(crate) enum Action {
         edit: BlockEdit,
         based_on: Option<i64>,
     },
-    /// A look into recall memory: reads only.
-    Search(ConversationSearch),
+    /// Changes of core memory, of which all or none are made: done inside the step's commit.
+    Change(MemoryChanges),
+    /// A look into memory: reads only.
+    Search(Look),
+    /// A text for archival memory: written inside the step's commit.
+    Remember(Box<NewPassage>),
     /// Nothing is left to do: the return is known.
     Known(ToolReturn),
     /// A tool with effects outside of the database.
     #[cfg_attr(not(feature = "failpoints"), allow(dead_code))]
     External(External),
+}
+
+/// Changes of core memory, and the revisions of the blocks that the model saw, by label.
+#[derive(Debug, Clone)]
+pub(crate) struct MemoryChanges {
+    pub changes: Vec<MemoryChange>,
+    pub seen: HashMap<String, i64>,
+}
+
+/// A look into memory.
+#[derive(Debug)]
+pub(crate) enum Look {
+    Recall(ConversationSearch),
+    Archival(ArchivalSearch),
 }
 
 /// Tools whose effects the database cannot take back.
@@ -70,7 +91,7 @@ pub(crate) fn plan(session: &Session, call: &ToolCall) -> Action {
         Ok(arguments) => arguments,
         Err(text) => return error(text),
     };
-    match BuiltinCall::parse(&call.name, &arguments) {
+    match BuiltinCall::parse_in(&session.frame.agent.timezone, &call.name, &arguments) {
         Ok(builtin) => plan_builtin(session, call, builtin),
         Err(wrong) => error(wrong.to_string()),
     }
@@ -81,7 +102,17 @@ fn plan_builtin(session: &Session, call: &ToolCall, builtin: BuiltinCall) -> Act
         BuiltinCall::SendMessage { .. } => {
             Action::Known(succeeded(call, "The message was delivered.".to_owned()))
         }
-        BuiltinCall::ConversationSearch(search) => Action::Search(search),
+        BuiltinCall::FinishEdits => Action::Known(succeeded(
+            call,
+            "The memory is finished for now.".to_owned(),
+        )),
+        BuiltinCall::Memory(changes) => Action::Change(MemoryChanges {
+            changes,
+            seen: session.frame.block_revisions.clone(),
+        }),
+        BuiltinCall::ConversationSearch(search) => Action::Search(Look::Recall(search)),
+        BuiltinCall::ArchivalSearch(search) => Action::Search(Look::Archival(search)),
+        BuiltinCall::ArchivalInsert(passage) => Action::Remember(passage),
         BuiltinCall::Edit { label, edit } => {
             let based_on = session.frame.block_revisions.get(&label).copied();
             Action::Edit {
@@ -150,20 +181,52 @@ pub(crate) async fn edit(
     call: &ToolCall,
     (label, edit, based_on): (&str, &BlockEdit, Option<i64>),
 ) -> Result<ToolReturn, EngineError> {
-    let author = Author {
-        user_id: None,
-        agent_id: Some(editor.agent_id),
-        run_id: Some(editor.run_id),
-        tool_call_id: Some(call.id.clone()),
-    };
+    let author = editor.author(call);
     let change = blocks::Change {
         edit,
         based_on,
         author: &author,
         now: editor.now,
     };
-    match blocks::edit(tx, editor.scope, (editor.agent_id, label), &change).await {
-        Ok(block) => Ok(succeeded(call, block.value)),
+    let edited = blocks::edit(tx, editor.scope, (editor.agent_id, label), &change).await;
+    told(call, edited.map(|block| block.value))
+}
+
+/// Makes changes of core memory inside a transaction, all or none.
+pub(crate) async fn change(
+    tx: &mut Tx<'_>,
+    editor: &Editor<'_>,
+    call: &ToolCall,
+    memory: &MemoryChanges,
+) -> Result<ToolReturn, EngineError> {
+    let author = editor.author(call);
+    let changes = blocks::Changes {
+        changes: &memory.changes,
+        seen: &memory.seen,
+        author: &author,
+        now: editor.now,
+    };
+    told(
+        call,
+        blocks::change(tx, editor.scope, editor.agent_id, &changes).await,
+    )
+}
+
+impl Editor<'_> {
+    fn author(&self, call: &ToolCall) -> Author {
+        Author {
+            user_id: None,
+            agent_id: Some(self.agent_id),
+            run_id: Some(self.run_id),
+            tool_call_id: Some(call.id.clone()),
+        }
+    }
+}
+
+/// What the model reads of a change that the store made or refused.
+fn told(call: &ToolCall, made: Result<String, StoreError>) -> Result<ToolReturn, EngineError> {
+    match made {
+        Ok(text) => Ok(succeeded(call, text)),
         Err(
             error
             @ (StoreError::Invalid(_) | StoreError::NotFound { .. } | StoreError::Conflict(_)),
@@ -172,23 +235,41 @@ pub(crate) async fn edit(
     }
 }
 
-/// Searches recall memory for a call.
+/// Writes a passage inside a transaction. What archival memory refuses is a return, not an error.
+pub(crate) async fn remember(
+    tx: &mut Tx<'_>,
+    editor: &Editor<'_>,
+    call: &ToolCall,
+    passage: &NewPassage,
+) -> Result<ToolReturn, EngineError> {
+    let new = vec![passage.clone()];
+    match archives::remember(tx, editor.scope, editor.agent_id, new, editor.now).await {
+        Ok(_) => Ok(succeeded(call, "Stored in archival memory.".to_owned())),
+        Err(EngineError::Invalid(text)) => Ok(failed(call, text)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Searches memory for a call.
 pub(crate) async fn search(
-    store: &Store,
+    engine: &Engine,
     scope: &Scope,
     session: &Session,
-    (call, search): (&ToolCall, ConversationSearch),
-    now: Timestamp,
+    (call, look): (&ToolCall, Look),
 ) -> Result<ToolReturn, EngineError> {
-    let zone = session.frame.agent.timezone.clone();
-    let (scope, agent_id) = (scope.clone(), session.frame.agent.id);
-    let found = store
-        .read(move |tx| {
-            Box::pin(async move {
-                recall::conversation_search(tx, &scope, agent_id, &search, (&zone, now)).await
-            })
-        })
-        .await;
+    let agent = &session.frame.agent;
+    let found = match look {
+        Look::Recall(search) => {
+            engine
+                .conversation_search(scope, agent.id, search, &agent.timezone)
+                .await
+        }
+        Look::Archival(search) => {
+            engine
+                .archival_search(scope, agent.id, search, &agent.timezone)
+                .await
+        }
+    };
     match found {
         Ok(text) => Ok(succeeded(call, text)),
         Err(EngineError::Invalid(text)) => Ok(failed(call, text)),

@@ -16,6 +16,9 @@ pub enum EngineError {
     /// No configured provider has the model.
     #[error(transparent)]
     Model(#[from] ResolveError),
+    /// There are no vectors.
+    #[error(transparent)]
+    Embedding(#[from] crate::embedding::EmbeddingError),
     /// The request asks for something that cannot be; the text says what and why.
     #[error("{0}")]
     Invalid(String),

@@ -6,12 +6,15 @@
 
 mod accept;
 pub mod agents;
+pub mod archives;
 pub mod blocks;
+mod compaction;
 mod dispatch;
+pub mod embedding;
+mod embedding_worker;
 mod ending;
 mod error;
 mod events;
-mod fit;
 mod follow;
 mod handle;
 pub mod inputs;
@@ -22,6 +25,7 @@ pub mod prompting;
 mod recall;
 mod recovery;
 mod request;
+pub mod search;
 mod session;
 mod settle;
 mod step;
@@ -32,6 +36,9 @@ mod turn;
 
 use std::{sync::Arc, time::Duration};
 
+pub use compaction::manual::CompactionResult;
+pub use embedding::EmbeddingError;
+use embedding::{EmbeddingSettings, Embeddings};
 pub use error::EngineError;
 pub use events::Event;
 pub use handle::RunHandle;
@@ -40,6 +47,7 @@ use mnemic_core::time::{Clock, Timestamp};
 use mnemic_llm::{Catalogue, Client};
 use mnemic_store::Store;
 pub use request::{DEFAULT_MAX_STEPS, Granularity, SendRequest, WhenBusy};
+use search::Shelf;
 use session::Sessions;
 use supervisor::Supervisor;
 use tokio::sync::Notify;
@@ -49,24 +57,30 @@ use tokio::sync::Notify;
 pub struct EngineSettings {
     /// The model of agents whose creator names none.
     pub default_llm_handle: Option<String>,
-    /// The embedding model of agents whose creator names none.
-    pub default_embedding_handle: Option<String>,
+    /// The models that make vectors of texts.
+    pub embeddings: EmbeddingSettings,
     /// Context window in tokens that agents get at the most when their creator names none.
     pub max_context_window: i64,
     /// Runs that may wait for one conversation.
     pub queue_depth: i64,
     /// Bytes of prompts and transcripts kept in memory between turns.
     pub session_cache_bytes: usize,
+    /// Bytes of search indexes kept in memory.
+    pub index_cache_bytes: usize,
+    /// How long the model may take that makes a summary, before a digest stands in for it.
+    pub compaction_timeout: Duration,
 }
 
 impl Default for EngineSettings {
     fn default() -> Self {
         Self {
             default_llm_handle: None,
-            default_embedding_handle: None,
+            embeddings: EmbeddingSettings::default(),
             max_context_window: 128_000,
             queue_depth: 32,
             session_cache_bytes: 64 * 1024 * 1024,
+            index_cache_bytes: 256 * 1024 * 1024,
+            compaction_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -81,10 +95,12 @@ struct Inner {
     store: Store,
     client: Client,
     catalogue: Arc<Catalogue>,
+    embeddings: Embeddings,
     settings: EngineSettings,
     clock: Clock,
     boot_id: String,
     sessions: Sessions,
+    shelf: Shelf,
     supervisor: Supervisor,
     /// Told when a run with a callback ended in this process.
     callback_due: Notify,
@@ -105,15 +121,19 @@ impl Engine {
         clock: Clock,
     ) -> Self {
         let sessions = Sessions::new(settings.session_cache_bytes);
+        let shelf = Shelf::new(settings.index_cache_bytes);
+        let embeddings = Embeddings::new(Arc::clone(&catalogue), &settings.embeddings);
         let boot_id = format!("boot-{}", uuid::Uuid::new_v4());
         let inner = Inner {
             store,
             client,
             catalogue,
+            embeddings,
             settings,
             clock,
             boot_id,
             sessions,
+            shelf,
             supervisor: Supervisor::default(),
             callback_due: Notify::new(),
         };
@@ -132,6 +152,12 @@ impl Engine {
     #[must_use]
     pub fn catalogue(&self) -> &Arc<Catalogue> {
         &self.inner.catalogue
+    }
+
+    /// The models that make vectors of texts.
+    #[must_use]
+    pub fn embeddings(&self) -> &Embeddings {
+        &self.inner.embeddings
     }
 
     /// What the administrator set.

@@ -1,11 +1,13 @@
 //! The model of a turn.
 
-use std::sync::Arc;
-
-use mnemic_core::agents::Agent;
-use mnemic_llm::ResolvedModel;
+use mnemic_core::agents::{Agent, LlmConfig};
+use mnemic_llm::{ResolvedModel, Thinking};
+use serde_json::Value;
 
 use crate::{Engine, EngineError, SendRequest, session::Session};
+
+/// Tokens of thinking where its setting names none (V1 contract, section 2.1).
+const LEAST_BUDGET: i64 = 1_024;
 
 /// A model, and how the agent uses it.
 pub(crate) struct TurnModel {
@@ -14,6 +16,10 @@ pub(crate) struct TurnModel {
     pub context_window: i64,
     /// Tokens that the answer may take, where that is limited.
     pub max_tokens: Option<i64>,
+    /// How much it thinks.
+    pub reasoning_effort: Option<String>,
+    /// Whether and for how long it thinks.
+    pub thinking: Thinking,
 }
 
 impl Engine {
@@ -30,9 +36,9 @@ impl Engine {
             .or(session.frame.model_override.as_deref())
             .unwrap_or(&own);
         let resolved = self.inner.catalogue.resolve(handle).await?;
-        let agent = &session.frame.agent.llm_config;
+        let config = &session.frame.agent.llm_config;
         let is_own = handle == own;
-        let context_window = match agent.context_window {
+        let context_window = match config.context_window {
             window if is_own && window > 0 => window,
             _ => resolved
                 .context_window
@@ -41,16 +47,96 @@ impl Engine {
         Ok(TurnModel {
             resolved,
             context_window,
-            max_tokens: agent.max_tokens,
+            max_tokens: config.max_tokens,
+            reasoning_effort: reasoning_effort(config),
+            thinking: thinking(session.frame.agent.model_settings.as_ref(), config),
         })
     }
 }
 
+/// How much the agent's model thinks: `reasoning.reasoning_effort` of OpenAI's settings, `effort` of
+/// Anthropic's.
+fn reasoning_effort(config: &LlmConfig) -> Option<String> {
+    let effort = config.extra.get("effort").and_then(Value::as_str);
+    effort
+        .map(str::to_owned)
+        .or_else(|| config.reasoning_effort.clone())
+}
+
+/// Whether and for how long it thinks: `thinking` of Anthropic's settings, or the fields of the
+/// older `llm_config`.
+fn thinking(settings: Option<&Value>, config: &LlmConfig) -> Thinking {
+    if let Some(thinking) = settings
+        .and_then(|settings| settings.get("thinking"))
+        .filter(|thinking| thinking.is_object())
+    {
+        let budget = |thinking: &Value| {
+            let given = thinking.get("budget_tokens").and_then(Value::as_i64);
+            given.unwrap_or(LEAST_BUDGET)
+        };
+        return match thinking.get("type").and_then(Value::as_str) {
+            Some("disabled") => Thinking::Disabled,
+            Some("adaptive") => Thinking::Adaptive,
+            _ => Thinking::Budget(budget(thinking)),
+        };
+    }
+    let extra = &config.extra;
+    let reasons = extra.get("enable_reasoner").and_then(Value::as_bool);
+    let budget = extra.get("max_reasoning_tokens").and_then(Value::as_i64);
+    match (reasons, budget) {
+        (Some(true), Some(budget)) if budget > 0 => Thinking::Budget(budget),
+        _ => Thinking::Unset,
+    }
+}
+
 /// The handle of an agent's model.
-fn handle_of(agent: &Arc<Agent>) -> String {
+pub(crate) fn handle_of(agent: &Agent) -> String {
     let config = &agent.llm_config;
     config.handle.clone().unwrap_or_else(|| {
         let provider = config.provider_name.as_deref().unwrap_or("openai");
         format!("{provider}/{}", config.model)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn thinking_comes_from_the_settings_then_from_the_older_fields() {
+        let read = |settings: &Value, config: Value| {
+            thinking(Some(settings), &serde_json::from_value(config).unwrap())
+        };
+        let older = json!({"enable_reasoner": true, "max_reasoning_tokens": 3000});
+        for (settings, config, expected) in [
+            (json!({}), json!({}), Thinking::Unset),
+            (json!({"thinking": null}), json!({}), Thinking::Unset),
+            (
+                json!({"thinking": {"type": "disabled"}}),
+                older.clone(),
+                Thinking::Disabled,
+            ),
+            (
+                json!({"thinking": {"type": "adaptive"}}),
+                json!({}),
+                Thinking::Adaptive,
+            ),
+            (
+                json!({"thinking": {"type": "enabled", "budget_tokens": 5000}}),
+                json!({}),
+                Thinking::Budget(5000),
+            ),
+            (
+                json!({"thinking": {"type": "enabled"}}),
+                json!({}),
+                Thinking::Budget(1024),
+            ),
+            (json!({}), older, Thinking::Budget(3000)),
+            (json!({}), json!({"enable_reasoner": true}), Thinking::Unset),
+        ] {
+            assert_eq!(read(&settings, config), expected, "{settings}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use mnemic_core::{
 use mnemic_store::{
     StoreError, Tx, agents, blocks,
     context::{self, CompiledPrompt},
-    messages,
+    messages, passages,
     turns::{self, Head},
 };
 
@@ -96,7 +96,7 @@ pub async fn render(
         timezone: &agent.timezone,
         rendered_at: now,
         recall_count,
-        archival_count: 0,
+        archival_count: passages::count(tx, scope, agent.id).await?,
         archive_tags: &[],
         line_numbers: agent.llm_config.model_endpoint_type == "anthropic",
     };

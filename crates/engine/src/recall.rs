@@ -1,16 +1,17 @@
-//! `conversation_search`: what was said before, found again by its words.
+//! The search tools: what is found is written as JSON for the model.
 
 use mnemic_core::{
-    builtin::ConversationSearch,
+    builtin::{ArchivalSearch, ConversationSearch},
     ids::AgentId,
-    messages::{Message, Role},
     scope::Scope,
     time::Timestamp,
 };
-use mnemic_store::{Tx, messages, messages::MessageSearch};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::error::EngineError;
+use crate::{
+    Engine, EngineError,
+    search::{Finding, MessageSearch, Mode, PassageSearch, Recalled, Where, said},
+};
 
 /// Results when the model names no number (V1 contract, section 5).
 const DEFAULT_LIMIT: usize = 5;
@@ -18,143 +19,135 @@ const DEFAULT_LIMIT: usize = 5;
 /// Results at the most, so that an answer stays within the model's window.
 const MAX_LIMIT: usize = 50;
 
-/// Messages that hold a term and are looked at closely, the newest first.
-const MAX_CANDIDATES: i64 = 2_000;
-
 /// Characters of a result that the model sees.
 const MAX_RESULT_CHARS: usize = 2_000;
 
-/// Searches an agent's messages and writes what was found as JSON for the model.
-pub(crate) async fn conversation_search(
-    tx: &mut Tx<'_>,
-    scope: &Scope,
-    agent_id: AgentId,
-    search: &ConversationSearch,
-    (zone, now): (&str, Timestamp),
-) -> Result<String, EngineError> {
-    let limit = search
-        .limit
+/// How many results a model asks for.
+fn limit(wanted: Option<i64>) -> usize {
+    wanted
         .and_then(|limit| usize::try_from(limit).ok())
-        .map_or(DEFAULT_LIMIT, |limit| limit.clamp(1, MAX_LIMIT));
-    let query = search.query.clone().unwrap_or_default();
-    let words = terms(&query);
-    let wanted = MessageSearch {
-        terms: cased(&words),
-        roles: search.roles.clone(),
-        start: search.start_date,
-        end: search.end_date,
-    };
-    let candidates = messages::search(tx, scope, agent_id, &wanted, MAX_CANDIDATES).await?;
-    let mut scored: Vec<(usize, Message)> = candidates
-        .into_iter()
-        .filter(|message| !is_own_search(message))
-        .map(|message| (score(&message, &query, &words), message))
-        .filter(|(score, _)| words.is_empty() || *score > 0)
-        .collect();
-    // Stable, so that the newest of equal scores stay first.
-    scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-    let results: Vec<serde_json::Value> = scored
-        .iter()
-        .take(limit)
-        .map(|(score, message)| {
-            json!({
-                "timestamp": message.created_at.to_human(zone),
-                "time_ago": time_ago(message.created_at, now),
-                "role": message.role.as_str(),
-                "matched_terms": score,
-                "content": clip(&spoken(message)),
-            })
-        })
-        .collect();
-    let message = match results.len() {
-        0 => "Nothing in the conversation history matches.".to_owned(),
-        n => format!("{n} of the messages that match."),
-    };
-    Ok(json!({ "message": message, "results": results }).to_string())
+        .map_or(DEFAULT_LIMIT, |limit| limit.clamp(1, MAX_LIMIT))
 }
 
-/// The words of a query, lower-cased, without doubles; very short ones only where nothing else is.
-fn terms(query: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    for word in query
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-    {
-        let word = word.to_lowercase();
-        if !words.contains(&word) {
-            words.push(word);
-        }
-    }
-    let long: Vec<String> = words
-        .iter()
-        .filter(|word| word.chars().count() > 2)
-        .cloned()
-        .collect();
-    let mut kept = if long.is_empty() { words } else { long };
-    kept.truncate(16);
-    kept
-}
-
-/// The words as the database is to look for them: it folds the case of ASCII letters only, so that of
-/// other words the usual ways to write them are looked for.
-fn cased(words: &[String]) -> Vec<String> {
-    let mut forms = Vec::new();
-    for word in words {
-        forms.push(word.clone());
-        if !word.is_ascii() {
-            let mut letters = word.chars();
-            let first: String = letters
-                .by_ref()
-                .take(1)
-                .flat_map(char::to_uppercase)
-                .collect();
-            forms.push(first + letters.as_str());
-            forms.push(word.to_uppercase());
-        }
-    }
-    forms
-}
-
-/// How many of the terms stand in a message; the whole query in one piece counts twice as much.
-fn score(message: &Message, query: &str, terms: &[String]) -> usize {
-    let text = spoken(message).to_lowercase();
-    let found = terms
-        .iter()
-        .filter(|term| text.contains(term.as_str()))
-        .count();
-    let whole = query.trim().to_lowercase();
-    if !whole.is_empty() && text.contains(&whole) {
-        found + terms.len()
-    } else {
-        found
-    }
-}
-
-/// What a message says: its text or, for a tool message, the returns.
-fn spoken(message: &Message) -> String {
-    if message.role == Role::Tool {
-        let texts: Vec<&str> = message
-            .body
-            .tool_returns
+impl Engine {
+    /// Answers `conversation_search`.
+    pub(crate) async fn conversation_search(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+        search: ConversationSearch,
+        zone: &str,
+    ) -> Result<String, EngineError> {
+        let now = self.now();
+        let search = MessageSearch {
+            text: search.query.unwrap_or_default(),
+            within: Where::Agent(agent_id),
+            conversation_id: None,
+            roles: search.roles,
+            start: search.start_date,
+            end: search.end_date,
+            limit: limit(search.limit),
+            mode: Mode::Hybrid,
+            zone: zone.to_owned(),
+        };
+        let found = self.recall(scope, search, true).await?;
+        let results: Vec<Value> = found
+            .found
             .iter()
-            .map(|result| result.text.as_str())
+            .map(|finding| recalled(finding, zone, now))
             .collect();
-        return texts.join("\n");
+        let message = match (results.len(), found.nothing_relevant) {
+            (0, _) => "Nothing in the conversation history matches.".to_owned(),
+            (_, true) => "Nothing that was said seems to be about this. These come nearest, but \
+                          probably do not answer it."
+                .to_owned(),
+            (n, false) => format!("{n} found, the most relevant first."),
+        };
+        Ok(json!({ "message": message, "results": results }).to_string())
     }
-    message.body.plain_text()
 }
 
-/// Searches find what was said, not earlier searches.
-fn is_own_search(message: &Message) -> bool {
-    let body = &message.body;
-    body.tool_returns
-        .iter()
-        .any(|result| result.name == "conversation_search")
-        || (body.plain_text().is_empty()
-            && body
-                .tool_calls
-                .iter()
-                .any(|call| call.name == "conversation_search"))
+impl Engine {
+    /// Answers `archival_memory_search`.
+    pub(crate) async fn archival_search(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+        search: ArchivalSearch,
+        zone: &str,
+    ) -> Result<String, EngineError> {
+        let search = PassageSearch {
+            text: search.query,
+            within: Where::Agent(agent_id),
+            tags: search.tags,
+            match_all_tags: search.match_all_tags,
+            start: search.start,
+            end: search.end,
+            limit: limit(search.limit),
+            zone: zone.to_owned(),
+        };
+        let found = self.search_passages(scope, search).await?;
+        let results: Vec<Value> = found
+            .found
+            .iter()
+            .map(|finding| {
+                let (_, passage) = &finding.item;
+                json!({
+                    "id": passage.id,
+                    "timestamp": passage.created_at.to_human(zone),
+                    "relevance": rounded(finding.score),
+                    "tags": passage.tags,
+                    "content": clip(&passage.text),
+                })
+            })
+            .collect();
+        let message = match (results.len(), found.nothing_relevant) {
+            (0, _) => "Nothing in archival memory matches.".to_owned(),
+            (_, true) => "Nothing in archival memory seems to be about this. These texts come \
+                          nearest, but probably do not answer it."
+                .to_owned(),
+            (n, false) => format!("{n} found, the most relevant first."),
+        };
+        Ok(json!({ "message": message, "results": results }).to_string())
+    }
+}
+
+fn rounded(score: f32) -> f64 {
+    (f64::from(score) * 100.0).round() / 100.0
+}
+
+fn recalled(finding: &Finding<Recalled>, zone: &str, now: Timestamp) -> Value {
+    let relevance = rounded(finding.score);
+    match &finding.item {
+        Recalled::Message {
+            message,
+            in_context,
+        } => json!({
+            "timestamp": message.created_at.to_human(zone),
+            "time_ago": time_ago(message.created_at, now),
+            "role": message.role.as_str(),
+            "name": message.name,
+            "relevance": relevance,
+            "in_context": in_context,
+            "content": clip(&said(message.role, &message.body).unwrap_or_default()),
+        }),
+        Recalled::PastLine {
+            label,
+            text,
+            since,
+            until,
+        } => json!({
+            "timestamp": since.to_human(zone),
+            "time_ago": time_ago(*since, now),
+            "role": "memory",
+            "relevance": relevance,
+            "superseded": format!(
+                "the memory block '{label}' said this until {}; it no longer does",
+                until.to_human(zone)
+            ),
+            "content": clip(text),
+        }),
+    }
 }
 
 fn clip(text: &str) -> String {
@@ -188,18 +181,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries_become_words_without_doubles_and_fillers() {
-        assert_eq!(terms("Where is my Boat, my boat?"), ["where", "boat"]);
-        assert_eq!(terms("NZ"), ["nz"]);
-        assert!(terms(" !? ").is_empty());
-    }
-
-    #[test]
-    fn words_with_other_letters_are_looked_for_in_their_usual_forms() {
-        assert_eq!(cased(&terms("Über Boot")), ["über", "Über", "ÜBER", "boot"]);
-    }
-
-    #[test]
     fn times_are_told_in_the_largest_unit() {
         let now = Timestamp(10 * 86_400 * 1_000_000);
         assert_eq!(time_ago(now, now), "just now");
@@ -207,6 +188,14 @@ mod tests {
         assert_eq!(
             time_ago(now.plus_micros(-2 * 86_400 * 1_000_000), now),
             "2 days ago"
+        );
+    }
+
+    #[test]
+    fn a_model_gets_five_results_unless_it_asks_for_others() {
+        assert_eq!(
+            [None, Some(3), Some(0), Some(-1), Some(999)].map(limit),
+            [5, 3, 1, 5, 50]
         );
     }
 }

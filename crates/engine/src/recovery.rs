@@ -55,6 +55,8 @@ impl Engine {
         tokio::spawn(async move { engine.renew_leases().await });
         let engine = self.clone();
         tokio::spawn(async move { engine.watch_cancels().await });
+        self.inner.embeddings.prepare();
+        tokio::spawn(self.clone().embed_forever());
         Ok(())
     }
 
@@ -278,9 +280,13 @@ impl Engine {
             accepted_at: found.run.created_at,
             inputs,
             evicted: Vec::new(),
+            summary: None,
             is_partial: false,
             failed_step: None,
             overflows: 0,
+            ceiling: None,
+            input_cap: i64::MAX,
+            reckoned: 0,
         };
         turn.run_resumed(found.pending, found.resumes > MAX_RESUMES)
             .await;

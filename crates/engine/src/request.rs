@@ -36,6 +36,9 @@ pub struct SendRequest {
     /// A system prompt to use in place of the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub override_system: Option<String>,
+    /// Whether compactions are among its events.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub include_compaction: bool,
     /// What the API shows as the run's `request_config`.
     pub request_config: Value,
     /// What the API shows as the run's `metadata`, with `run_type`.

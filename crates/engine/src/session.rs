@@ -2,29 +2,30 @@
 //! in the provider's wire form, and the counts. A session is true as long as the signature and the
 //! context's revision that it was made from are; every turn compares both in its first query.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use lru::LruCache;
 use mnemic_core::{
     agents::Agent,
+    compaction::{self, Sized},
     conversations::Thread,
     ids::{AgentId, ConversationId, MessageId},
     messages::Message,
     scope::Scope,
     time::Timestamp,
+    tokens,
     tools::Tool,
 };
-use mnemic_llm::{Endpoint, MessageView, Protocol, SystemPrompt, ToolSet, ToolSpec, Transcript};
+use mnemic_llm::{
+    Catalogue, Endpoint, MessageView, Protocol, SystemPrompt, ToolSet, ToolSpec, Transcript,
+};
 use mnemic_store::{
     Tx, agents, blocks, context, conversations, tools,
     turns::{self, Head},
 };
 use parking_lot::Mutex;
 
-use crate::{error::EngineError, fit::Sized, prompting};
+use crate::{compaction::Measured, error::EngineError, model, prompting};
 
 /// Everything of a request but its messages.
 pub(crate) struct Frame {
@@ -62,7 +63,7 @@ impl Frame {
             signature: head.signature.clone(),
             agent: Arc::new(agent),
             model_override: conversation.model,
-            tool_set: Arc::new(ToolSet::new(Protocol::OpenAiChat, &specs)),
+            tool_set: Arc::new(ToolSet::new(&specs)),
             tools_tokens: attached.iter().map(tool_tokens).sum(),
             tools: attached,
             block_revisions: shown
@@ -73,6 +74,18 @@ impl Frame {
             system_bytes: prompt.text.len(),
             system_tokens: prompt.tokens,
         })
+    }
+
+    /// The model that this thread uses when a request names no other.
+    pub(crate) fn model_handle(&self) -> String {
+        self.model_override
+            .clone()
+            .unwrap_or_else(|| model::handle_of(&self.agent))
+    }
+
+    /// Tokens of the system prompt and the tools.
+    pub(crate) const fn fixed_tokens(&self) -> i64 {
+        self.system_tokens.saturating_add(self.tools_tokens)
     }
 
     /// Whether nothing that the prompt shows has moved.
@@ -111,30 +124,45 @@ pub(crate) struct Session {
     /// The messages of the transcript, the compiled prompt left out.
     pub entries: Vec<(MessageId, Sized)>,
     pub context_tokens: i64,
+    /// Tokens of a message that are shown at the most.
+    pub cap: i64,
+    /// Tokens of the largest message, as it is stored.
+    largest: i64,
+    pub measured: Measured,
 }
 
 impl Session {
-    /// Reads everything from the store.
+    /// Reads everything from the store, and writes it as the endpoint of the agent's model wants it,
+    /// where the catalogue knows that.
     pub(crate) async fn load(
         tx: &mut Tx<'_>,
         scope: &Scope,
         head: &Head,
         agent_id: AgentId,
-        now: Timestamp,
+        (now, catalogue): (Timestamp, &Catalogue),
     ) -> Result<Self, EngineError> {
         let frame = Frame::load(tx, scope, head, agent_id, now).await?;
         // Compiling the first prompt appends a row, so the head is read again.
         let thread = Thread::Id(head.conversation_id);
         let head = turns::head(tx, scope, agent_id, thread).await?;
         let messages = context::messages(tx, head.conversation_id).await?;
+        let endpoint = catalogue.endpoint_of(&frame.model_handle());
+        let transcript = endpoint.map_or_else(
+            || Transcript::new(Protocol::OpenAiChat),
+            |endpoint| Transcript::for_endpoint(&endpoint),
+        );
         let mut session = Self {
             conversation_id: head.conversation_id,
             context_revision: head.context_revision,
             next_position: head.next_position,
             frame,
-            transcript: Transcript::new(Protocol::OpenAiChat),
+            transcript,
             entries: Vec::new(),
             context_tokens: 0,
+            // The first step sets it.
+            cap: i64::MAX,
+            largest: 0,
+            measured: Measured::default(),
         };
         let prompt = head.prompt_message_id;
         // An agent that forgets between turns sees only its prompt.
@@ -146,30 +174,45 @@ impl Session {
         Ok(session)
     }
 
-    /// Appends a message to the transcript.
+    /// Appends a message to the transcript; of a huge one a part.
     pub(crate) fn push(&mut self, message: &Message) {
+        let mut tokens = message.tokens;
+        self.largest = self.largest.max(tokens);
+        let clipped = compaction::clip(message.role, &message.body, tokens, self.cap);
+        if let Some(body) = &clipped {
+            tokens = tokens::count_message(message.role, body, message.name.as_deref());
+        }
         self.transcript.push(&MessageView {
             role: message.role,
-            body: &message.body,
+            body: clipped.as_ref().unwrap_or(&message.body),
             name: message.name.as_deref(),
         });
         let sized = Sized {
             role: message.role,
-            tokens: message.tokens,
+            tokens,
+            is_summary: message.body.compaction.is_some(),
         };
         self.entries.push((message.id, sized));
-        self.context_tokens += message.tokens;
+        self.context_tokens += tokens;
     }
 
-    /// Writes the transcript anew in the wire form of an endpoint, from the context's messages.
-    pub(crate) fn rewrite_for(&mut self, endpoint: &Endpoint, messages: &[Message]) {
-        let known: HashSet<MessageId> = self.entries.drain(..).map(|(id, _)| id).collect();
+    /// Whether the transcript can go to an endpoint as it is, with messages shown up to `cap` tokens.
+    pub(crate) fn is_written_for(&self, endpoint: &Endpoint, cap: i64) -> bool {
+        let same_parts = self.cap == cap || self.largest <= cap.min(self.cap);
+        same_parts && self.transcript.fits(endpoint)
+    }
+
+    /// Writes the transcript anew in the wire form of an endpoint.
+    pub(crate) fn rewrite<'m>(
+        &mut self,
+        endpoint: &Endpoint,
+        messages: impl Iterator<Item = &'m Message>,
+    ) {
+        self.entries.clear();
         self.transcript = Transcript::for_endpoint(endpoint);
         self.context_tokens = 0;
-        for message in messages
-            .iter()
-            .filter(|message| known.contains(&message.id))
-        {
+        self.largest = 0;
+        for message in messages {
             self.push(message);
         }
     }

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Engine, EngineError, Granularity,
+    Engine, EngineError, Granularity, compaction,
     dispatch::{self, Action, Editor},
     ending,
     events::Event,
@@ -64,6 +64,8 @@ enum Planned {
         edit: mnemic_core::memory::BlockEdit,
         based_on: Option<i64>,
     },
+    Change(dispatch::MemoryChanges),
+    Remember(Box<mnemic_core::passages::NewPassage>),
 }
 
 /// Everything that a step's closing commit writes.
@@ -183,7 +185,9 @@ async fn planned(turn: &Turn, call: &ToolCall, action: Action) -> Result<Planned
             edit,
             based_on,
         },
-        Action::Search(search) => Planned::Returned(search_now(turn, call, search).await?),
+        Action::Change(changes) => Planned::Change(changes),
+        Action::Remember(passage) => Planned::Remember(passage),
+        Action::Search(look) => Planned::Returned(search_now(turn, call, look).await?),
         Action::External(external) => {
             Planned::Returned(dispatch::run_external(&external, call).await)
         }
@@ -193,10 +197,9 @@ async fn planned(turn: &Turn, call: &ToolCall, action: Action) -> Result<Planned
 async fn search_now(
     turn: &Turn,
     call: &ToolCall,
-    search: mnemic_core::builtin::ConversationSearch,
+    look: dispatch::Look,
 ) -> Result<ToolReturn, EngineError> {
-    let (store, now) = (&turn.engine.inner.store, turn.engine.now());
-    dispatch::search(store, &turn.live.scope, &turn.session, (call, search), now).await
+    dispatch::search(&turn.engine, &turn.live.scope, &turn.session, (call, look)).await
 }
 
 /// The return of a call, after its edit was applied.
@@ -207,21 +210,21 @@ async fn resolve(
     planned: &Planned,
     now: Timestamp,
 ) -> Result<ToolReturn, EngineError> {
+    let editor = Editor {
+        scope: &live.scope,
+        agent_id: live.agent_id,
+        run_id: live.id,
+        now,
+    };
     match planned {
         Planned::Returned(result) => Ok(result.clone()),
         Planned::Edit {
             label,
             edit,
             based_on,
-        } => {
-            let editor = Editor {
-                scope: &live.scope,
-                agent_id: live.agent_id,
-                run_id: live.id,
-                now,
-            };
-            dispatch::edit(tx, &editor, call, (label, edit, *based_on)).await
-        }
+        } => dispatch::edit(tx, &editor, call, (label, edit, *based_on)).await,
+        Planned::Change(changes) => dispatch::change(tx, &editor, call, changes).await,
+        Planned::Remember(passage) => dispatch::remember(tx, &editor, call, passage).await,
     }
 }
 
@@ -252,7 +255,9 @@ struct Context {
     live: Arc<LiveRun>,
     lease: Lease,
     inputs: Vec<Message>,
-    evicted: Vec<MessageId>,
+    /// A compaction that is stored with the step: the messages that leave, their summary, and what
+    /// clients see of it.
+    compaction: Option<(Vec<MessageId>, Message, Option<Event>)>,
     next_position: i64,
     signature: String,
     progress: Progress,
@@ -307,6 +312,12 @@ impl Turn {
             .map(drop)
     }
 
+    fn waiting_compaction(&self) -> Option<(Vec<MessageId>, Message, Option<Event>)> {
+        let summary = self.summary.clone().filter(|_| !self.is_partial)?;
+        let event = self.summary_event(&summary);
+        Some((self.evicted.clone(), summary, event))
+    }
+
     /// Closes a step: its messages enter the context, and the run moves on or ends.
     pub(crate) async fn commit(&mut self, commit: StepCommit) -> Result<Closing, EngineError> {
         let usage = commit.answer.step.usage;
@@ -318,7 +329,7 @@ impl Turn {
             live: Arc::clone(&self.live),
             lease: self.lease.clone(),
             inputs: self.inputs.clone(),
-            evicted: self.evicted.clone(),
+            compaction: self.waiting_compaction(),
             next_position: self.session.next_position,
             signature: self.session.frame.signature.clone(),
             progress: self.progress.clone(),
@@ -371,6 +382,9 @@ impl Turn {
     fn take_in(&mut self, committed: Committed) -> Closing {
         self.inputs.clear();
         self.evicted.clear();
+        if !self.is_partial {
+            self.summary = None;
+        }
         for message in &committed.messages {
             self.session.push(message);
         }
@@ -398,8 +412,12 @@ async fn close(
     let messages = step_messages(context, commit, returns);
     let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
     let conversation_id = live.conversation_id;
-    if !context.evicted.is_empty() {
-        context::evict(tx, conversation_id, &context.evicted).await?;
+    let mut frame = None;
+    let mut parcel = context.parcel.clone();
+    if let Some((leaving, summary, event)) = &context.compaction {
+        let saved = compaction::save(tx, &live.scope, leaving, summary, now).await?;
+        frame = Some(saved.frame);
+        parcel.events.extend(event.clone());
     }
     let (mut said, mut context_rows, mut steps, mut run) = (*tx, *tx, *tx, *tx);
     let next = context.next_position;
@@ -411,11 +429,9 @@ async fn close(
         move_on(&mut run, context, commit.reason, now),
     )?;
     failpoints::hit("close.written");
-    let mut parcel = context.parcel.clone();
     parcel
         .events
         .extend(step_events(context, commit, &messages));
-    let mut frame = None;
     let closing = if let Some((reason, ending)) = ended {
         let last = ending::end_events(reason, &ending, context.context_tokens);
         parcel.events.extend(last);

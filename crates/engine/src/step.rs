@@ -4,33 +4,26 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use mnemic_core::{
+    compaction,
     ids::{AgentId, ConversationId, MessageId, RunId, StepId},
     messages::{Message, MessageBody, Role, ToolCall, ToolReturn},
-    parts::{MessagePart, Part},
+    parts::{HiddenReasoning, MessagePart, Part},
     runs::{Step, StepStatus, StopReason, Usage},
     time::Timestamp,
 };
 use mnemic_llm::{
     Assembler, Call, Completion, Delta, FinishReason, LlmError, MessageView, SystemPrompt,
 };
-use mnemic_store::{StoreError, context, failpoints};
+use mnemic_store::{StoreError, failpoints};
 
 use crate::{
     EngineError, Granularity,
     dispatch::{self, Action},
     events::Event,
-    fit,
     model::TurnModel,
     settle::{Closing, StepCommit},
     turn::{Turn, llm_failure},
 };
-
-/// How often a turn shortens its context because the provider says that it is too long.
-const MAX_OVERFLOWS: u32 = 3;
-
-/// Part of the window that the context may take after messages had to leave: the same as compaction
-/// leaves (V1 contract, section 7), so that not every following turn evicts again.
-const KEPT_SHARE: f64 = 0.7;
 
 /// How a step ends.
 pub(crate) enum StepEnd {
@@ -58,93 +51,47 @@ impl Turn {
     pub(crate) async fn step(&mut self) -> Result<StepEnd, EngineError> {
         let request = Arc::clone(&self.request);
         let model = self.engine.turn_model(&self.session, &request).await?;
-        self.write_for(&model).await?;
         self.make_room(&model).await?;
+        if self.live.cancelled.is_cancelled() {
+            // Noticed before the next step.
+            return Ok(StepEnd::Continue);
+        }
         let answer = match self.ask(&model).await {
             Ok(answer) => answer,
-            Err(EngineError::Llm(LlmError::ContextWindowExceeded { .. }))
-                if self.overflows < MAX_OVERFLOWS && !self.session.entries.is_empty() =>
-            {
-                self.overflows += 1;
-                let kept = self.session.context_tokens as f64 * KEPT_SHARE;
-                self.shorten(kept as i64).await?;
-                return Ok(StepEnd::Continue);
-            }
             Err(error) => {
+                let too_long = matches!(
+                    error,
+                    EngineError::Llm(LlmError::ContextWindowExceeded { .. })
+                );
+                if too_long && self.shrink(&model).await? {
+                    return Ok(StepEnd::Continue);
+                }
                 if let EngineError::Llm(error) = &error {
                     self.failed_step = Some(self.failed(&model, error));
                 }
                 return Err(error);
             }
         };
+        self.learn(&model, answer.step.usage.prompt_tokens);
         failpoints::hit("answered");
         self.conclude(&model, answer).await
     }
 
     /// Sees to it that the transcript has the wire form of the model's endpoint, which is another one
-    /// when the agent changed its model, or when the endpoint turned out to want another form.
-    async fn write_for(&mut self, model: &TurnModel) -> Result<(), EngineError> {
+    /// when the agent changed its model, or when the endpoint turned out to want another form; and that
+    /// it shows at most `cap` tokens of a message.
+    pub(crate) async fn write_for(
+        &mut self,
+        model: &TurnModel,
+        cap: i64,
+    ) -> Result<(), EngineError> {
         let endpoint = &model.resolved.endpoint;
-        if self.session.transcript.fits(endpoint) {
-            return Ok(());
+        let is_written = self.session.is_written_for(endpoint, cap);
+        self.session.cap = cap;
+        if !is_written {
+            let messages = self.context_messages().await?;
+            self.session.rewrite(endpoint, messages.iter());
         }
-        self.rewrite().await
-    }
-
-    /// Leaves out the oldest messages when the request would not fit.
-    async fn make_room(&mut self, model: &TurnModel) -> Result<(), EngineError> {
-        let window = model.context_window;
-        let inputs: i64 = self.inputs.iter().map(|message| message.tokens).sum();
-        let fixed = self.session.frame.system_tokens + self.session.frame.tools_tokens + inputs;
-        if fixed >= window {
-            return Err(EngineError::Overflow {
-                prompt_tokens: fixed,
-                context_window: window,
-            });
-        }
-        // The answer needs room as well, but never more than half of a small window.
-        let reserve = model.max_tokens.unwrap_or(4_096).min(window / 2).max(0);
-        if fixed + self.session.context_tokens + reserve <= window {
-            return Ok(());
-        }
-        let budget = (window as f64 * KEPT_SHARE) as i64 - fixed;
-        self.shorten(budget).await
-    }
-
-    /// Leaves out the oldest messages until the others take at most `budget` tokens. They leave the
-    /// stored context with the step's commit, so that a request that fails changes nothing; a request
-    /// with a model of its own leaves them out for itself only.
-    async fn shorten(&mut self, budget: i64) -> Result<(), EngineError> {
-        let entries = &mut self.session.entries;
-        let sized: Vec<fit::Sized> = entries.iter().map(|(_, sized)| *sized).collect();
-        let count = fit::evictions(&sized, budget.max(0)).min(entries.len());
-        let gone: Vec<MessageId> = entries.drain(..count).map(|(id, _)| id).collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
-        tracing::info!(run = %self.live.id, messages = gone.len(), "the context was shortened");
-        if self.request.override_model.is_none() {
-            self.evicted.extend(gone);
-        } else {
-            self.is_partial = true;
-        }
-        self.rewrite().await
-    }
-
-    /// Writes the session's transcript anew from the stored messages that are left in it.
-    async fn rewrite(&mut self) -> Result<(), EngineError> {
-        // Before that, the commit that this session was read in is not there for other readers.
-        if !self.live.is_accepted().await {
-            return Err(StoreError::LeaseLost.into());
-        }
-        let request = Arc::clone(&self.request);
-        let model = self.engine.turn_model(&self.session, &request).await?;
-        let id = self.session.conversation_id;
-        let store = &self.engine.inner.store;
-        let messages = store.read(move |tx| Box::pin(context::messages(tx, id)));
-        let messages: Vec<Message> = messages.await?;
-        self.session
-            .rewrite_for(&model.resolved.endpoint, &messages);
         Ok(())
     }
 
@@ -217,9 +164,10 @@ impl Turn {
         let config = &self.session.frame.agent.llm_config;
         let mut transcript = self.session.transcript.clone();
         for input in &self.inputs {
+            let clipped = compaction::clip(input.role, &input.body, input.tokens, self.input_cap);
             transcript.push(&MessageView {
                 role: input.role,
-                body: &input.body,
+                body: clipped.as_ref().unwrap_or(&input.body),
                 name: input.name.as_deref(),
             });
         }
@@ -235,9 +183,12 @@ impl Turn {
         );
         call.tools = Arc::clone(&self.session.frame.tool_set);
         call.temperature = config.temperature;
-        call.max_tokens = config.max_tokens;
+        // Half of the window is for the request, whatever the agent's settings say.
+        let half = (model.context_window / 2).max(1);
+        call.max_tokens = config.max_tokens.map(|tokens| tokens.min(half));
         call.parallel_tool_calls = config.parallel_tool_calls;
-        call.reasoning_effort.clone_from(&config.reasoning_effort);
+        call.reasoning_effort.clone_from(&model.reasoning_effort);
+        call.thinking = model.thinking;
         call.response_format
             .clone_from(&self.session.frame.agent.response_format);
         call
@@ -318,7 +269,7 @@ impl Turn {
 
     /// Logs waiting events. A log that cannot be written delays what clients see, nothing else: the
     /// step's commit carries the events along.
-    async fn flush(&mut self) {
+    pub(crate) async fn flush(&mut self) {
         let (store, now) = (self.engine.inner.store.clone(), self.engine.now());
         if let Err(error) = self.outlet.flush(&store, now).await {
             tracing::warn!(run = %self.live.id, %error, "events wait to be logged");
@@ -417,6 +368,8 @@ impl Turn {
 #[derive(Default)]
 struct Shown {
     order: Vec<Kind>,
+    /// Parts that are complete: those up to the last reasoning that ended.
+    ended: usize,
     /// Ids and names of the calls, by the provider's index.
     calls: Vec<(usize, String)>,
 }
@@ -424,17 +377,39 @@ struct Shown {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Reasoning,
+    Hidden,
     Text,
     Calls,
 }
 
 impl Shown {
     fn index(&mut self, kind: Kind) -> usize {
-        if let Some(index) = self.order.iter().position(|known| *known == kind) {
-            return index;
+        let ended = if kind == Kind::Calls { 0 } else { self.ended };
+        let open = self.order.iter().skip(ended);
+        if let Some(index) = open.into_iter().position(|known| *known == kind) {
+            return ended + index;
         }
         self.order.push(kind);
         self.order.len() - 1
+    }
+
+    /// Reasoning ends: what is shown of it is its signature, or that there was some.
+    fn end_reasoning(&mut self, signature: Option<&String>) -> Option<(usize, Part)> {
+        let mut open = self.order.iter().skip(self.ended);
+        if let Some(index) = open.position(|known| *known == Kind::Reasoning) {
+            self.ended += index + 1;
+            let signature = Some(signature?.clone());
+            let text = String::new();
+            return Some((self.ended - 1, Part::Reasoning { text, signature }));
+        }
+        signature?;
+        Some(self.hidden(HiddenReasoning::Omitted, None))
+    }
+
+    fn hidden(&mut self, state: HiddenReasoning, data: Option<String>) -> (usize, Part) {
+        self.order.push(Kind::Hidden);
+        self.ended = self.order.len();
+        (self.ended - 1, Part::HiddenReasoning { state, data })
     }
 
     fn part(&mut self, delta: &Delta) -> Option<(usize, Part)> {
@@ -450,6 +425,10 @@ impl Shown {
                     signature: None,
                 },
             )),
+            Delta::ReasoningEnd { signature, .. } => self.end_reasoning(signature.as_ref()),
+            Delta::RedactedReasoning { data, .. } => {
+                Some(self.hidden(HiddenReasoning::Redacted, Some(data.clone())))
+            }
             Delta::ToolCallStart { index, id, name } => {
                 self.calls.push((*index, id.clone()));
                 Some(self.call(id.clone(), name.clone(), String::new()))
@@ -487,7 +466,7 @@ pub(crate) fn assistant_message(
     let body = MessageBody {
         content: answer.completion.body.content.clone(),
         tool_calls: calls.to_vec(),
-        tool_returns: Vec::new(),
+        ..MessageBody::default()
     };
     if body.content.is_empty() && body.tool_calls.is_empty() {
         return None;

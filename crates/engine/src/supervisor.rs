@@ -43,6 +43,11 @@ impl Supervisor {
         self.runs.lock().get(&id).cloned()
     }
 
+    /// Whether any run is live.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.runs.lock().is_empty()
+    }
+
     /// All live runs.
     pub(crate) fn all(&self) -> Vec<Arc<LiveRun>> {
         self.runs.lock().values().cloned().collect()

@@ -175,7 +175,8 @@ impl Engine {
     }
 }
 
-async fn busy(tx: &mut Tx<'_>, head: &Head) -> Result<EngineError, EngineError> {
+/// The error of a conversation that is held.
+pub(crate) async fn busy(tx: &mut Tx<'_>, head: &Head) -> Result<EngineError, EngineError> {
     let open = runs::open(tx, Some(head.conversation_id)).await?;
     Ok(match open.first().map(|run| run.id).or(head.running) {
         Some(run_id) => EngineError::Busy { run_id },

@@ -41,12 +41,20 @@ pub(crate) struct Turn {
     pub inputs: Vec<Message>,
     /// Messages that left the transcript, and leave the stored context with the next commit.
     pub evicted: Vec<MessageId>,
+    /// The summary in the transcript that stands in their place and is not stored yet, or never will be.
+    pub summary: Option<Message>,
     /// Whether the session lacks messages that the stored context has.
     pub is_partial: bool,
     /// The step whose model call failed, to be stored with the run's end.
     pub failed_step: Option<Step>,
-    /// How often the provider said that the context is too long, in this turn.
+    /// How often in a row the provider said that the request is too long.
     pub overflows: u32,
+    /// Tokens of prompt, tools and messages that a request may take, after one was too long.
+    pub ceiling: Option<i64>,
+    /// Tokens of an input that are shown at the most.
+    pub input_cap: i64,
+    /// Tokens that the request takes as we count them.
+    pub reckoned: i64,
 }
 
 /// How a turn ends, when its last step has not committed that already.
@@ -131,9 +139,13 @@ impl Engine {
             accepted_at,
             inputs,
             evicted: Vec::new(),
+            summary: None,
             is_partial: false,
             failed_step: None,
             overflows: 0,
+            ceiling: None,
+            input_cap: i64::MAX,
+            reckoned: 0,
         };
         turn.run().await;
     }

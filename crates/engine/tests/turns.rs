@@ -132,6 +132,7 @@ fn request(text: &str) -> SendRequest {
         background: false,
         override_model: None,
         override_system: None,
+        include_compaction: false,
         request_config: json!({}),
         metadata: json!({"run_type": "send_message"}),
         callback_url: None,

@@ -24,17 +24,59 @@ pub(crate) enum Parameter {
     ParallelToolCalls,
     /// `reasoning_effort`.
     ReasoningEffort,
+    /// A choice of tools that leaves the model none, which some models refuse while they think.
+    ForcedToolChoice,
+    /// Anthropic's `thinking` altogether.
+    Thinking,
+    /// Anthropic's `thinking` with a budget; newer models decide themselves.
+    ThinkingBudget,
+    /// Anthropic's `thinking` without a budget; older models need one.
+    AdaptiveThinking,
+    /// Anthropic's way to switch thinking off.
+    ThinkingDisabled,
+    /// Anthropic's `output_config.effort`.
+    Effort,
+    /// Anthropic's `output_config.format`.
+    OutputFormat,
+    /// Anthropic's marks of what to keep in the prompt cache.
+    CacheControl,
+    /// The summary of a model's reasoning in OpenAI's responses.
+    ReasoningSummary,
+    /// The sealed reasoning in OpenAI's responses.
+    SealedReasoning,
+    /// `reasoning` in OpenAI's responses altogether.
+    Reasoning,
     /// System messages after the first one; they are sent as the user's.
     LaterSystemMessages,
 }
 
 impl Parameter {
-    const NAMED: [(Self, &'static str); 5] = [
+    /// The first that a refusal names counts, so what is more exact stands first.
+    const NAMED: [(Self, &'static str); 24] = [
         (Self::StreamOptions, "stream_options"),
         (Self::MaxTokens, "max_tokens"),
         (Self::Temperature, "temperature"),
         (Self::ParallelToolCalls, "parallel_tool_calls"),
         (Self::ReasoningEffort, "reasoning_effort"),
+        (Self::ThinkingBudget, "thinking.type.enabled"),
+        (Self::ThinkingBudget, "budget_tokens"),
+        (Self::ThinkingDisabled, "thinking.type.disabled"),
+        (Self::ThinkingDisabled, "disabled"),
+        (Self::AdaptiveThinking, "adaptive"),
+        (Self::OutputFormat, "output_config.format"),
+        (Self::OutputFormat, "output format"),
+        (Self::Effort, "output_config"),
+        (Self::Effort, "effort parameter"),
+        (Self::CacheControl, "cache_control"),
+        (Self::ReasoningSummary, "reasoning.summary"),
+        (Self::ReasoningSummary, "reasoning summaries"),
+        (Self::ReasoningSummary, "reasoning summary"),
+        (Self::SealedReasoning, "encrypted content"),
+        (Self::SealedReasoning, "encrypted_content"),
+        (Self::Reasoning, "reasoning.effort"),
+        (Self::Reasoning, "'reasoning'"),
+        (Self::Thinking, "thinking"),
+        (Self::ParallelToolCalls, "parallel_tool_use"),
     ];
 
     /// Words by which chat templates refuse later system messages (Qwen, Mistral and others).
@@ -45,7 +87,7 @@ impl Parameter {
     ];
 
     /// Words that say that a parameter itself is refused rather than its value being out of range.
-    const REFUSAL: [&'static str; 12] = [
+    const REFUSAL: [&'static str; 14] = [
         "unsupported",
         "not supported",
         "does not support",
@@ -58,6 +100,8 @@ impl Parameter {
         "extra inputs",
         "extra fields",
         "only allowed when",
+        "deprecated",
+        "must be verified",
     ];
 
     /// The parameter that a refusal is about.
@@ -68,6 +112,9 @@ impl Parameter {
             .any(|words| message.contains(words))
         {
             return Some(Self::LaterSystemMessages);
+        }
+        if message.contains("forces tool use") || message.contains("tool_choice: forced") {
+            return Some(Self::ForcedToolChoice);
         }
         if !Self::REFUSAL.iter().any(|words| message.contains(words)) {
             return None;
@@ -133,6 +180,35 @@ mod tests {
             (
                 "Jinja Exception: System message must be at the beginning.",
                 Some(Parameter::LaterSystemMessages),
+            ),
+            (
+                "\"thinking.type.enabled\" is not supported for this model. Use \
+                 \"thinking.type.adaptive\" and \"output_config.effort\" to control thinking behavior.",
+                Some(Parameter::ThinkingBudget),
+            ),
+            (
+                "adaptive thinking is not supported on this model",
+                Some(Parameter::AdaptiveThinking),
+            ),
+            (
+                "This model does not support the effort parameter.",
+                Some(Parameter::Effort),
+            ),
+            (
+                "`temperature` is deprecated for this model.",
+                Some(Parameter::Temperature),
+            ),
+            (
+                "Encrypted content is not supported with this model.",
+                Some(Parameter::SealedReasoning),
+            ),
+            (
+                "Unsupported parameter: 'reasoning.effort' is not supported with this model.",
+                Some(Parameter::Reasoning),
+            ),
+            (
+                "Your organization must be verified to generate reasoning summaries.",
+                Some(Parameter::ReasoningSummary),
             ),
             ("temperature must be between 0 and 2", None),
             ("unknown model", None),

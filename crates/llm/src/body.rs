@@ -47,6 +47,16 @@ impl BodyWriter {
         self.pieces.push(bytes.clone());
     }
 
+    /// Appends what another writer holds but for its first byte.
+    pub fn append_without_first_byte(&mut self, other: Self) {
+        let mut skipped = false;
+        let pieces = other.finish().pieces;
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            let from = usize::from(!std::mem::replace(&mut skipped, true));
+            self.shared(&piece.slice(from..));
+        }
+    }
+
     /// The body.
     pub fn finish(mut self) -> WireBody {
         if !self.open.is_empty() {

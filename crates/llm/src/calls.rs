@@ -6,10 +6,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    endpoints::{Endpoint, Protocol},
-    json,
-    toolset::ToolSet,
-    transcript::Transcript,
+    adaptation::Parameter, endpoints::Endpoint, json, toolset::ToolSet, transcript::Transcript,
 };
 
 /// The system prompt with its JSON form, made once and shared by all calls that send it.
@@ -70,6 +67,20 @@ pub enum ToolChoice {
     Tool(String),
 }
 
+/// Anthropic's setting of how a model thinks; others know efforts only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Thinking {
+    /// As the provider does when it is not told.
+    #[default]
+    Unset,
+    /// Not at all.
+    Disabled,
+    /// As much as the model finds right.
+    Adaptive,
+    /// Up to so many tokens.
+    Budget(i64),
+}
+
 /// One call.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -93,6 +104,8 @@ pub struct Call {
     pub max_tokens: Option<i64>,
     /// How much a reasoning model thinks.
     pub reasoning_effort: Option<String>,
+    /// Whether and for how long it thinks, with providers that have a setting for that.
+    pub thinking: Thinking,
     /// The form the answer must have.
     pub response_format: Option<Value>,
 }
@@ -111,14 +124,20 @@ impl Call {
             model: model.into(),
             system,
             transcript,
-            tools: Arc::new(ToolSet::new(Protocol::OpenAiChat, &[])),
+            tools: Arc::new(ToolSet::default()),
             tool_choice: ToolChoice::Auto,
             parallel_tool_calls: None,
             temperature: None,
             max_tokens: None,
             reasoning_effort: None,
+            thinking: Thinking::default(),
             response_format: None,
         }
+    }
+
+    /// Whether a parameter may be sent to its model.
+    pub(crate) fn accepts(&self, parameter: Parameter) -> bool {
+        self.endpoint.accepts(&self.model, parameter)
     }
 
     /// Whether an answer without a tool call would be no answer.

@@ -72,8 +72,8 @@ pub enum ResolveError {
     },
     /// Nothing is configured at all.
     #[error(
-        "no model provider is configured, so {handle:?} can't be used: set OPENAI_API_KEY, or \
-         OPENAI_BASE_URL for a server of your own, or add one to mnemic.toml with `mnemic configure`"
+        "no model provider is configured, so {handle:?} can't be used: set OPENAI_API_KEY or \
+         ANTHROPIC_API_KEY, or OPENAI_BASE_URL for a server of your own, or add one to mnemic.toml with `mnemic configure`"
     )]
     NoProviders {
         /// What was given.
@@ -217,6 +217,14 @@ impl Catalogue {
             model: model.to_owned(),
             suggestions: suggest(model, &known),
         })
+    }
+
+    /// The endpoint that serves the model of a handle, as far as that is known without asking it.
+    #[must_use]
+    pub fn endpoint_of(&self, handle: &str) -> Option<Arc<Endpoint>> {
+        let (provider, model) = handle.split_once('/')?;
+        let shelf = self.shelf(handle, provider).ok()?;
+        Some(shelf.endpoint.serving(model))
     }
 
     fn shelf(&self, handle: &str, provider: &str) -> Result<Arc<Shelf>, ResolveError> {

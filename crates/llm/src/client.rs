@@ -3,16 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use reqwest::{Response, header::CONTENT_TYPE};
+use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use crate::{
+    anthropic,
     body::WireBody,
     calls::Call,
     completion::Completion,
     connect,
     endpoints::{Endpoint, Protocol},
     errors::LlmError,
-    openai_chat,
+    forced, openai_chat, openai_responses, refusals,
     retry::{RetryPolicy, Timeouts, retry_after},
     streaming::{self, DeltaStream, MAX_ANSWER, Pump},
 };
@@ -103,15 +105,13 @@ impl Client {
     /// Makes a call again whose answer lacks the tool call it had to hold. What comes of it is added
     /// to the answer; when nothing does, the answer stays as it is.
     pub(crate) async fn force(&self, call: &Call, mut completion: Completion) -> Completion {
-        let again = match call.endpoint.protocol() {
-            Protocol::OpenAiChat => openai_chat::forced::by_schema(call),
-        };
+        let again = forced::by_schema(call);
         match self.answer(&again, false).await {
             Ok(Answer::Whole(forced)) => {
                 if let Some(usage) = &forced.usage {
                     completion.usage.get_or_insert_default().add(usage);
                 }
-                let forced_call = openai_chat::forced::read(&forced, call);
+                let forced_call = forced::read(&forced, call);
                 completion.body.tool_calls.extend(forced_call);
             }
             Ok(Answer::Streaming(_)) => {}
@@ -132,6 +132,11 @@ impl Client {
             if adapted < MAX_ADAPTATIONS && may_adapt(call, &error) {
                 adapted += 1;
                 body = render(call, stream);
+                continue;
+            }
+            if adapted < MAX_ADAPTATIONS && refuses_reasoning(&error) {
+                adapted = MAX_ADAPTATIONS;
+                body = without_reasoning(call, &body);
                 continue;
             }
             let Some(wait) = self.retries.wait(tried, &error) else {
@@ -162,7 +167,7 @@ impl Client {
         };
         let request = self
             .http
-            .post(endpoint.chat_url().clone())
+            .post(endpoint.call_url().clone())
             .headers(endpoint.headers().clone())
             .body(body.to_request())
             .send();
@@ -214,11 +219,7 @@ impl Client {
             Ok(Ok(body)) => body,
             _ => bytes::Bytes::new(),
         };
-        match endpoint.protocol() {
-            Protocol::OpenAiChat => {
-                openai_chat::errors::from_answer(endpoint, status.as_u16(), &body, wait)
-            }
-        }
+        refusals::from_answer(endpoint, status.as_u16(), &body, wait)
     }
 
     fn not_sent(&self, endpoint: &Endpoint, error: &reqwest::Error) -> LlmError {
@@ -226,6 +227,46 @@ impl Client {
             return late(endpoint, "the connection", self.timeouts.connect, true);
         }
         broken_connection(endpoint, error, false)
+    }
+
+    /// Posts JSON to a route of an endpoint until there is an answer or no hope.
+    pub(crate) async fn post_json(
+        &self,
+        endpoint: &Endpoint,
+        url: &url::Url,
+        body: bytes::Bytes,
+    ) -> Result<bytes::Bytes, LlmError> {
+        let patience = self.timeouts.first_byte;
+        let mut tried = 1;
+        loop {
+            let post = async {
+                let request = self
+                    .http
+                    .post(url.clone())
+                    .headers(endpoint.headers().clone())
+                    .body(body.clone());
+                let response = request
+                    .send()
+                    .await
+                    .map_err(|error| self.not_sent(endpoint, &error))?;
+                if !response.status().is_success() {
+                    return Err(self.refusal(endpoint, response).await);
+                }
+                streaming::read_whole(endpoint, response, MAX_ANSWER).await
+            };
+            let answer = timeout(patience, post).await;
+            let error = match answer {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(_) => late(endpoint, "the whole answer", patience, true),
+            };
+            let Some(wait) = self.retries.wait(tried, &error) else {
+                return Err(error);
+            };
+            tracing::warn!(tried, wait_ms = wait.as_millis(), %error, "a request is tried again");
+            tokio::time::sleep(wait).await;
+            tried += 1;
+        }
     }
 
     /// The list of an endpoint's models as it came.
@@ -257,7 +298,46 @@ impl Client {
 fn render(call: &Call, stream: bool) -> WireBody {
     match call.endpoint.protocol() {
         Protocol::OpenAiChat => openai_chat::request::render(call, stream),
+        Protocol::OpenAiResponses => openai_responses::request::render(call, stream),
+        Protocol::Anthropic => anthropic::request::render(call, stream),
     }
+}
+
+/// Whether the provider does not take the reasoning of a history: because a key of another account
+/// signed it, or because the history was changed since.
+fn refuses_reasoning(error: &LlmError) -> bool {
+    const WORDS: [&str; 6] = [
+        "`signature` in `thinking`",
+        "thinking` blocks",
+        "redacted_thinking",
+        "encrypted content",
+        "encrypted_content",
+        "of type 'reasoning'",
+    ];
+    match error {
+        LlmError::BadRequest { message, .. } => {
+            let message = message.to_ascii_lowercase();
+            WORDS.iter().any(|words| message.contains(words))
+        }
+        _ => false,
+    }
+}
+
+/// The same request without the reasoning in its history.
+fn without_reasoning(call: &Call, body: &WireBody) -> WireBody {
+    tracing::info!(
+        provider = call.endpoint.name(),
+        "the provider refuses the reasoning of the history; the call goes without it"
+    );
+    let Ok(mut request) = serde_json::from_slice::<Value>(&body.to_vec()) else {
+        return body.clone();
+    };
+    match call.endpoint.protocol() {
+        Protocol::OpenAiChat => {}
+        Protocol::OpenAiResponses => openai_responses::request::without_reasoning(&mut request),
+        Protocol::Anthropic => anthropic::request::without_reasoning(&mut request),
+    }
+    WireBody::from_vec(request.to_string().into_bytes())
 }
 
 /// Whether an error names a parameter that the call can do without.

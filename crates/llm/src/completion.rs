@@ -1,7 +1,7 @@
 //! What a model answers: in pieces, and whole.
 
 use mnemic_core::{
-    messages::{ContentPart, MessageBody, ToolCall},
+    messages::{ContentPart, MessageBody, ReasoningOrigin, ToolCall},
     runs::Usage,
 };
 
@@ -30,6 +30,21 @@ pub enum Delta {
     Text(String),
     /// More of what a reasoning model thinks.
     Reasoning(String),
+    /// What it thought so far is over, and more would be thoughts of their own. Providers that want
+    /// their thoughts back sign them.
+    ReasoningEnd {
+        /// The proof to be sent back with the thoughts.
+        signature: Option<String>,
+        /// Who wants them back.
+        origin: ReasoningOrigin,
+    },
+    /// Thoughts that the provider shows nobody.
+    RedactedReasoning {
+        /// What to send back.
+        data: String,
+        /// Who wants it back.
+        origin: ReasoningOrigin,
+    },
     /// A tool call begins.
     ToolCallStart {
         /// Which call of the answer, from 0.
@@ -85,8 +100,19 @@ impl Completion {
         for part in self.body.content {
             match part {
                 ContentPart::Text { text } => deltas.push(Delta::Text(text)),
-                ContentPart::Reasoning { text, .. } => deltas.push(Delta::Reasoning(text)),
-                ContentPart::Image { .. } => {}
+                ContentPart::Reasoning {
+                    text,
+                    signature,
+                    origin,
+                } => {
+                    deltas.push(Delta::Reasoning(text));
+                    deltas.extend(origin.map(|origin| Delta::ReasoningEnd { signature, origin }));
+                }
+                ContentPart::RedactedReasoning {
+                    data,
+                    origin: Some(origin),
+                } => deltas.push(Delta::RedactedReasoning { data, origin }),
+                ContentPart::Image { .. } | ContentPart::RedactedReasoning { .. } => {}
             }
         }
         for (index, call) in self.body.tool_calls.into_iter().enumerate() {
@@ -109,8 +135,9 @@ impl Completion {
 /// Folds the deltas of one answer into a [`Completion`].
 #[derive(Debug, Clone, Default)]
 pub struct Assembler {
-    text: String,
-    reasoning: String,
+    content: Vec<ContentPart>,
+    /// Parts that are complete: those up to the last reasoning that ended.
+    ended: usize,
     calls: Vec<ToolCall>,
     usage: Option<Usage>,
     finish: FinishReason,
@@ -127,8 +154,18 @@ impl Assembler {
     /// Takes in a delta.
     pub fn push(&mut self, delta: &Delta) {
         match delta {
-            Delta::Text(text) => self.text.push_str(text),
-            Delta::Reasoning(text) => self.reasoning.push_str(text),
+            Delta::Text(text) => self.say(text),
+            Delta::Reasoning(text) => self.think(text),
+            Delta::ReasoningEnd { signature, origin } => {
+                self.end_reasoning(signature.as_ref(), origin)
+            }
+            Delta::RedactedReasoning { data, origin } => {
+                self.content.push(ContentPart::RedactedReasoning {
+                    data: data.clone(),
+                    origin: Some(origin.clone()),
+                });
+                self.ended = self.content.len();
+            }
             Delta::ToolCallStart { id, name, .. } => self.calls.push(ToolCall {
                 id: id.clone(),
                 name: name.clone(),
@@ -145,10 +182,49 @@ impl Assembler {
         }
     }
 
-    /// The text so far.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
+    fn say(&mut self, more: &str) {
+        let mut open = self.content.iter_mut().skip(self.ended);
+        if let Some(text) = open.find_map(|part| match part {
+            ContentPart::Text { text } => Some(text),
+            _ => None,
+        }) {
+            text.push_str(more);
+            return;
+        }
+        self.content.push(ContentPart::text(more));
+    }
+
+    fn think(&mut self, more: &str) {
+        let mut open = self.content.iter_mut().skip(self.ended);
+        if let Some(text) = open.find_map(|part| match part {
+            ContentPart::Reasoning { text, .. } => Some(text),
+            _ => None,
+        }) {
+            text.push_str(more);
+            return;
+        }
+        self.content.push(ContentPart::reasoning(more));
+    }
+
+    /// Closes the thoughts that go on. Some providers tell nothing of them but the signature.
+    fn end_reasoning(&mut self, proof: Option<&String>, from: &ReasoningOrigin) {
+        let is_open = |part: &ContentPart| matches!(part, ContentPart::Reasoning { .. });
+        let at = match self.content.iter().skip(self.ended).position(is_open) {
+            Some(at) => self.ended + at,
+            None if proof.is_none() => return,
+            None => {
+                self.content.push(ContentPart::reasoning(""));
+                self.content.len() - 1
+            }
+        };
+        self.ended = at + 1;
+        if let Some(ContentPart::Reasoning {
+            signature, origin, ..
+        }) = self.content.get_mut(at)
+        {
+            *signature = proof.cloned();
+            *origin = Some(from.clone());
+        }
     }
 
     /// The calls so far; the last one's arguments may be incomplete.
@@ -160,16 +236,14 @@ impl Assembler {
     /// The whole answer.
     #[must_use]
     pub fn finish(self) -> Completion {
-        let mut content = Vec::with_capacity(2);
-        if !self.reasoning.is_empty() {
-            content.push(ContentPart::Reasoning {
-                text: self.reasoning,
-                signature: None,
-            });
-        }
-        if !self.text.is_empty() {
-            content.push(ContentPart::Text { text: self.text });
-        }
+        let mut content = self.content;
+        content.retain(|part| match part {
+            ContentPart::Text { text } => !text.is_empty(),
+            ContentPart::Reasoning {
+                text, signature, ..
+            } => !text.is_empty() || signature.is_some(),
+            _ => true,
+        });
         let mut tool_calls = self.calls;
         for call in &mut tool_calls {
             if call.arguments.trim().is_empty() {
@@ -180,7 +254,7 @@ impl Assembler {
             body: MessageBody {
                 content,
                 tool_calls,
-                tool_returns: Vec::new(),
+                ..MessageBody::default()
             },
             usage: self.usage,
             finish: self.finish,
@@ -243,13 +317,7 @@ mod tests {
         .finish();
         assert_eq!(
             completion.body.content,
-            [
-                ContentPart::Reasoning {
-                    text: "hm".into(),
-                    signature: None
-                },
-                ContentPart::text("hello"),
-            ]
+            [ContentPart::reasoning("hm"), ContentPart::text("hello"),]
         );
         let calls: Vec<_> = completion
             .body
@@ -259,6 +327,52 @@ mod tests {
             .collect();
         assert_eq!(calls, [("a", "{\"x\":1}"), ("b", "{}")]);
         assert_eq!(completion.usage, Some(usage));
+        assert_eq!(fold(&completion.clone().into_deltas()).finish(), completion);
+    }
+
+    #[test]
+    fn signed_thoughts_stay_where_they_were_thought() {
+        let origin = |id: &str| ReasoningOrigin {
+            protocol: "anthropic".into(),
+            provider: "anthropic".into(),
+            id: Some(id.into()),
+        };
+        let end = |id: &str| Delta::ReasoningEnd {
+            signature: Some(format!("proof of {id}")),
+            origin: origin(id),
+        };
+        let completion = fold(&[
+            Delta::Reasoning("one".into()),
+            end("1"),
+            Delta::Text("a".into()),
+            Delta::Text("b".into()),
+            Delta::RedactedReasoning {
+                data: "sealed".into(),
+                origin: origin("2"),
+            },
+            end("3"),
+            Delta::Text("c".into()),
+            start(0, "x"),
+        ])
+        .finish();
+        let signed = |text: &str, id: &str| ContentPart::Reasoning {
+            text: text.into(),
+            signature: Some(format!("proof of {id}")),
+            origin: Some(origin(id)),
+        };
+        assert_eq!(
+            completion.body.content,
+            [
+                signed("one", "1"),
+                ContentPart::text("ab"),
+                ContentPart::RedactedReasoning {
+                    data: "sealed".into(),
+                    origin: Some(origin("2")),
+                },
+                signed("", "3"),
+                ContentPart::text("c"),
+            ]
+        );
         assert_eq!(fold(&completion.clone().into_deltas()).finish(), completion);
     }
 

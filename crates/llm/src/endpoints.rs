@@ -1,6 +1,6 @@
 //! Endpoints: where models are served, and how a server differs from the protocol it speaks.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -10,12 +10,51 @@ use crate::{
     transcript::Style,
 };
 
+/// The version of the messages API that we speak.
+const ANTHROPIC_VERSION: &str = "2023-06-01";
+
 /// A wire protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Protocol {
     /// OpenAI's chat completions.
     #[default]
     OpenAiChat,
+    /// OpenAI's responses.
+    OpenAiResponses,
+    /// Anthropic's messages.
+    Anthropic,
+}
+
+impl Protocol {
+    /// All protocols.
+    pub const ALL: [Self; 3] = [Self::OpenAiChat, Self::OpenAiResponses, Self::Anthropic];
+
+    /// The name in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => "openai",
+            Self::OpenAiResponses => "openai-responses",
+            Self::Anthropic => "anthropic",
+        }
+    }
+
+    /// The protocol of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|protocol| protocol.as_str() == name)
+    }
+
+    /// The route of calls.
+    const fn route(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => "chat/completions",
+            Self::OpenAiResponses => "responses",
+            Self::Anthropic => "messages",
+        }
+    }
 }
 
 /// A text that no log, error or debug print shows.
@@ -54,6 +93,9 @@ pub struct Quirks {
     pub echo_reasoning: bool,
     /// It has no `GET /models`, or one that says nothing true: any model name is taken as it is.
     pub no_model_list: bool,
+    /// OpenAI's own reasoning models are called over chat completions like all others, rather than
+    /// over responses, where their reasoning is carried on from step to step.
+    pub no_responses: bool,
 }
 
 /// An endpoint as it is configured.
@@ -146,10 +188,13 @@ pub enum EndpointError {
 pub struct Endpoint {
     config: EndpointConfig,
     base: String,
-    chat: Url,
+    calls: Url,
     models: Url,
     headers: HeaderMap,
+    signer: Option<Arc<str>>,
     adaptations: Adaptations,
+    /// OpenAI's reasoning models, which another protocol serves better.
+    reasoners: Option<Arc<Endpoint>>,
 }
 
 impl Endpoint {
@@ -169,16 +214,41 @@ impl Endpoint {
             url.set_path(&joined);
             url
         };
-        let (chat, models) = (route("chat/completions"), route("models"));
-        let headers = headers_of(&config)?;
-        Ok(Self {
+        let (calls, mut models) = (route(config.protocol.route()), route("models"));
+        if config.protocol == Protocol::Anthropic {
+            // Its lists come in pages; this is the longest.
+            models.set_query(Some("limit=1000"));
+        }
+        let mut endpoint = Self {
             base: base.as_str().trim_end_matches('/').to_owned(),
-            chat,
+            calls,
             models,
-            headers,
+            headers: headers_of(&config)?,
+            signer: (config.protocol != Protocol::OpenAiChat).then(|| config.name.as_str().into()),
             config,
             adaptations: Adaptations::default(),
-        })
+            reasoners: None,
+        };
+        if endpoint.protocol() == Protocol::OpenAiChat
+            && endpoint.is_openai()
+            && !endpoint.config.quirks.no_responses
+        {
+            let config = EndpointConfig {
+                protocol: Protocol::OpenAiResponses,
+                ..endpoint.config.clone()
+            };
+            endpoint.reasoners = Some(Arc::new(Self::new(config)?));
+        }
+        Ok(endpoint)
+    }
+
+    /// The endpoint that serves a model of this one: the same server, but OpenAI's reasoning models
+    /// are called over responses.
+    pub(crate) fn serving(self: &Arc<Self>, model: &str) -> Arc<Self> {
+        match &self.reasoners {
+            Some(reasoners) if is_openai_reasoner(model) => reasoners.clone(),
+            _ => self.clone(),
+        }
     }
 
     /// The provider's name.
@@ -191,6 +261,15 @@ impl Endpoint {
     #[must_use]
     pub fn provider_type(&self) -> &str {
         &self.config.provider_type
+    }
+
+    /// The V1 API's word for the protocol it speaks.
+    #[must_use]
+    pub const fn endpoint_type(&self) -> &'static str {
+        match self.config.protocol {
+            Protocol::OpenAiChat | Protocol::OpenAiResponses => "openai",
+            Protocol::Anthropic => "anthropic",
+        }
     }
 
     /// The base URL, without a slash at its end.
@@ -224,13 +303,13 @@ impl Endpoint {
 
     /// Whether it is OpenAI itself.
     pub(crate) fn is_openai(&self) -> bool {
-        self.chat
+        self.calls
             .host_str()
             .is_some_and(|host| host == "api.openai.com" || host.ends_with(".api.openai.com"))
     }
 
-    pub(crate) const fn chat_url(&self) -> &Url {
-        &self.chat
+    pub(crate) const fn call_url(&self) -> &Url {
+        &self.calls
     }
 
     pub(crate) const fn models_url(&self) -> &Url {
@@ -241,10 +320,11 @@ impl Endpoint {
         &self.headers
     }
 
-    pub(crate) const fn style(&self) -> Style {
+    pub(crate) fn style(&self) -> Style {
         Style {
             protocol: self.config.protocol,
             echo_reasoning: self.config.quirks.echo_reasoning,
+            signer: self.signer.clone(),
         }
     }
 
@@ -286,6 +366,16 @@ impl Endpoint {
     }
 }
 
+/// Whether a model of OpenAI's reasons before it answers: the o series, and the fifth generation but
+/// for its chat models.
+pub(crate) fn is_openai_reasoner(model: &str) -> bool {
+    let mut letters = model.chars();
+    let o_series =
+        letters.next() == Some('o') && letters.next().is_some_and(|c| c.is_ascii_digit());
+    (o_series && !model.starts_with("o1-mini") && !model.starts_with("o1-preview"))
+        || (model.starts_with("gpt-5") && !model.contains("chat"))
+}
+
 fn base_of(config: &EndpointConfig) -> Result<Url, EndpointError> {
     let refuse = |reason: String| EndpointError::BaseUrl {
         name: config.name.clone(),
@@ -293,7 +383,9 @@ fn base_of(config: &EndpointConfig) -> Result<Url, EndpointError> {
         reason,
     };
     let text = config.base_url.trim().trim_end_matches('/');
-    let text = text.strip_suffix("/chat/completions").unwrap_or(text);
+    let route = config.protocol.route();
+    let text = text.strip_suffix(route).unwrap_or(text);
+    let text = text.trim_end_matches('/');
     let mut url = Url::parse(text).map_err(|error| refuse(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refuse("it begins with neither http:// nor https://".into()));
@@ -307,6 +399,11 @@ fn base_of(config: &EndpointConfig) -> Result<Url, EndpointError> {
     // Ollama, vLLM and others are usually named by host and port alone; all serve under /v1.
     if url.path() == "/" {
         url.set_path("/v1");
+    }
+    // Anthropic's base URLs are usually given without the version, which its own clients append.
+    if config.protocol == Protocol::Anthropic && !url.path().ends_with("/v1") {
+        let versioned = format!("{}/v1", url.path().trim_end_matches('/'));
+        url.set_path(&versioned);
     }
     Ok(url)
 }
@@ -333,11 +430,23 @@ fn headers_of(config: &EndpointConfig) -> Result<HeaderMap, EndpointError> {
     };
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let anthropic = config.protocol == Protocol::Anthropic;
+    if anthropic {
+        headers.insert(
+            "anthropic-version",
+            HeaderValue::from_static(ANTHROPIC_VERSION),
+        );
+    }
     if let Some(key) = &config.api_key {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose().trim()))
-            .map_err(|_| refuse("API key"))?;
+        let key = key.expose().trim();
+        let (name, value) = if anthropic {
+            (HeaderName::from_static("x-api-key"), key.to_owned())
+        } else {
+            (AUTHORIZATION, format!("Bearer {key}"))
+        };
+        let mut value = HeaderValue::from_str(&value).map_err(|_| refuse("API key"))?;
         value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
+        headers.insert(name, value);
     }
     for (name, value) in &config.headers {
         let what = format!("header {name:?}");
@@ -373,7 +482,7 @@ mod tests {
             let endpoint = endpoint("p", given).unwrap();
             assert_eq!(endpoint.base_url(), base);
             assert_eq!(
-                endpoint.chat_url().as_str(),
+                endpoint.call_url().as_str(),
                 format!("{base}/chat/completions")
             );
             assert_eq!(endpoint.models_url().as_str(), format!("{base}/models"));
@@ -424,5 +533,68 @@ mod tests {
             "openai-proxy"
         );
         assert_eq!(prefix("local", "http://127.0.0.1:9/v1"), "local");
+    }
+
+    #[test]
+    fn each_protocol_has_its_routes_and_its_header_for_the_key() {
+        let of = |protocol, url: &str| {
+            let config = EndpointConfig {
+                protocol,
+                ..EndpointConfig::new("p", url).with_key("sk-secret-key")
+            };
+            Endpoint::new(config).unwrap()
+        };
+        for (url, called) in [
+            (
+                "https://api.anthropic.com",
+                "https://api.anthropic.com/v1/messages",
+            ),
+            (
+                "https://api.anthropic.com/v1/",
+                "https://api.anthropic.com/v1/messages",
+            ),
+            ("http://h/v1/messages", "http://h/v1/messages"),
+            ("https://h/anthropic", "https://h/anthropic/v1/messages"),
+        ] {
+            let endpoint = of(Protocol::Anthropic, url);
+            assert_eq!(endpoint.call_url().as_str(), called, "{url}");
+            assert!(
+                endpoint
+                    .models_url()
+                    .as_str()
+                    .ends_with("/v1/models?limit=1000")
+            );
+            assert_eq!(endpoint.headers()["x-api-key"], "sk-secret-key");
+            assert_eq!(endpoint.headers()["anthropic-version"], "2023-06-01");
+            assert!(!endpoint.headers().contains_key("authorization"));
+        }
+        let responses = of(Protocol::OpenAiResponses, "http://h/v1/responses");
+        assert_eq!(responses.call_url().as_str(), "http://h/v1/responses");
+        assert_eq!(responses.headers()["authorization"], "Bearer sk-secret-key");
+        for protocol in Protocol::ALL {
+            assert_eq!(Protocol::parse(protocol.as_str()), Some(protocol));
+        }
+        assert_eq!(Protocol::parse("gopher"), None);
+    }
+
+    #[test]
+    fn openais_reasoning_models_are_called_over_responses_and_nobody_elses() {
+        let served = |url: &str, model: &str| {
+            Arc::new(endpoint("openai", url).unwrap())
+                .serving(model)
+                .protocol()
+        };
+        let openai = "https://api.openai.com/v1";
+        for model in ["o3", "o4-mini-2025-04-16", "gpt-5", "gpt-5.2-codex", "o1"] {
+            assert_eq!(served(openai, model), Protocol::OpenAiResponses, "{model}");
+            assert_eq!(served("http://127.0.0.1:1/v1", model), Protocol::OpenAiChat);
+        }
+        for model in ["gpt-4o", "gpt-5-chat-latest", "o1-mini", "omni"] {
+            assert_eq!(served(openai, model), Protocol::OpenAiChat, "{model}");
+        }
+        let mut plain = EndpointConfig::new("openai", openai);
+        plain.quirks.no_responses = true;
+        let plain = Arc::new(Endpoint::new(plain).unwrap());
+        assert_eq!(plain.serving("o3").protocol(), Protocol::OpenAiChat);
     }
 }

@@ -120,7 +120,7 @@ pub enum LlmError {
     },
     /// The answer is not what the protocol says.
     #[error(
-        "the answer of provider `{provider}` can't be read ({message}); check that its base URL leads to an OpenAI-compatible API"
+        "the answer of provider `{provider}` can't be read ({message}); check that its base URL leads to an API of the protocol that is configured, OpenAI-compatible unless set otherwise"
     )]
     InvalidResponse {
         /// The provider.

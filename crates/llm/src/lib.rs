@@ -10,18 +10,24 @@
 //! a module with the same few functions, chosen by [`Protocol`].
 
 mod adaptation;
+mod anthropic;
 mod body;
 mod calls;
 mod catalogue;
 mod client;
 mod completion;
 mod connect;
+mod embeddings;
 mod endpoints;
 mod errors;
+mod forced;
 mod images;
 mod json;
+mod lenient;
 mod models;
 mod openai_chat;
+mod openai_responses;
+mod refusals;
 mod retry;
 mod sse;
 mod streaming;
@@ -29,8 +35,9 @@ mod toolset;
 mod transcript;
 mod url_guard;
 mod windows;
+mod wire_form;
 
-pub use calls::{Call, SystemPrompt, ToolChoice};
+pub use calls::{Call, SystemPrompt, Thinking, ToolChoice};
 pub use catalogue::{Catalogue, Listing, ResolveError, ResolvedModel, Unreachable};
 pub use client::Client;
 pub use completion::{Assembler, Completion, Delta, FinishReason};
@@ -52,6 +59,8 @@ pub use url_guard::{FetchLimits, Fetched, UrlError, UrlGuard, is_public};
 pub fn parse_response(endpoint: &Endpoint, bytes: &[u8]) -> Result<Completion, LlmError> {
     match endpoint.protocol() {
         Protocol::OpenAiChat => openai_chat::response::parse(endpoint, bytes),
+        Protocol::OpenAiResponses => openai_responses::decoder::parse(endpoint, bytes),
+        Protocol::Anthropic => anthropic::decoder::parse(endpoint, bytes),
     }
 }
 

@@ -72,7 +72,7 @@ impl Listed {
             handle: format!("{prefix}/{}", self.id),
             model: self.id.clone(),
             kind,
-            endpoint: endpoint.clone(),
+            endpoint: endpoint.serving(&self.id),
             context_window: window,
             max_output_tokens: self
                 .max_output_tokens
@@ -143,7 +143,7 @@ fn listed(entry: &Value) -> Option<Listed> {
     Some(Listed {
         id: id.to_owned(),
         // What is loaded counts before what the model was trained for: OpenRouter, vLLM, LM Studio,
-        // llama-server, Mistral and Groq, Together.
+        // llama-server, Mistral and Groq, Together, Anthropic.
         context_window: number(&[
             "/meta/n_ctx",
             "/loaded_context_length",
@@ -153,11 +153,13 @@ fn listed(entry: &Value) -> Option<Listed> {
             "/context_window",
             "/max_context_length",
             "/meta/n_ctx_train",
+            "/max_input_tokens",
         ]),
         max_output_tokens: number(&[
             "/max_completion_tokens",
             "/top_provider/max_completion_tokens",
             "/max_output_tokens",
+            "/max_tokens",
         ]),
     })
 }
@@ -199,6 +201,10 @@ mod tests {
             (
                 r#"{"data":[{"id":"a","meta":null,"context_length":0}]}"#,
                 None,
+            ),
+            (
+                r#"{"data":[{"type":"model","id":"a","display_name":"A","max_input_tokens":200000,"max_tokens":64000}],"has_more":false}"#,
+                Some(200_000),
             ),
             (r#"{"models":[{"name":"a"}]}"#, None),
             (r#"[{"id":"a"}]"#, None),

@@ -9,12 +9,14 @@ use reqwest::Response;
 use tokio::time::{Instant, timeout};
 
 use crate::{
+    anthropic,
     calls::Call,
     client::{Client, broken_connection, late},
     completion::{Completion, Delta},
     endpoints::{Endpoint, Protocol},
     errors::LlmError,
-    openai_chat::{decoder::Decoder, errors::from_object},
+    openai_chat, openai_responses,
+    refusals::from_object,
     retry::Timeouts,
     sse::SseParser,
 };
@@ -30,6 +32,60 @@ pub(crate) const MAX_ANSWER: usize = 64 * 1024 * 1024;
 /// How long an answered connection may take to become free for the next call.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// The events of a protocol's streams.
+enum Decoder {
+    OpenAiChat(openai_chat::decoder::Decoder),
+    OpenAiResponses(openai_responses::decoder::Decoder),
+    Anthropic(anthropic::decoder::Decoder),
+}
+
+impl Decoder {
+    fn new(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::OpenAiChat => Self::OpenAiChat(Default::default()),
+            Protocol::OpenAiResponses => Self::OpenAiResponses(Default::default()),
+            Protocol::Anthropic => Self::Anthropic(Default::default()),
+        }
+    }
+
+    const fn is_done(&self) -> bool {
+        match self {
+            Self::OpenAiChat(decoder) => decoder.is_done(),
+            Self::OpenAiResponses(decoder) => decoder.is_done(),
+            Self::Anthropic(decoder) => decoder.is_done(),
+        }
+    }
+
+    const fn has_finished(&self) -> bool {
+        match self {
+            Self::OpenAiChat(decoder) => decoder.has_finished(),
+            Self::OpenAiResponses(decoder) => decoder.has_finished(),
+            Self::Anthropic(decoder) => decoder.has_finished(),
+        }
+    }
+
+    fn event(
+        &mut self,
+        endpoint: &Endpoint,
+        data: &[u8],
+        out: &mut VecDeque<Delta>,
+    ) -> Result<(), LlmError> {
+        match self {
+            Self::OpenAiChat(decoder) => decoder.event(endpoint, data, out),
+            Self::OpenAiResponses(decoder) => decoder.event(endpoint, data, out),
+            Self::Anthropic(decoder) => decoder.event(endpoint, data, out),
+        }
+    }
+
+    fn end(&mut self, endpoint: &Endpoint, out: &mut VecDeque<Delta>) -> Result<(), LlmError> {
+        match self {
+            Self::OpenAiChat(decoder) => decoder.end(endpoint, out),
+            Self::OpenAiResponses(decoder) => decoder.end(endpoint, out),
+            Self::Anthropic(decoder) => decoder.end(endpoint, out),
+        }
+    }
+}
+
 /// From bytes to deltas, without I/O.
 struct Reader {
     endpoint: Arc<Endpoint>,
@@ -41,9 +97,7 @@ struct Reader {
 
 impl Reader {
     fn new(endpoint: Arc<Endpoint>) -> Self {
-        let decoder = match endpoint.protocol() {
-            Protocol::OpenAiChat => Decoder::default(),
-        };
+        let decoder = Decoder::new(endpoint.protocol());
         Self {
             endpoint,
             sse: SseParser::new(MAX_EVENT),

@@ -1,11 +1,11 @@
 //! The tools shown to a model, as wire bytes made once.
 
-use std::ops::Range;
+use std::{ops::Range, sync::OnceLock};
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{endpoints::Protocol, openai_chat};
+use crate::{anthropic, endpoints::Protocol, openai_chat, openai_responses};
 
 /// A tool as the model sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,19 +18,25 @@ pub struct ToolSpec {
     pub parameters: Value,
 }
 
-/// Tools and their wire form. Equal specs give equal bytes, so that provider prefix caches hit.
-#[derive(Debug, Clone)]
+/// Tools and their wire form, made once for each protocol in which they are sent. Equal specs give
+/// equal bytes, so that provider prefix caches hit.
+#[derive(Debug, Clone, Default)]
 pub struct ToolSet {
-    protocol: Protocol,
     specs: Vec<ToolSpec>,
+    chat: OnceLock<Rendered>,
+    responses: OnceLock<Rendered>,
+    anthropic: OnceLock<Rendered>,
+}
+
+/// The wire form in one protocol.
+#[derive(Debug, Clone, Default)]
+struct Rendered {
     bytes: Bytes,
     spans: Vec<Range<usize>>,
 }
 
-impl ToolSet {
-    /// Renders the tools for a protocol, in the order given.
-    #[must_use]
-    pub fn new(protocol: Protocol, specs: &[ToolSpec]) -> Self {
+impl Rendered {
+    fn new(specs: &[ToolSpec], tool: impl Fn(&mut Vec<u8>, &ToolSpec)) -> Self {
         let mut bytes = Vec::new();
         let mut spans = Vec::with_capacity(specs.len());
         for spec in specs {
@@ -38,16 +44,23 @@ impl ToolSet {
                 bytes.push(b',');
             }
             let start = bytes.len();
-            match protocol {
-                Protocol::OpenAiChat => openai_chat::render::tool(&mut bytes, spec),
-            }
+            tool(&mut bytes, spec);
             spans.push(start..bytes.len());
         }
         Self {
-            protocol,
-            specs: specs.to_vec(),
             bytes: bytes.into(),
             spans,
+        }
+    }
+}
+
+impl ToolSet {
+    /// Keeps the tools, in the order given.
+    #[must_use]
+    pub fn new(specs: &[ToolSpec]) -> Self {
+        Self {
+            specs: specs.to_vec(),
+            ..Self::default()
         }
     }
 
@@ -68,29 +81,31 @@ impl ToolSet {
         &self.specs
     }
 
-    /// The protocol they are rendered for.
-    #[must_use]
-    pub const fn protocol(&self) -> Protocol {
-        self.protocol
+    fn rendered(&self, protocol: Protocol) -> &Rendered {
+        match protocol {
+            Protocol::OpenAiChat => self
+                .chat
+                .get_or_init(|| Rendered::new(&self.specs, openai_chat::render::tool)),
+            Protocol::OpenAiResponses => self
+                .responses
+                .get_or_init(|| Rendered::new(&self.specs, openai_responses::render::tool)),
+            Protocol::Anthropic => self
+                .anthropic
+                .get_or_init(|| Rendered::new(&self.specs, anthropic::render::tool)),
+        }
     }
 
-    /// Bytes of the wire form.
-    #[must_use]
-    pub const fn len_bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// All tools, separated by commas.
-    pub(crate) const fn bytes(&self) -> &Bytes {
-        &self.bytes
+    /// All tools in a protocol's form, separated by commas.
+    pub(crate) fn bytes(&self, protocol: Protocol) -> &Bytes {
+        &self.rendered(protocol).bytes
     }
 
     /// One tool alone.
-    pub(crate) fn only(&self, name: &str) -> Option<Bytes> {
+    pub(crate) fn only(&self, protocol: Protocol, name: &str) -> Option<Bytes> {
         let at = self.specs.iter().position(|spec| spec.name == name)?;
-        self.spans
-            .get(at)
-            .map(|span| self.bytes.slice(span.clone()))
+        let rendered = self.rendered(protocol);
+        let span = rendered.spans.get(at)?;
+        Some(rendered.bytes.slice(span.clone()))
     }
 }
 
@@ -99,6 +114,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    const CHAT: Protocol = Protocol::OpenAiChat;
 
     fn spec(name: &str) -> ToolSpec {
         ToolSpec {
@@ -110,25 +127,25 @@ mod tests {
 
     #[test]
     fn the_wire_form_is_the_protocols_and_the_same_every_time() {
-        let set = ToolSet::new(Protocol::OpenAiChat, &[spec("one"), spec("two")]);
+        let set = ToolSet::new(&[spec("one"), spec("two")]);
         let array: Value =
-            serde_json::from_slice(&[b"[", set.bytes().as_ref(), b"]"].concat()).unwrap();
+            serde_json::from_slice(&[b"[", set.bytes(CHAT).as_ref(), b"]"].concat()).unwrap();
         assert_eq!(
             array[1],
             json!({"type":"function","function":{"name":"two","description":"does \"it\"",
                 "parameters":{"type":"object","properties":{"a":{"type":"string"}}}}})
         );
-        let again = ToolSet::new(Protocol::OpenAiChat, &[spec("one"), spec("two")]);
-        assert_eq!(set.bytes(), again.bytes());
+        let again = ToolSet::new(&[spec("one"), spec("two")]);
+        assert_eq!(set.bytes(CHAT), again.bytes(CHAT));
         assert_eq!(set.names().collect::<Vec<_>>(), ["one", "two"]);
     }
 
     #[test]
     fn one_tool_can_be_taken_out() {
-        let set = ToolSet::new(Protocol::OpenAiChat, &[spec("one"), spec("two")]);
-        let two: Value = serde_json::from_slice(&set.only("two").unwrap()).unwrap();
+        let set = ToolSet::new(&[spec("one"), spec("two")]);
+        let two: Value = serde_json::from_slice(&set.only(CHAT, "two").unwrap()).unwrap();
         assert_eq!(two["function"]["name"], "two");
-        assert_eq!(set.only("three"), None);
+        assert_eq!(set.only(CHAT, "three"), None);
     }
 
     #[test]
@@ -137,8 +154,8 @@ mod tests {
             parameters: Value::Null,
             ..spec("odd")
         };
-        let set = ToolSet::new(Protocol::OpenAiChat, &[odd]);
-        let tool: Value = serde_json::from_slice(set.bytes()).unwrap();
+        let set = ToolSet::new(&[odd]);
+        let tool: Value = serde_json::from_slice(set.bytes(CHAT)).unwrap();
         assert_eq!(
             tool["function"]["parameters"],
             json!({"type":"object","properties":{}})

@@ -7,7 +7,7 @@ pub(crate) const DEFAULT: i64 = 32_768;
 /// known, the most tokens of an answer. The longest match counts. Source: the providers' model
 /// pages and the models' published configurations as of November 2026; where variants differ, the
 /// smallest.
-const KNOWN: [(&str, i64, Option<i64>); 46] = [
+const KNOWN: [(&str, i64, Option<i64>); 58] = [
     ("gpt-3.5", 16_385, Some(4_096)),
     ("gpt-4", 8_192, Some(8_192)),
     ("gpt-4-32k", 32_768, Some(8_192)),
@@ -25,6 +25,18 @@ const KNOWN: [(&str, i64, Option<i64>); 46] = [
     ("o3", 200_000, Some(100_000)),
     ("o4", 200_000, Some(100_000)),
     ("claude", 200_000, None),
+    ("claude-3", 200_000, Some(4_096)),
+    ("claude-3-5", 200_000, Some(8_192)),
+    ("claude-3-7", 200_000, Some(64_000)),
+    ("claude-haiku-4", 200_000, Some(64_000)),
+    ("claude-opus-4", 200_000, Some(32_000)),
+    ("claude-opus-4-5", 200_000, Some(64_000)),
+    ("claude-opus-4-6", 1_000_000, Some(128_000)),
+    ("claude-opus-4-7", 1_000_000, Some(128_000)),
+    ("claude-opus-5", 1_000_000, Some(128_000)),
+    ("claude-fable", 1_000_000, Some(128_000)),
+    ("claude-sonnet-4", 200_000, Some(64_000)),
+    ("claude-sonnet-4-6", 1_000_000, Some(64_000)),
     ("gemini", 1_048_576, None),
     ("gemma", 8_192, None),
     ("gemma3", 131_072, None),

@@ -1,6 +1,9 @@
 //! Mnemic: a self-hosted server for agents that remember.
 
+mod chat;
 mod data;
+#[cfg(feature = "local-models")]
+mod models;
 mod providers;
 mod serve;
 mod settings;
@@ -28,6 +31,9 @@ enum Command {
     /// Serve the API.
     #[command(alias = "server")]
     Serve,
+    /// Talk to an agent in the terminal; starts a server when none runs.
+    #[command(alias = "run")]
+    Chat(chat::ChatArgs),
     /// Show every setting, its value and where that comes from.
     Config {
         /// As JSON.
@@ -38,6 +44,10 @@ enum Command {
     Configure,
     /// Delete all stored secrets of agents, because the encryption key is lost.
     ForgetSecrets,
+    /// Fetch, list and delete the models that run in the process.
+    #[cfg(feature = "local-models")]
+    #[command(subcommand)]
+    Models(models::Command),
 }
 
 #[derive(Debug, Args)]
@@ -90,22 +100,27 @@ fn main() -> ExitCode {
     };
     let done = Settings::load(&sources)
         .map_err(Into::into)
-        .and_then(|settings| match cli.command.unwrap_or(Command::Serve) {
-            Command::Serve => run_server(settings),
-            Command::Config { json } => {
-                show::config(&settings, json);
-                Ok(())
-            }
-            Command::Configure => show::configure(&settings),
-            Command::ForgetSecrets => forget_secrets(&settings),
-        });
+        .and_then(|settings| run(settings, cli.command.unwrap_or(Command::Serve)));
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             terminal::complain(format!("mnemic: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(settings: Settings, command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    match command {
+        Command::Serve => run_server(settings)?,
+        Command::Chat(args) => return chat::run(settings, args),
+        Command::Config { json } => show::config(&settings, json),
+        Command::Configure => show::configure(&settings)?,
+        Command::ForgetSecrets => forget_secrets(&settings)?,
+        #[cfg(feature = "local-models")]
+        Command::Models(command) => models::run(&settings, command)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn forget_secrets(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {

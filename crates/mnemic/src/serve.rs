@@ -5,10 +5,12 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use axum::serve::ListenerExt as _;
 use mnemic_api::ApiSettings;
 use mnemic_core::{scope::Scope, time::Clock};
-use mnemic_engine::{Engine, EngineSettings};
+#[cfg(feature = "local-models")]
+use mnemic_engine::embedding::LocalModels;
+use mnemic_engine::{Engine, EngineSettings, embedding::EmbeddingSettings};
 use mnemic_llm::{Catalogue, Client, RetryPolicy, Timeouts};
 use mnemic_store::{Location, Secrets, Store, StoreError};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
     data::{self, DataFolder},
@@ -43,16 +45,66 @@ pub enum ServeError {
     Client(String),
 }
 
-/// Runs the server until it is told to stop.
+/// How a server is run.
+pub struct Hosting<S> {
+    audience: Audience,
+    /// Gets to know when the server listens.
+    ready: Option<oneshot::Sender<Ready>>,
+    /// Ends when the server is to end.
+    stop: S,
+}
+
+/// Who reads what the server says while it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    Operator,
+    Nobody,
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Ready {
+    /// Where.
+    pub address: SocketAddr,
+    /// The password that it asks for.
+    pub password: Option<String>,
+}
+
+impl<S: Future<Output = ()>> Hosting<S> {
+    /// Inside of another program: nothing is said, and the end comes from there.
+    pub const fn quiet(ready: oneshot::Sender<Ready>, stop: S) -> Self {
+        Self {
+            audience: Audience::Nobody,
+            ready: Some(ready),
+            stop,
+        }
+    }
+}
+
+/// Runs the server until a signal tells it to stop.
 ///
 /// # Errors
 /// It cannot start.
 pub async fn serve(settings: Settings) -> Result<(), ServeError> {
-    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for name in unknown_variables(variables) {
-        complain(format!(
-            "There is no setting {name}; `mnemic config` lists all"
-        ));
+    let hosting = Hosting {
+        audience: Audience::Operator,
+        ready: None,
+        stop: signal(),
+    };
+    serve_for(settings, hosting).await
+}
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// It cannot start.
+pub async fn serve_for<S>(settings: Settings, hosting: Hosting<S>) -> Result<(), ServeError>
+where
+    S: Future<Output = ()> + Send + 'static,
+{
+    let for_operator = hosting.audience == Audience::Operator;
+    if for_operator {
+        warn_of_settings(&settings)?;
     }
     let folder = open_folder(&settings)?;
     let store = open_store(&settings, &folder).await?;
@@ -86,12 +138,21 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
             address: address.clone(),
             error,
         })?;
-    greet(&settings, listener.local_addr()?, &folder, (&store, &names));
+    let address = listener.local_addr()?;
     let api = api_settings(&settings)?;
+    if for_operator {
+        greet(&settings, address, &folder, (&store, &names));
+        tell_password(&settings, api.password.as_deref());
+    }
+    if let Some(ready) = hosting.ready {
+        let password = api.password.clone();
+        // Nobody waits any more: then the stop comes at once.
+        ready.send(Ready { address, password }).ok();
+    }
     let callbacks = mnemic_api::callbacks::deliver(engine.clone(), api.allow_private_urls);
     let callbacks = tokio::spawn(callbacks);
     let router = mnemic_api::router(engine.clone(), api);
-    run(listener, router, engine).await?;
+    run(listener, router, engine, hosting.stop).await?;
     // It ends by itself a moment after the engine, unless the database hangs.
     if let Ok(Err(error)) = tokio::time::timeout(LAST_CALL, callbacks).await {
         tracing::error!(%error, "posting callbacks broke off");
@@ -143,17 +204,30 @@ async fn open_store(settings: &Settings, folder: &DataFolder) -> Result<Store, S
 fn engine_settings(settings: &Settings) -> Result<EngineSettings, SettingsError> {
     Ok(EngineSettings {
         default_llm_handle: settings.optional("default_llm_handle"),
-        default_embedding_handle: settings.optional("default_embedding_handle"),
+        embeddings: embedding_settings(settings)?,
         max_context_window: settings.number("max_context_window")?,
         queue_depth: settings.number("queue_depth")?,
+        compaction_timeout: Duration::from_secs(settings.number("compaction_timeout_seconds")?),
         ..EngineSettings::default()
     })
 }
 
+fn embedding_settings(settings: &Settings) -> Result<EmbeddingSettings, SettingsError> {
+    #[cfg(feature = "local-models")]
+    let local = Some(LocalModels {
+        folder: crate::models::folder(settings),
+        fetch: settings.switch("models_fetch")? && !settings.switch("offline")?,
+        hub: settings.optional("model_hub"),
+    });
+    #[cfg(not(feature = "local-models"))]
+    let local = None;
+    Ok(EmbeddingSettings {
+        default_handle: settings.optional("default_embedding_handle"),
+        local,
+    })
+}
+
 fn api_settings(settings: &Settings) -> Result<ApiSettings, SettingsError> {
-    if !settings.switch("secure")? && settings.optional("password").is_some() {
-        complain("A password is set but not asked for: start with --secure (MNEMIC_SECURE=true)");
-    }
     let password = if settings.switch("secure")? {
         Some(
             settings
@@ -179,15 +253,34 @@ fn api_settings(settings: &Settings) -> Result<ApiSettings, SettingsError> {
     })
 }
 
-/// A password for this run, shown once.
+/// A password for this run.
 fn random_password() -> String {
     use rand::Rng as _;
     let letters = rand::rng().sample_iter(rand::distr::Alphanumeric).take(24);
-    let password: String = letters.map(char::from).collect();
-    say(format!(
-        "Secure mode without a password: this run's is {password}"
-    ));
-    password
+    letters.map(char::from).collect()
+}
+
+/// What in the settings and the environment is probably not meant so.
+fn warn_of_settings(settings: &Settings) -> Result<(), SettingsError> {
+    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in unknown_variables(variables) {
+        complain(format!(
+            "There is no setting {name}; `mnemic config` lists all"
+        ));
+    }
+    if !settings.switch("secure")? && settings.optional("password").is_some() {
+        complain("A password is set but not asked for: start with --secure (MNEMIC_SECURE=true)");
+    }
+    Ok(())
+}
+
+/// Says the password that was made up for this run.
+fn tell_password(settings: &Settings, password: Option<&str>) {
+    if let (Some(password), None) = (password, settings.optional("password")) {
+        say(format!(
+            "Secure mode without a password: this run's is {password}"
+        ));
+    }
 }
 
 fn greet(
@@ -212,7 +305,7 @@ fn greet(
     if providers.is_empty() {
         say(
             "No model provider is configured: agents can be made once there is one. Set OPENAI_API_KEY (and \
-             OPENAI_BASE_URL for another server), or run `mnemic configure`.",
+             OPENAI_BASE_URL for another server) or ANTHROPIC_API_KEY, or run `mnemic configure`.",
         );
     }
     let migration = store.migration();
@@ -232,15 +325,16 @@ fn greet(
     }
 }
 
-/// Serves until a signal, then ends within five seconds.
+/// Serves until it is to stop, then ends within five seconds.
 async fn run(
     listener: TcpListener,
     router: axum::Router,
     engine: Engine,
+    stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let (stopped, when_stopped) = tokio::sync::oneshot::channel::<()>();
     let graceful = async move {
-        signal().await;
+        stop.await;
         tracing::info!("stopping");
         engine.shutdown().await;
         // The receiver waits in this same function.

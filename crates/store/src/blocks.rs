@@ -1,5 +1,6 @@
 //! Blocks: core memory, its versions, and the agents it is attached to.
 
+mod changes;
 mod listing;
 mod versions;
 
@@ -15,8 +16,9 @@ use mnemic_core::{
 
 use self::versions::add_version;
 pub use self::{
+    changes::{Changes, change},
     listing::{BlockFilter, count, list},
-    versions::{history, restore},
+    versions::{PastValue, history, restore, values_after},
 };
 use crate::{Param, Row, StoreError, Tx, params};
 

@@ -75,6 +75,25 @@ pub async fn message_ids(
     rows.into_iter().map(|mut row| row.parse()).collect()
 }
 
+/// Of these messages, those that are in the context of a thread: the others were compacted away.
+///
+/// # Errors
+/// The database's.
+pub async fn which_are_in_context(
+    tx: &mut Tx<'_>,
+    message_ids: &[MessageId],
+) -> Result<std::collections::HashSet<MessageId>, StoreError> {
+    let ids: Vec<String> = message_ids.iter().map(ToString::to_string).collect();
+    // By the thread, whose entries are found by their key: messages stand in no index of it.
+    let sql = format!(
+        "SELECT m.id FROM messages m WHERE {} AND EXISTS (SELECT 1 FROM context_entries e \
+             WHERE e.conversation_id = m.conversation_id AND e.message_id = m.id)",
+        tx.any_of("m.id", 1)
+    );
+    let rows = tx.query(&sql, params![ids]).await?;
+    rows.into_iter().map(|mut row| row.parse()).collect()
+}
+
 /// The ids of the messages in the default contexts of several agents.
 ///
 /// # Errors
@@ -129,22 +148,44 @@ pub async fn replace(
         .map(drop)
 }
 
-/// Takes messages out of a context; they stay in recall memory.
+/// Puts a summary into a context in the place of older messages, which stay in recall memory. Returns
+/// the context's new revision.
 ///
 /// # Errors
-/// The database's.
-pub async fn evict(
+/// [`StoreError::Contended`] when one of the messages is not in the context any more, the conversation
+/// is gone, or the database's.
+pub async fn compact(
     tx: &mut Tx<'_>,
     conversation_id: ConversationId,
     message_ids: &[MessageId],
-) -> Result<(), StoreError> {
+    summary: MessageId,
+) -> Result<i64, StoreError> {
     let ids: Vec<String> = message_ids.iter().map(ToString::to_string).collect();
+    let among = tx.any_of("message_id", 2);
     let sql = format!(
-        "DELETE FROM context_entries WHERE conversation_id = $1 AND {}",
-        tx.any_of("message_id", 2)
+        "SELECT COALESCE(MIN(position), -1), COUNT(DISTINCT message_id) FROM context_entries \
+         WHERE conversation_id = $1 AND {among}"
     );
+    let mut found = tx
+        .query_one(&sql, params![conversation_id, ids.clone()])
+        .await?;
+    let (position, count) = (found.int()?, found.int()?);
+    if position < 0 || usize::try_from(count) != Ok(ids.len()) {
+        return Err(StoreError::Contended);
+    }
+    let sql = format!("DELETE FROM context_entries WHERE conversation_id = $1 AND {among}");
     tx.execute(&sql, params![conversation_id, ids]).await?;
-    touch(tx, conversation_id).await
+    tx.execute(
+        "INSERT INTO context_entries (conversation_id, position, message_id) VALUES ($1, $2, $3)",
+        params![conversation_id, position, summary],
+    )
+    .await?;
+    let sql = "UPDATE conversations SET context_revision = context_revision + 1 WHERE id = $1 \
+               RETURNING context_revision";
+    tx.query_opt(sql, params![conversation_id])
+        .await?
+        .ok_or_else(|| StoreError::not_found("Conversation", conversation_id))?
+        .int()
 }
 
 /// Says that a context changed in another way than by its rows.

@@ -8,10 +8,12 @@
 pub mod agent_secrets;
 pub mod agents;
 mod ahead;
+pub mod archives;
 pub mod blocks;
 pub mod callbacks;
 pub mod context;
 pub mod conversations;
+pub mod embed_scopes;
 mod error;
 pub mod events;
 pub mod failpoints;
@@ -21,6 +23,7 @@ pub mod messages;
 mod migrate;
 pub mod otids;
 pub mod page;
+pub mod passages;
 mod postgres;
 pub mod runs;
 mod secrets;
@@ -30,6 +33,7 @@ pub mod tools;
 pub mod turns;
 mod tx;
 mod value;
+pub mod vectors;
 
 use std::{
     path::PathBuf,

@@ -10,7 +10,7 @@ use mnemic_core::{
 
 use crate::{
     Param, Row, StoreError, Tx,
-    page::{Keys, Order, Page, Select, UnknownCursor},
+    page::{Keys, Page, Select, UnknownCursor},
     params,
 };
 
@@ -180,28 +180,28 @@ pub async fn list(
     rows.into_iter().map(from_row).collect()
 }
 
-/// What recall memory is searched for.
+/// Which messages of an agent are wanted.
 #[derive(Debug, Clone, Default)]
-pub struct MessageSearch {
-    /// Words; a message matches when it holds any of them, in any case of letters. Empty matches all.
-    pub terms: Vec<String>,
+pub struct MessageSpan {
     /// Only these speakers; empty is everybody but the system.
     pub roles: Vec<Role>,
     /// Not before this time.
     pub start: Option<Timestamp>,
     /// Not after this time.
     pub end: Option<Timestamp>,
+    /// Only of this thread.
+    pub conversation_id: Option<ConversationId>,
 }
 
-/// The newest messages of an agent in which a term stands, at most `limit` candidates.
+/// The newest messages of an agent, at most `limit`.
 ///
 /// # Errors
 /// The database's.
-pub async fn search(
+pub async fn newest(
     tx: &mut Tx<'_>,
     scope: &Scope,
     agent_id: AgentId,
-    search: &MessageSearch,
+    span: &MessageSpan,
     limit: i64,
 ) -> Result<Vec<Message>, StoreError> {
     let mut select = Select::new(format!("SELECT {COLUMNS} FROM messages m"));
@@ -211,41 +211,158 @@ pub async fn search(
     if let Some(subject) = &scope.subject {
         select.and_bind("m.subject = {}", subject);
     }
-    let roles: Vec<String> = if search.roles.is_empty() {
-        [Role::User, Role::Assistant, Role::Tool]
-            .map(|role| role.as_str().to_owned())
-            .to_vec()
+    let all = [Role::User, Role::Assistant, Role::Tool];
+    let roles: &[Role] = if span.roles.is_empty() {
+        &all
     } else {
-        search
-            .roles
-            .iter()
-            .map(|role| role.as_str().to_owned())
-            .collect()
+        &span.roles
     };
-    let n = select.bind(roles);
+    let names: Vec<String> = roles.iter().map(|role| role.as_str().to_owned()).collect();
+    let n = select.bind(names);
     let condition = tx.any_of("m.role", n);
     select.and(condition);
-    if let Some(start) = search.start {
+    if let Some(start) = span.start {
         select.and_bind("m.created_at >= {}", start);
     }
-    if let Some(end) = search.end {
+    if let Some(end) = span.end {
         select.and_bind("m.created_at <= {}", end);
     }
-    let mut any = Vec::new();
-    for term in &search.terms {
-        let n = select.bind(term);
-        any.push(tx.contains("m.body", n));
-    }
-    if !any.is_empty() {
-        select.and(format!("({})", any.join(" OR ")));
+    if let Some(id) = span.conversation_id {
+        select.and_bind("m.conversation_id = {}", id);
     }
     let n = select.bind(limit);
-    let tail = format!("ORDER BY m.seq {} LIMIT ${n}", Order::Desc.sql());
-    select
-        .all(tx, &tail)
+    let tail = format!("ORDER BY m.seq DESC LIMIT ${n}");
+    let rows = select.all(tx, &tail).await?;
+    rows.into_iter().map(from_row).collect()
+}
+
+/// A message as far as search needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Indexed {
+    /// Its place in the order of arrival.
+    pub seq: i64,
+    /// The thread in which it was said.
+    pub conversation_id: ConversationId,
+    /// Who spoke.
+    pub role: Role,
+    /// What was said.
+    pub body: MessageBody,
+    /// The speaker's name.
+    pub name: Option<String>,
+    /// When it was said.
+    pub created_at: Timestamp,
+}
+
+/// The messages of an agent after a number, in their order; `subject` says whose.
+///
+/// # Errors
+/// The database's.
+pub async fn after(
+    tx: &mut Tx<'_>,
+    agent_id: AgentId,
+    subject: Option<&str>,
+    (seq, limit): (i64, i64),
+) -> Result<Vec<Indexed>, StoreError> {
+    let sql = "SELECT m.seq, m.conversation_id, m.role, m.body, m.name, m.created_at \
+               FROM messages m WHERE m.agent_id = $1 AND m.seq > $2 \
+                 AND COALESCE(m.subject, '') = $3 ORDER BY m.seq LIMIT $4";
+    let subject = subject.unwrap_or_default();
+    let rows = tx
+        .query(sql, params![agent_id, seq, subject, limit])
+        .await?;
+    rows.into_iter().map(indexed).collect()
+}
+
+/// The messages of an agent with a number above `above` and below `below`, the newest first, of
+/// whatever end user.
+///
+/// # Errors
+/// The database's.
+pub async fn downwards(
+    tx: &mut Tx<'_>,
+    agent_id: AgentId,
+    (above, below): (i64, i64),
+    limit: i64,
+) -> Result<Vec<Indexed>, StoreError> {
+    let sql = "SELECT m.seq, m.conversation_id, m.role, m.body, m.name, m.created_at \
+               FROM messages m WHERE m.agent_id = $1 AND m.seq > $2 AND m.seq < $3 \
+               ORDER BY m.seq DESC LIMIT $4";
+    let rows = tx
+        .query(sql, params![agent_id, above, below, limit])
+        .await?;
+    rows.into_iter().map(indexed).collect()
+}
+
+/// The messages of a thread before a number, the newest first.
+///
+/// # Errors
+/// The database's.
+pub async fn preceding(
+    tx: &mut Tx<'_>,
+    conversation_id: ConversationId,
+    below: i64,
+    limit: i64,
+) -> Result<Vec<Indexed>, StoreError> {
+    let sql = "SELECT m.seq, m.conversation_id, m.role, m.body, m.name, m.created_at \
+               FROM messages m WHERE m.conversation_id = $1 AND m.seq < $2 \
+               ORDER BY m.seq DESC LIMIT $3";
+    let rows = tx
+        .query(sql, params![conversation_id, below, limit])
+        .await?;
+    rows.into_iter().map(indexed).collect()
+}
+
+fn indexed(mut row: Row) -> Result<Indexed, StoreError> {
+    Ok(Indexed {
+        seq: row.int()?,
+        conversation_id: row.parse()?,
+        role: row.named(Role::parse)?,
+        body: row.json()?,
+        name: row.opt_text()?,
+        created_at: row.time()?,
+    })
+}
+
+/// How many messages of an agent have a number above `from` and up to `to`: on PostgreSQL a row may
+/// show later than one of a greater number.
+///
+/// # Errors
+/// The database's.
+pub async fn count_between(
+    tx: &mut Tx<'_>,
+    agent_id: AgentId,
+    subject: Option<&str>,
+    (from, to): (i64, i64),
+) -> Result<i64, StoreError> {
+    let sql = "SELECT COUNT(*) FROM messages m WHERE m.agent_id = $1 AND m.seq > $2 AND m.seq <= $3 \
+                 AND COALESCE(m.subject, '') = $4";
+    let subject = subject.unwrap_or_default();
+    tx.query_one(sql, params![agent_id, from, to, subject])
         .await?
-        .into_iter()
-        .map(from_row)
+        .int()
+}
+
+/// The messages of these numbers with those numbers; what is gone is missing in the answer.
+///
+/// # Errors
+/// The database's.
+pub async fn by_seqs(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: AgentId,
+    seqs: &[i64],
+) -> Result<Vec<(i64, Message)>, StoreError> {
+    let mut select = Select::new(format!("SELECT m.seq, {COLUMNS} FROM messages m"));
+    select.and_bind("m.agent_id = {}", agent_id).and_bind(
+        &format!("{} = {{}}", tx.unindexed("m.organization_id")),
+        scope.organization,
+    );
+    let n = select.bind(Param::numbers(seqs));
+    let condition = tx.any_number("m.seq", n);
+    select.and(condition);
+    let rows = select.all(tx, "").await?;
+    rows.into_iter()
+        .map(|mut row| Ok((row.int()?, from_row(row)?)))
         .collect()
 }
 

@@ -64,6 +64,18 @@ impl<'c> Tx<'c> {
         }
     }
 
+    /// A condition that holds where `column`, a whole number, is one of the numbers of the list bound
+    /// as `$n` (see [`Param::numbers`]).
+    #[must_use]
+    pub fn any_number(&self, column: &str, n: usize) -> String {
+        match self.dialect() {
+            Dialect::Sqlite => {
+                format!("{column} IN (SELECT CAST(value AS INTEGER) FROM json_each(${n}))")
+            }
+            Dialect::Postgres => format!("{column} = ANY(CAST(${n} AS TEXT[])::BIGINT[])"),
+        }
+    }
+
     /// A column in a condition or order for which no index is to be used: SQLite, which knows nothing
     /// of how values are spread, would take the index of an organization, which is all rows.
     #[must_use]

@@ -26,6 +26,14 @@ pub enum Param<'a> {
     List(Vec<String>),
 }
 
+impl Param<'_> {
+    /// A list of whole numbers for [`crate::Tx::any_number`].
+    #[must_use]
+    pub fn numbers(numbers: &[i64]) -> Self {
+        Self::List(numbers.iter().map(ToString::to_string).collect())
+    }
+}
+
 impl From<i64> for Param<'_> {
     fn from(value: i64) -> Self {
         Self::Int(value)

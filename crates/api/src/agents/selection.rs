@@ -150,6 +150,7 @@ impl AgentsQuery {
             last_stop_reason: self.last_stop_reason,
             created_by_id: self.created_by_id,
             block_id: None,
+            archive_id: None,
             show_hidden: false,
             order_by: self
                 .order_by

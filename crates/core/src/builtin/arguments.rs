@@ -1,11 +1,14 @@
 //! Reading the arguments of a call. Models are forgiven what can be understood all the same: numbers as
 //! texts, texts as numbers, lists of lines, null for what was left out, arguments that nobody asked for.
 
-use jiff::{civil, tz::TimeZone};
 use serde_json::{Map, Value};
 
 use super::BuiltinTool;
-use crate::{messages::Role, time::Timestamp};
+use crate::{
+    memory::PatchError,
+    messages::Role,
+    time::{Bound, Timestamp, parse_bound},
+};
 
 /// Arguments a call may name in an error, so that the error stays short.
 const MAX_NAMED: usize = 12;
@@ -43,32 +46,50 @@ pub enum ArgumentError {
         /// What the tool takes.
         usage: String,
     },
+    /// A patch cannot be read.
+    #[error("{0}")]
+    Patch(#[from] PatchError),
     /// The tool is not one of ours.
     #[error("there is no built-in tool '{0}'")]
     Unknown(String),
-}
-
-/// Which end of a span of time a date names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bound {
-    Start,
-    End,
 }
 
 /// The arguments of a call of a tool.
 pub(super) struct Arguments<'a> {
     tool: &'a BuiltinTool,
     values: &'a Map<String, Value>,
+    /// What to send, where that is more exact than all that the tool takes.
+    example: Option<&'static str>,
 }
 
 impl<'a> Arguments<'a> {
     pub(super) fn new(tool: &'a BuiltinTool, arguments: &'a Value) -> Result<Self, ArgumentError> {
         match arguments {
-            Value::Object(values) => Ok(Self { tool, values }),
+            Value::Object(values) => Ok(Self {
+                tool,
+                values,
+                example: None,
+            }),
             _ => Err(ArgumentError::NotAnObject {
                 usage: tool.usage(),
             }),
         }
+    }
+
+    /// The same arguments, with errors that show an example of a call.
+    pub(super) const fn as_in(&self, example: &'static str) -> Self {
+        Self {
+            tool: self.tool,
+            values: self.values,
+            example: Some(example),
+        }
+    }
+
+    fn usage(&self) -> String {
+        self.example.map_or_else(
+            || self.tool.usage(),
+            |example| format!("{} {example}", self.tool.name),
+        )
     }
 
     /// An argument that was given; null counts as left out.
@@ -89,29 +110,41 @@ impl<'a> Arguments<'a> {
             name,
             wanted,
             given,
-            usage: self.tool.usage(),
+            usage: self.usage(),
         }
     }
 
     pub(super) fn required(&self, name: &'static str) -> Result<String, ArgumentError> {
-        self.text(name)?.ok_or_else(|| {
-            let given: Vec<String> = self
-                .values
-                .keys()
-                .take(MAX_NAMED)
-                .map(|key| clipped(key))
-                .collect();
-            let given = if given.is_empty() {
-                "nothing".to_owned()
-            } else {
-                given.join(", ")
-            };
-            ArgumentError::Missing {
-                name,
-                given,
-                usage: self.tool.usage(),
+        self.first_of(&[name])
+    }
+
+    /// The first argument that was given of those that mean the same; the first name is the right one.
+    pub(super) fn first_of(&self, names: &[&'static str]) -> Result<String, ArgumentError> {
+        for name in names {
+            if let Some(text) = self.text(name)? {
+                return Ok(text);
             }
-        })
+        }
+        Err(self.missing(names.first().copied().unwrap_or_default()))
+    }
+
+    pub(super) fn missing(&self, name: &'static str) -> ArgumentError {
+        let given: Vec<String> = self
+            .values
+            .keys()
+            .take(MAX_NAMED)
+            .map(|key| clipped(key))
+            .collect();
+        let given = if given.is_empty() {
+            "nothing".to_owned()
+        } else {
+            given.join(", ")
+        };
+        ArgumentError::Missing {
+            name,
+            given,
+            usage: self.usage(),
+        }
     }
 
     pub(super) fn text(&self, name: &'static str) -> Result<Option<String>, ArgumentError> {
@@ -146,6 +179,25 @@ impl<'a> Arguments<'a> {
         parsed
             .map(Some)
             .ok_or_else(|| self.wrong(name, "a whole number"))
+    }
+
+    /// A list of texts, also as one text with commas.
+    pub(super) fn texts(&self, name: &'static str) -> Result<Vec<String>, ArgumentError> {
+        let wrong = || self.wrong(name, "a list of texts");
+        let texts: Vec<String> = match self.given(name) {
+            None => return Ok(Vec::new()),
+            Some(Value::String(text)) => match serde_json::from_str::<Vec<String>>(text) {
+                Ok(texts) => texts,
+                Err(_) => text.split(',').map(str::to_owned).collect(),
+            },
+            Some(Value::Array(items)) => items
+                .iter()
+                .map(|item| plain(item).ok_or_else(wrong))
+                .collect::<Result<_, _>>()?,
+            Some(_) => return Err(wrong()),
+        };
+        let trimmed = texts.iter().map(|text| text.trim().to_owned());
+        Ok(trimmed.filter(|text| !text.is_empty()).collect())
     }
 
     /// A list of speakers, also as one text with commas.
@@ -183,7 +235,7 @@ impl<'a> Arguments<'a> {
         let Some(text) = self.words(name)? else {
             return Ok(None);
         };
-        parse_time(&text, zone, bound)
+        parse_bound(&text, zone, bound)
             .map(Some)
             .ok_or_else(|| self.wrong(name, "a day (2026-03-31) or an ISO 8601 time"))
     }
@@ -207,29 +259,4 @@ fn whole(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[allow(clippy::cast_possible_truncation)]
     (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
-}
-
-fn parse_time(text: &str, zone: &str, bound: Bound) -> Option<Timestamp> {
-    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
-        return Some(Timestamp(instant.as_microsecond()));
-    }
-    let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
-    let micros = |at: civil::DateTime| {
-        at.to_zoned(zone.clone())
-            .ok()
-            .map(|zoned| zoned.timestamp().as_microsecond())
-    };
-    let is_day = !text.contains([':', 'T', 't', ' ']);
-    let at: civil::DateTime = text.parse().ok()?;
-    match bound {
-        Bound::End if is_day => {
-            let next_day = at
-                .date()
-                .tomorrow()
-                .ok()?
-                .to_datetime(civil::Time::midnight());
-            micros(next_day).map(|micros| Timestamp(micros - 1))
-        }
-        _ => micros(at).map(Timestamp),
-    }
 }

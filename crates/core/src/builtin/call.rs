@@ -3,10 +3,15 @@
 use serde_json::Value;
 
 use super::{
-    arguments::{ArgumentError, Arguments, Bound},
-    find,
+    arguments::{ArgumentError, Arguments},
+    find, memory_call,
 };
-use crate::{memory::BlockEdit, messages::Role, time::Timestamp};
+use crate::{
+    memory::{BlockEdit, MemoryChange},
+    messages::Role,
+    passages::NewPassage,
+    time::{Bound, Timestamp},
+};
 
 /// What `conversation_search` looks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +28,23 @@ pub struct ConversationSearch {
     pub end_date: Option<Timestamp>,
 }
 
+/// What `archival_memory_search` looks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ArchivalSearch {
+    /// A question or words.
+    pub query: String,
+    /// Only passages with these tags.
+    pub tags: Vec<String>,
+    /// Whether all of the tags are needed, or any.
+    pub match_all_tags: bool,
+    /// Results at the most.
+    pub limit: Option<i64>,
+    /// Not before this time.
+    pub start: Option<Timestamp>,
+    /// Not after this time.
+    pub end: Option<Timestamp>,
+}
+
 /// A call of a built-in tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuiltinCall {
@@ -33,7 +55,15 @@ pub enum BuiltinCall {
     },
     /// `conversation_search`.
     ConversationSearch(ConversationSearch),
-    /// Any of the memory tools.
+    /// `archival_memory_search`.
+    ArchivalSearch(ArchivalSearch),
+    /// `archival_memory_insert`.
+    ArchivalInsert(Box<NewPassage>),
+    /// `memory` and `memory_apply_patch`: changes of which all or none are made.
+    Memory(Vec<MemoryChange>),
+    /// `memory_finish_edits`.
+    FinishEdits,
+    /// Any of the other memory tools.
     Edit {
         /// The block.
         label: String,
@@ -66,6 +96,19 @@ impl BuiltinCall {
                 });
             }
             "conversation_search" => return search(&given, zone).map(Self::ConversationSearch),
+            "archival_memory_search" => {
+                return archival_search(&given, zone).map(Self::ArchivalSearch);
+            }
+            "archival_memory_insert" => {
+                return Ok(Self::ArchivalInsert(Box::new(NewPassage {
+                    text: given.required("content")?,
+                    tags: given.texts("tags")?,
+                    ..NewPassage::default()
+                })));
+            }
+            "memory" => return memory_call::command(&given).map(Self::Memory),
+            "memory_apply_patch" => return memory_call::patch(&given).map(Self::Memory),
+            "memory_finish_edits" => return Ok(Self::FinishEdits),
             "core_memory_append" => BlockEdit::Append {
                 content: given.required("content")?,
             },
@@ -107,4 +150,25 @@ fn search(given: &Arguments<'_>, zone: &str) -> Result<ConversationSearch, Argum
         }
         _ => Ok(search),
     }
+}
+
+fn archival_search(given: &Arguments<'_>, zone: &str) -> Result<ArchivalSearch, ArgumentError> {
+    let start = given.time("start_datetime", zone, Bound::Start)?;
+    let end = given.time("end_datetime", zone, Bound::End)?;
+    if start.zip(end).is_some_and(|(start, end)| start > end) {
+        return Err(given.wrong("start_datetime", "no later than end_datetime"));
+    }
+    let mode = given.words("tag_match_mode")?.unwrap_or_default();
+    Ok(ArchivalSearch {
+        query: given.required("query")?,
+        tags: given.texts("tags")?,
+        match_all_tags: match mode.to_lowercase().as_str() {
+            "" | "any" => false,
+            "all" => true,
+            _ => return Err(given.wrong("tag_match_mode", "'any' or 'all'")),
+        },
+        limit: given.whole_number("top_k")?,
+        start,
+        end,
+    })
 }

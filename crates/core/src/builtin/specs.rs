@@ -4,10 +4,19 @@
 use super::{
     BuiltinTool, Parameter,
     ParameterKind::{self, Roles, Text, WholeNumber},
+    archival_specs,
+    memory_specs::{
+        CORE_MEMORY_APPEND, CORE_MEMORY_REPLACE, MEMORY, MEMORY_APPLY_PATCH, MEMORY_FINISH_EDITS,
+        MEMORY_INSERT, MEMORY_REPLACE, MEMORY_RETHINK,
+    },
 };
 use crate::tools::ToolType;
 
-const fn required(name: &'static str, kind: ParameterKind, description: &'static str) -> Parameter {
+pub(super) const fn required(
+    name: &'static str,
+    kind: ParameterKind,
+    description: &'static str,
+) -> Parameter {
     Parameter {
         name,
         kind,
@@ -16,7 +25,11 @@ const fn required(name: &'static str, kind: ParameterKind, description: &'static
     }
 }
 
-const fn optional(name: &'static str, kind: ParameterKind, description: &'static str) -> Parameter {
+pub(super) const fn optional(
+    name: &'static str,
+    kind: ParameterKind,
+    description: &'static str,
+) -> Parameter {
     Parameter {
         name,
         kind,
@@ -25,20 +38,19 @@ const fn optional(name: &'static str, kind: ParameterKind, description: &'static
     }
 }
 
-const LABEL: Parameter = required(
-    "label",
-    Text,
-    "The label of the memory block to change, for example \"human\" or \"persona\".",
-);
-
 pub(super) static TOOLS: &[BuiltinTool] = &[
     SEND_MESSAGE,
     CONVERSATION_SEARCH,
+    archival_specs::INSERT,
+    archival_specs::SEARCH,
     CORE_MEMORY_APPEND,
     CORE_MEMORY_REPLACE,
     MEMORY_INSERT,
     MEMORY_REPLACE,
     MEMORY_RETHINK,
+    MEMORY_FINISH_EDITS,
+    MEMORY,
+    MEMORY_APPLY_PATCH,
 ];
 
 const SEND_MESSAGE: BuiltinTool = BuiltinTool {
@@ -88,107 +100,6 @@ Returns the matching messages, best first, each with its time, speaker and text.
             Text,
             "Only messages up to this day or time, a day being included as a whole: \"2026-03-31\" or \
              \"2026-03-31T18:00\".",
-        ),
-    ],
-};
-
-const CORE_MEMORY_APPEND: BuiltinTool = BuiltinTool {
-    name: "core_memory_append",
-    tool_type: ToolType::LettaMemoryCore,
-    description: "Add a new line at the end of a memory block. Use it to note something new. Returns \
-                  the block's new text.",
-    enable_parallel_execution: false,
-    parameters: &[
-        LABEL,
-        required(
-            "content",
-            Text,
-            "The line to add: one fact in a full sentence, for example \"Her sister Mia lives in Oslo.\"",
-        ),
-    ],
-};
-
-const CORE_MEMORY_REPLACE: BuiltinTool = BuiltinTool {
-    name: "core_memory_replace",
-    tool_type: ToolType::LettaMemoryCore,
-    description: "Replace a text in a memory block by another, everywhere it stands. Use it to correct \
-                  or update what you noted; with an empty new text it removes it. Returns the block's \
-                  new text.",
-    enable_parallel_execution: false,
-    parameters: &[
-        LABEL,
-        required(
-            "old_content",
-            Text,
-            "The text to replace, copied exactly from the block.",
-        ),
-        required(
-            "new_content",
-            Text,
-            "The text to put in its place; \"\" removes the old text.",
-        ),
-    ],
-};
-
-const MEMORY_INSERT: BuiltinTool = BuiltinTool {
-    name: "memory_insert",
-    tool_type: ToolType::LettaSleeptimeCore,
-    description: "Insert new lines into a memory block. Use it to note something new; to change what \
-is already there, use memory_replace. Without insert_line the text goes to the end, which is mostly right.
-
-Example: {\"label\": \"human\", \"new_string\": \"Her sister Mia lives in Oslo.\"}
-
-Returns the block's new text.",
-    enable_parallel_execution: false,
-    parameters: &[
-        LABEL,
-        required("new_string", Text, "The text to insert, as one or more full lines."),
-        optional(
-            "insert_line",
-            WholeNumber,
-            "The line after which the text goes: 0 puts it before the first line, -1 (used if left out) \
-             at the end.",
-        ),
-    ],
-};
-
-const MEMORY_REPLACE: BuiltinTool = BuiltinTool {
-    name: "memory_replace",
-    tool_type: ToolType::LettaSleeptimeCore,
-    description: "Replace one piece of text in a memory block by another. Use it to correct, update or \
-remove what you noted.
-
-old_string must be copied exactly from the block, with its spaces, line breaks and capital letters, and \
-must stand there only once: if the same words stand in several places, take more of the text around \
-them. To remove a text, give an empty new_string.
-
-Example: {\"label\": \"human\", \"old_string\": \"Lives in Bergen.\", \"new_string\": \"Moved from Bergen to Oslo \
-in May 2026.\"}
-
-Line numbers in front of lines (such as \"3→ \") belong to the display; leave them out. Returns the \
-block's new text.",
-    enable_parallel_execution: false,
-    parameters: &[
-        LABEL,
-        required("old_string", Text, "The text to replace, copied exactly from the block."),
-        required("new_string", Text, "The text to put in its place; \"\" removes the old text."),
-    ],
-};
-
-const MEMORY_RETHINK: BuiltinTool = BuiltinTool {
-    name: "memory_rethink",
-    tool_type: ToolType::LettaSleeptimeCore,
-    description: "Rewrite a whole memory block: to bring it into order, to join what belongs together, \
-                  or to shorten it. The new text takes the place of all the old, so whatever it leaves \
-                  out is forgotten. For a small change use memory_insert or memory_replace. Returns \
-                  the block's new text.",
-    enable_parallel_execution: false,
-    parameters: &[
-        LABEL,
-        required(
-            "new_memory",
-            Text,
-            "The complete new text of the block: everything that is still true and useful, old and new.",
         ),
     ],
 };

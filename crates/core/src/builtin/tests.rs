@@ -1,7 +1,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::{memory::BlockEdit, messages::Role, time::Timestamp};
+use crate::{
+    memory::{BlockEdit, MemoryChange},
+    messages::Role,
+    time::Timestamp,
+};
 
 fn edit_of(name: &str, arguments: &Value) -> (String, BlockEdit) {
     match BuiltinCall::parse(name, arguments) {
@@ -52,6 +56,9 @@ fn the_tools_have_the_kinds_flags_and_parameters_of_the_contract() {
     memory_insert ["letta_sleeptime_core"] parallel=false ["label", "new_string", "insert_line"] required=["label","new_string"]
     memory_replace ["letta_sleeptime_core"] parallel=false ["label", "old_string", "new_string"] required=["label","old_string","new_string"]
     memory_rethink ["letta_sleeptime_core"] parallel=false ["label", "new_memory"] required=["label","new_memory"]
+    memory_finish_edits ["letta_sleeptime_core"] parallel=false [] required=[]
+    memory ["letta_memory_core"] parallel=false ["command", "path", "file_text", "description", "old_string", "new_string", "insert_line", "insert_text", "old_path", "new_path"] required=["command"]
+    memory_apply_patch ["letta_memory_core"] parallel=false ["label", "patch"] required=["label","patch"]
     "#);
 }
 
@@ -137,6 +144,153 @@ fn every_tool_parses_into_its_edit() {
     );
 }
 
+fn changes_of(name: &str, arguments: &Value) -> Vec<MemoryChange> {
+    match BuiltinCall::parse(name, arguments) {
+        Ok(BuiltinCall::Memory(changes)) => changes,
+        other => panic!("not changes of memory: {other:?}"),
+    }
+}
+
+/// The arguments are those of one change.
+fn is_change(arguments: &Value, change: MemoryChange) {
+    assert_eq!(changes_of("memory", arguments), [change], "{arguments}");
+}
+
+#[test]
+fn commands_for_blocks_parse_into_their_changes() {
+    let text = |text: &str| text.to_owned();
+    let (label, to, description) = (text("/memories/a"), text("b"), text("d"));
+    for (arguments, value) in [
+        (
+            json!({"command": "create", "path": label, "description": "d", "file_text": "x"}),
+            "x",
+        ),
+        (
+            json!({"command": " Create ", "label": label, "description": "d"}),
+            "",
+        ),
+    ] {
+        let change = MemoryChange::Create {
+            label: label.clone(),
+            description: Some(text("d")),
+            value: text(value),
+        };
+        is_change(&arguments, change);
+    }
+    is_change(
+        &json!({"command": "delete", "path": label}),
+        MemoryChange::Detach {
+            label: label.clone(),
+        },
+    );
+    let both = json!({"command": "rename", "path": label, "new_path": to, "description": "d"});
+    let rename = MemoryChange::Rename {
+        label: label.clone(),
+        to: to.clone(),
+    };
+    let describe = MemoryChange::Describe {
+        label: label.clone(),
+        description,
+    };
+    assert_eq!(
+        changes_of("memory", &both),
+        [describe.clone(), rename.clone()]
+    );
+    is_change(
+        &json!({"command": "rename", "old_path": label, "new_path": to}),
+        rename,
+    );
+    is_change(
+        &json!({"command": "rename", "path": label, "description": "d"}),
+        describe,
+    );
+}
+
+#[test]
+fn commands_for_texts_parse_into_edits() {
+    let replace = BlockEdit::ReplaceUnique {
+        old: "x".to_owned(),
+        new: "y".to_owned(),
+    };
+    let insert = |line| BlockEdit::Insert {
+        new: "y".to_owned(),
+        line,
+    };
+    for (arguments, edit) in [
+        (
+            json!({"command": "str_replace", "path": "a", "old_string": "x", "new_string": "y"}),
+            replace.clone(),
+        ),
+        (
+            json!({"command": "str_replace", "path": "a", "old_str": "x", "new_str": "y"}),
+            replace,
+        ),
+        (
+            json!({"command": "insert", "path": "a", "insert_text": "y", "insert_line": "2"}),
+            insert(2),
+        ),
+        (
+            json!({"command": "insert", "path": "a", "new_string": "y"}),
+            insert(-1),
+        ),
+    ] {
+        let label = "a".to_owned();
+        is_change(&arguments, MemoryChange::Edit { label, edit });
+    }
+}
+
+#[test]
+fn patches_parse_into_changes_and_finishing_into_itself() {
+    let patch = json!({"label": "a", "patch": "-x\n+y"});
+    assert_eq!(
+        changes_of("memory_apply_patch", &patch),
+        crate::memory::parse_patch(Some("a"), "-x\n+y").unwrap()
+    );
+    let headed = json!({"patch": "*** Delete Block: a"});
+    assert_eq!(
+        changes_of("memory_apply_patch", &headed),
+        [MemoryChange::Detach {
+            label: "a".to_owned()
+        }]
+    );
+    let done = BuiltinCall::parse("memory_finish_edits", &json!({}));
+    assert_eq!(done, Ok(BuiltinCall::FinishEdits));
+}
+
+#[test]
+fn refusals_of_memory_show_the_call_to_make() {
+    let shown = [
+        refusal("memory", &json!({})),
+        refusal("memory", &json!({"command": "view", "path": "/memories"})),
+        refusal(
+            "memory",
+            &json!({"command": "create", "path": "a", "file_text": "x"}),
+        ),
+        refusal(
+            "memory",
+            &json!({"command": "str_replace", "path": "a", "old_string": "x"}),
+        ),
+        refusal("memory", &json!({"command": "insert", "path": "a"})),
+        refusal("memory", &json!({"command": "delete"})),
+        refusal("memory", &json!({"command": "rename", "path": "a"})),
+        refusal("memory_apply_patch", &json!({"label": "a"})),
+        refusal("memory_apply_patch", &json!({"patch": "-a"})),
+        refusal("memory_apply_patch", &json!({"label": "a", "patch": "a"})),
+    ];
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    the argument 'command' is missing (given: nothing). Call the tool again: memory takes command (one of create, str_replace, insert, delete, rename), path (text, optional), file_text (text, optional), description (text, optional), old_string (text, optional), new_string (text, optional), insert_line (whole number, optional), insert_text (text, optional), old_path (text, optional), new_path (text, optional)
+    the argument 'command' must be create, str_replace, insert, delete or rename (all blocks are shown in your prompt; there is no command to view them), but was "view". Call the tool again: memory takes command (one of create, str_replace, insert, delete, rename), path (text, optional), file_text (text, optional), description (text, optional), old_string (text, optional), new_string (text, optional), insert_line (whole number, optional), insert_text (text, optional), old_path (text, optional), new_path (text, optional)
+    the argument 'description' is missing (given: command, path, file_text). Call the tool again: memory with {"command": "create", "path": "/memories/<label>", "description": "<what the block is for>", "file_text": "<its text>"}
+    the argument 'new_string' is missing (given: command, path, old_string). Call the tool again: memory with {"command": "str_replace", "path": "/memories/<label>", "old_string": "<text in the block>", "new_string": "<text in its place>"}
+    the argument 'insert_text' is missing (given: command, path). Call the tool again: memory with {"command": "insert", "path": "/memories/<label>", "insert_line": -1, "insert_text": "<new lines>"}
+    the argument 'path' is missing (given: command). Call the tool again: memory with {"command": "delete", "path": "/memories/<label>"}
+    the argument 'new_path' is missing (given: command, path). Call the tool again: memory with {"command": "rename", "old_path": "/memories/<label>", "new_path": "/memories/<new label>"}, or, to change only the description, {"command": "rename", "path": "/memories/<label>", "description": "<what the block is for>"}
+    the argument 'patch' is missing (given: label). Call the tool again: memory_apply_patch takes label (text), patch (text)
+    the patch does not say which block it changes: give the argument 'label', or put '*** Update Block: <label>' above the lines
+    line 1 of the patch, 'a', begins with none of ' ' (stays), '-' (goes), '+' (comes) and '@@' (begins a hunk). Put one of them before it; a line that stays needs a space
+    "#);
+}
+
 #[test]
 fn what_can_be_understood_is_accepted() {
     let insert = |line: Value| {
@@ -212,7 +366,7 @@ fn refusals_name_the_argument_and_what_the_tool_takes() {
             &json!({"start_date": "2026-05-02", "end_date": "2026-05-01"}),
         ),
         refusal("conversation_search", &json!("boats")),
-        refusal("memory", &json!({})),
+        refusal("memory_forget", &json!({})),
     ];
     insta::assert_snapshot!(shown.join("\n"), @r#"
     the argument 'new_string' is missing (given: label, content). Call the tool again: memory_insert takes label (text), new_string (text), insert_line (whole number, optional)
@@ -224,7 +378,7 @@ fn refusals_name_the_argument_and_what_the_tool_takes() {
     the argument 'start_date' must be a day (2026-03-31) or an ISO 8601 time, but was "yesterday". Call the tool again: conversation_search takes query (text, optional), roles (list of 'assistant', 'user', 'tool', optional), limit (whole number, optional), start_date (text, optional), end_date (text, optional)
     the argument 'start_date' must be no later than end_date, but was "2026-05-02". Call the tool again: conversation_search takes query (text, optional), roles (list of 'assistant', 'user', 'tool', optional), limit (whole number, optional), start_date (text, optional), end_date (text, optional)
     the arguments must be a JSON object. Call the tool again: conversation_search takes query (text, optional), roles (list of 'assistant', 'user', 'tool', optional), limit (whole number, optional), start_date (text, optional), end_date (text, optional)
-    there is no built-in tool 'memory'
+    there is no built-in tool 'memory_forget'
     "#);
 }
 

@@ -60,6 +60,56 @@ pub enum EditError {
         /// The lines, from 1, on which occurrences begin.
         lines: Vec<usize>,
     },
+    /// The lines that a hunk keeps or removes are not there.
+    #[error(
+        "hunk {hunk} does not fit memory block '{label}', so nothing was changed: {}. Lines that stay \
+         (beginning with a space) and lines that go (beginning with '-') must stand in the block one \
+         after the other, exactly so: make the patch anew from the present text.{}{}",
+        misfit(.wanted, .found.as_ref()),
+        changed_since(*.changed),
+        reads_now(.value)
+    )]
+    HunkNotFound {
+        /// The block.
+        label: String,
+        /// The hunk's number, from 1.
+        hunk: usize,
+        /// The first line of the hunk that is not where it should be.
+        wanted: String,
+        /// The line of the block that is nearest to what was wanted there, with its number from 1.
+        found: Option<(usize, String)>,
+        /// Its value.
+        value: String,
+        /// Whether it was changed since the model saw it.
+        changed: bool,
+    },
+    /// The lines that a hunk keeps or removes stand there more than once.
+    #[error(
+        "hunk {hunk} fits memory block '{label}' in more than one place (on {}), so nothing was \
+         changed. Give more of the lines around the place you mean, so that it fits only there",
+        numbered(.lines)
+    )]
+    HunkNotUnique {
+        /// The block.
+        label: String,
+        /// The hunk's number, from 1.
+        hunk: usize,
+        /// The lines, from 1, on which the places begin.
+        lines: Vec<usize>,
+    },
+    /// Two hunks remove the same line.
+    #[error(
+        "hunk {hunk} removes line {line} of memory block '{label}', which an earlier hunk of the patch \
+         removes already, so nothing was changed. Join the two hunks into one"
+    )]
+    HunksOverlap {
+        /// The block.
+        label: String,
+        /// The second hunk's number, from 1.
+        hunk: usize,
+        /// The line, from 1.
+        line: usize,
+    },
     /// There is nothing to look for.
     #[error(
         "the text to replace in memory block '{label}' is empty. Give the exact text that is to be \
@@ -140,8 +190,38 @@ fn why_not_found(value: &str, changed: bool, similar_line: Option<usize>) -> Str
     text
 }
 
+/// Characters of a single line that an error shows.
+const MAX_LINE: usize = 80;
+
+fn misfit(wanted: &str, found: Option<&(usize, String)>) -> String {
+    let wanted = line_excerpt(wanted);
+    match found {
+        Some((line, text)) => format!(
+            "it wants '{wanted}' where line {line} of the block reads '{}'",
+            line_excerpt(text)
+        ),
+        None => format!("no line of the block reads '{wanted}'"),
+    }
+}
+
+fn line_excerpt(line: &str) -> String {
+    let mut shown: String = line.chars().take(MAX_LINE).collect();
+    if shown.len() < line.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+const fn changed_since(changed: bool) -> &'static str {
+    if changed {
+        " The block was changed since you saw it."
+    } else {
+        ""
+    }
+}
+
 /// The value or as much of it as an error may hold.
-fn reads_now(value: &str) -> String {
+pub(super) fn reads_now(value: &str) -> String {
     if value.is_empty() {
         return String::new();
     }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{blocks::BlockLabels, ids::BlockId, time::Timestamp};
 
-fn block(value: &str, limit: i64) -> Block {
+pub(super) fn block(value: &str, limit: i64) -> Block {
     Block {
         id: BlockId::new(),
         label: "human".to_owned(),

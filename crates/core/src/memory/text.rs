@@ -1,5 +1,7 @@
 //! Looking into texts: tabs, lines, occurrences.
 
+use std::collections::HashSet;
+
 /// Columns from one tab stop to the next.
 const TAB_WIDTH: usize = 8;
 
@@ -90,4 +92,23 @@ pub(super) fn similar_line(value: &str, text: &str) -> Option<usize> {
         .rev()
         .find(|(begin, _)| *begin <= at)
         .map(|(_, line)| *line)
+}
+
+/// The line, with its number from 1, that has most words in common with a text; none when no line shares
+/// at least half of them.
+pub(super) fn nearest_line<'a>(lines: &[&'a str], text: &str) -> Option<(usize, &'a str)> {
+    let words = |line: &str| -> HashSet<String> {
+        line.split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .map(str::to_lowercase)
+            .collect()
+    };
+    let wanted = words(text);
+    let shared = |line: &str| words(line).intersection(&wanted).count();
+    let (index, line, count) = lines
+        .iter()
+        .enumerate()
+        .map(|(index, line)| (index, *line, shared(line)))
+        .max_by_key(|(index, _, count)| (*count, std::cmp::Reverse(*index)))?;
+    (count > 0 && count * 2 >= wanted.len()).then_some((index + 1, line))
 }

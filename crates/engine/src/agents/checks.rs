@@ -130,7 +130,11 @@ fn response_format(format: &Value) -> Result<(), EngineError> {
     }
 }
 
-fn compaction(settings: &Value) -> Result<(), EngineError> {
+/// Checks settings of compaction.
+///
+/// # Errors
+/// Says what is wrong.
+pub(crate) fn compaction(settings: &Value) -> Result<(), EngineError> {
     let Value::Object(fields) = settings else {
         return refused("compaction_settings must be an object".to_owned());
     };
@@ -152,6 +156,22 @@ fn compaction(settings: &Value) -> Result<(), EngineError> {
         return refused(format!(
             "compaction_settings.sliding_window_percentage must be a number between 0 and 1, not {share}"
         ));
+    }
+    if let Some(chars) = given(fields, "clip_chars")
+        && chars.as_u64().is_none()
+    {
+        return refused(format!(
+            "compaction_settings.clip_chars must be a number of characters, not {chars}"
+        ));
+    }
+    for key in ["model", "prompt"] {
+        if let Some(text) = given(fields, key)
+            && !text.is_string()
+        {
+            return refused(format!(
+                "compaction_settings.{key} must be a text, not {text}"
+            ));
+        }
     }
     Ok(())
 }

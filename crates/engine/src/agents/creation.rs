@@ -93,8 +93,12 @@ impl Engine {
         &self,
         request: &CreateAgent,
     ) -> Result<Option<Value>, EngineError> {
-        let default = self.settings().default_embedding_handle.as_ref();
-        match (&request.embedding, &request.embedding_config, default) {
+        let default = self.embeddings().default_handle();
+        match (
+            request.embedding.as_deref(),
+            &request.embedding_config,
+            default,
+        ) {
             (None, Some(config), _) => Ok(Some(config.clone())),
             (Some(handle), _, _) | (None, None, Some(handle)) => self
                 .embedding_config_of(handle, request.embedding_chunk_size)

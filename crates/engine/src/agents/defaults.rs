@@ -7,14 +7,24 @@ use mnemic_core::{
 use mnemic_llm::ResolvedModel;
 use serde_json::{Map, Value, json};
 
+use crate::embedding::{EmbeddingInfo, known_dims};
+
+/// Numbers of a vector that are told where a model's name does not say, which nothing relies on: a vector
+/// tells its own length.
+const USUAL_DIMS: usize = 1_536;
+
 /// Where a summary is clipped when compaction settings do not say.
 const CLIP_CHARS: i64 = 50_000;
 
 /// Share of the context that a sliding window lets go first.
 const SLIDING_WINDOW_SHARE: f64 = 0.3;
 
-/// What a model is told that makes a summary when compaction settings do not say.
+/// What a model is told that summarizes the older part of a conversation, when compaction settings do
+/// not say.
 const SUMMARY_PROMPT: &str = include_str!("summary_prompt.md");
+
+/// The same for a whole conversation.
+const SUMMARY_PROMPT_ALL: &str = include_str!("summary_prompt_all.md");
 
 /// Models that follow rules of the older loop by themselves; rules only make them worse.
 const MODELS_WITHOUT_BASE_RULES: [&str; 4] = [
@@ -41,7 +51,7 @@ pub(super) fn config_of(resolved: &ResolvedModel, max_context_window: i64) -> Ll
     LlmConfig {
         model: resolved.model.clone(),
         handle: Some(resolved.handle.clone()),
-        model_endpoint_type: "openai".to_owned(),
+        model_endpoint_type: resolved.endpoint.endpoint_type().to_owned(),
         model_endpoint: Some(resolved.endpoint.base_url().to_owned()),
         provider_name: Some(resolved.endpoint.name().to_owned()),
         context_window: window,
@@ -59,7 +69,7 @@ pub(super) fn embedding_config_of(resolved: &ResolvedModel, chunk_size: Option<i
         "embedding_endpoint_type": "openai",
         "embedding_endpoint": resolved.endpoint.base_url(),
         "embedding_model": resolved.model,
-        "embedding_dim": embedding_dimension(&resolved.model),
+        "embedding_dim": known_dims(&resolved.model).unwrap_or(USUAL_DIMS),
         "embedding_chunk_size": chunk_size.unwrap_or(300),
         "handle": resolved.handle,
         "batch_size": 32,
@@ -69,35 +79,47 @@ pub(super) fn embedding_config_of(resolved: &ResolvedModel, chunk_size: Option<i
     })
 }
 
-/// How many numbers a well-known model's vectors have (OpenAI's model pages, 2025); of others the
-/// usual number is told, which nothing relies on: a vector tells its own length.
-fn embedding_dimension(model: &str) -> i64 {
-    if model.contains("text-embedding-3-large") {
-        3_072
-    } else {
-        1_536
-    }
+/// The V1 API's description of an embedding model in this process. Its word for what runs the model is the
+/// nearest of those that clients know.
+pub(super) fn local_embedding_config(info: &EmbeddingInfo, chunk_size: Option<i64>) -> Value {
+    json!({
+        "embedding_endpoint_type": "hugging-face",
+        "embedding_endpoint": null,
+        "embedding_model": info.model,
+        "embedding_dim": info.dims,
+        "embedding_chunk_size": chunk_size.unwrap_or(300),
+        "handle": info.handle,
+        "batch_size": 32,
+        "azure_endpoint": null,
+        "azure_version": null,
+        "azure_deployment": null,
+    })
 }
 
 /// The settings of compaction in force: the client's over the defaults.
 #[must_use]
 pub fn compaction_settings(agent: &Agent) -> Value {
-    let mut settings = json!({
-        "model": summarizer(&agent.llm_config),
-        "model_settings": null,
-        "prompt": SUMMARY_PROMPT.trim_end(),
-        "prompt_acknowledgement": false,
-        "clip_chars": CLIP_CHARS,
-        "mode": "sliding_window",
-        "sliding_window_percentage": SLIDING_WINDOW_SHARE,
-    });
-    if let (Value::Object(settings), Some(Value::Object(given))) =
-        (&mut settings, &agent.compaction_settings)
-    {
+    let mut settings = Map::new();
+    let mut set = |key: &str, value: Value| settings.insert(key.to_owned(), value);
+    set("model", json!(summarizer(&agent.llm_config)));
+    set("model_settings", Value::Null);
+    set("prompt", Value::Null);
+    set("prompt_acknowledgement", json!(false));
+    set("clip_chars", json!(CLIP_CHARS));
+    set("mode", json!("sliding_window"));
+    set("sliding_window_percentage", json!(SLIDING_WINDOW_SHARE));
+    if let Some(Value::Object(given)) = &agent.compaction_settings {
         let given = given.iter().filter(|(_, value)| !value.is_null());
         settings.extend(given.map(|(key, value)| (key.clone(), value.clone())));
     }
-    settings
+    if settings.get("prompt").is_none_or(Value::is_null) {
+        let prompt = match settings.get("mode").and_then(Value::as_str) {
+            Some("all" | "self_compact_all") => SUMMARY_PROMPT_ALL,
+            _ => SUMMARY_PROMPT,
+        };
+        settings.insert("prompt".to_owned(), json!(prompt.trim_end()));
+    }
+    Value::Object(settings)
 }
 
 /// The model that makes summaries: a small one where the provider is known to have one, or else the
@@ -178,6 +200,13 @@ pub(super) fn apply_settings(config: &mut LlmConfig, settings: &Map<String, Valu
         .and_then(|value| value.get("reasoning_effort"));
     if let Some(effort) = reasoning.and_then(Value::as_str) {
         config.reasoning_effort = Some(effort.to_owned());
+    }
+    if let Some(thinking) = settings.get("thinking").filter(|value| value.is_object()) {
+        let off = thinking.get("type").and_then(Value::as_str) == Some("disabled");
+        let budget = thinking.get("budget_tokens").filter(|_| !off).cloned();
+        let mut set = |key: &str, value: Value| _ = config.extra.insert(key.to_owned(), value);
+        set("enable_reasoner", Value::Bool(!off));
+        set("max_reasoning_tokens", budget.unwrap_or_else(|| 0.into()));
     }
     for key in ["strict", "response_format", "effort", "verbosity"] {
         if let Some(value) = settings.get(key) {

@@ -6,10 +6,14 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use mnemic_llm::{Assembler, Delta, Endpoint, EndpointConfig, SseParser, parse_stream};
+use mnemic_llm::{Assembler, Delta, Endpoint, EndpointConfig, Protocol, SseParser, parse_stream};
 
-static ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| {
-    Endpoint::new(EndpointConfig::new("fuzz", "http://127.0.0.1:1/v1")).expect("a valid endpoint")
+static ENDPOINTS: LazyLock<[Endpoint; 3]> = LazyLock::new(|| {
+    Protocol::ALL.map(|protocol| {
+        let url = "http://127.0.0.1:1/v1";
+        let config = EndpointConfig { protocol, ..EndpointConfig::new("fuzz", url) };
+        Endpoint::new(config).expect("a valid endpoint")
+    })
 });
 
 /// The events of some pieces; nothing when one is too long.
@@ -30,7 +34,12 @@ fuzz_target!(|input: (u16, &[u8])| {
     let (a, b) = bytes.split_at(usize::from(cut) % (bytes.len() + 1));
     assert_eq!(events(&[a, b]), events(&[bytes]));
 
-    let (deltas, error) = parse_stream(&ENDPOINT, bytes);
+    ENDPOINTS.iter().for_each(|endpoint| read(endpoint, bytes));
+});
+
+/// Reads a stream in the protocol of an endpoint.
+fn read(endpoint: &Endpoint, bytes: &[u8]) {
+    let (deltas, error) = parse_stream(endpoint, bytes);
     let mut assembler = Assembler::new();
     deltas.iter().for_each(|delta| assembler.push(delta));
     let finished = matches!(deltas.last(), Some(Delta::Finish(_)));
@@ -42,4 +51,4 @@ fuzz_target!(|input: (u16, &[u8])| {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), count, "ids of calls are unique");
-});
+}

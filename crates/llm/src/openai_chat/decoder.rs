@@ -6,8 +6,7 @@ use mnemic_core::runs::Usage;
 use serde_json::Number;
 
 use super::{
-    errors,
-    response::{error_of, lossy_without_bom, unique_id, unreadable},
+    response::error_of,
     wire::{self, Answer, CallPart, Choice, FunctionPart, Said},
 };
 use crate::{
@@ -15,6 +14,8 @@ use crate::{
     endpoints::Endpoint,
     errors::LlmError,
     json,
+    lenient::{lossy_without_bom, non_empty, unique_id, unreadable},
+    refusals,
 };
 
 /// Turns the events of one stream into deltas.
@@ -89,10 +90,10 @@ impl Decoder {
         out: &mut VecDeque<Delta>,
     ) -> Result<(), LlmError> {
         if let Some(error) = error_of(&answer) {
-            return Err(errors::from_object(endpoint, &error));
+            return Err(refusals::from_object(endpoint, &error));
         }
         if self.model.is_none() {
-            self.model = wire::non_empty(answer.model).map(Cow::into_owned);
+            self.model = non_empty(answer.model).map(Cow::into_owned);
         }
         if let Some(usage) = wire::usage(answer.usage) {
             self.usage = Some(usage);
@@ -119,8 +120,7 @@ impl Decoder {
     }
 
     fn said(&mut self, said: &Said<'_>, out: &mut VecDeque<Delta>) {
-        let told =
-            wire::non_empty(said.reasoning_content).or_else(|| wire::non_empty(said.reasoning));
+        let told = non_empty(said.reasoning_content).or_else(|| non_empty(said.reasoning));
         let (text, thoughts) = wire::content(said.content);
         let thoughts = told.map_or(thoughts, Cow::into_owned);
         if !thoughts.is_empty() {
@@ -130,7 +130,7 @@ impl Decoder {
             self.said_anything = true;
             out.push_back(Delta::Text(text));
         }
-        if let Some(refusal) = wire::non_empty(said.refusal) {
+        if let Some(refusal) = non_empty(said.refusal) {
             self.said_anything = true;
             out.push_back(Delta::Text(refusal.into_owned()));
         }
@@ -150,7 +150,7 @@ impl Decoder {
         let index = call.index.as_ref().and_then(Number::as_i64);
         let empty = FunctionPart::default();
         let function = call.function.as_ref().unwrap_or(&empty);
-        self.part(index, wire::non_empty(call.id), function, out);
+        self.part(index, non_empty(call.id), function, out);
     }
 
     fn part(
@@ -160,7 +160,7 @@ impl Decoder {
         function: &FunctionPart<'_>,
         out: &mut VecDeque<Delta>,
     ) {
-        let name = wire::non_empty(function.name);
+        let name = non_empty(function.name);
         let arguments = wire::arguments(function.arguments);
         let at = match self.find(index, id.as_deref(), name.as_deref(), !arguments.is_empty()) {
             Some(at) => at,

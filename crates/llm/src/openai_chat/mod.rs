@@ -1,8 +1,6 @@
 //! The OpenAI chat-completions protocol, as OpenAI and the many servers that imitate it speak it.
 
 pub(crate) mod decoder;
-pub(crate) mod errors;
-pub(crate) mod forced;
 pub(crate) mod render;
 pub(crate) mod request;
 pub(crate) mod response;

@@ -1,10 +1,4 @@
 //! Messages and tools in the protocol's JSON.
-//!
-//! What a provider refuses in a history it refuses for ever after, so nothing that a model or an
-//! import may have left there is passed on unseen: names, ids and arguments are brought into the
-//! forms that all servers accept.
-
-use std::borrow::Cow;
 
 use mnemic_core::messages::{ContentPart, MessageBody, Role, ToolCall, ToolReturn};
 use serde_json::json;
@@ -12,15 +6,9 @@ use serde_json::json;
 use crate::{
     json,
     toolset::ToolSpec,
-    transcript::{MessageView, Transcript},
+    transcript::{MessageView, OpenCall, Transcript},
+    wire_form::{NO_RETURN, text_of, wire_arguments, wire_id, wire_name},
 };
-
-/// OpenAI's limit on the length of call ids.
-const MAX_ID: usize = 40;
-/// OpenAI's limit on the length of function names and speakers' names.
-const MAX_NAME: usize = 64;
-/// What the model reads in place of a return that the history does not hold.
-const NO_RETURN: &str = "The result of this call was not recorded.";
 
 /// Appends one tool.
 pub(crate) fn tool(out: &mut Vec<u8>, spec: &ToolSpec) {
@@ -60,20 +48,16 @@ pub(crate) fn missing_return(out: &mut Vec<u8>, id: &str) {
 }
 
 fn close_calls(transcript: &mut Transcript) {
-    for id in std::mem::take(&mut transcript.open_calls) {
-        missing_return(&mut transcript.tail, &id);
+    for call in std::mem::take(&mut transcript.open_calls) {
+        missing_return(&mut transcript.tail, &call.sent);
     }
 }
 
 fn returns(transcript: &mut Transcript, returns: &[ToolReturn]) {
     for result in returns {
-        let id = wire_id(&result.tool_call_id);
-        let Some(at) = transcript.open_calls.iter().position(|open| *open == id) else {
-            tracing::debug!(tool_call_id = %result.tool_call_id, "a return without a call is left out");
-            continue;
-        };
-        transcript.open_calls.remove(at);
-        tool_message(&mut transcript.tail, &id, &result.text);
+        if let Some(call) = transcript.answered(&result.tool_call_id) {
+            tool_message(&mut transcript.tail, &call.sent, &result.text);
+        }
     }
 }
 
@@ -120,7 +104,7 @@ fn parts(out: &mut Vec<u8>, body: &MessageBody) {
                 json::write(out, &format_args!("data:{media_type};base64,{data}"));
                 out.extend_from_slice(b"}}");
             }
-            ContentPart::Reasoning { .. } => continue,
+            ContentPart::Reasoning { .. } | ContentPart::RedactedReasoning { .. } => continue,
         }
         separator = b',';
     }
@@ -153,7 +137,10 @@ fn assistant(transcript: &mut Transcript, view: &MessageView<'_>) {
             out.push(separator);
             separator = b',';
             let id = tool_call(out, call);
-            transcript.open_calls.push(id);
+            transcript.open_calls.push(OpenCall {
+                sent: id.clone(),
+                id,
+            });
         }
         out.push(b']');
     }
@@ -172,56 +159,10 @@ fn tool_call(out: &mut Vec<u8>, call: &ToolCall) -> String {
     id
 }
 
-/// One text as it is, several joined by line breaks.
-fn text_of(body: &MessageBody) -> Cow<'_, str> {
-    match body.content.as_slice() {
-        [] => Cow::Borrowed(""),
-        [ContentPart::Text { text }] => Cow::Borrowed(text),
-        _ => Cow::Owned(body.plain_text()),
-    }
-}
-
 fn thoughts_of(body: &MessageBody) -> String {
     let thoughts = body.content.iter().filter_map(|part| match part {
         ContentPart::Reasoning { text, .. } => Some(text.as_str()),
         _ => None,
     });
     thoughts.collect::<Vec<_>>().join("\n")
-}
-
-/// A call id that fits: short, visible ASCII. Others are replaced by a digest, the same every time.
-fn wire_id(id: &str) -> Cow<'_, str> {
-    if !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Cow::Borrowed(id);
-    }
-    // FNV-1a, written out because the standard hasher may differ between compilers.
-    let digest = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    Cow::Owned(format!("call_{digest:016x}"))
-}
-
-/// A name of letters, digits, `_` and `-`, which is what OpenAI accepts of functions and speakers.
-fn wire_name(name: &str) -> Cow<'_, str> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if name.len() <= MAX_NAME && name.chars().all(fits) {
-        return Cow::Borrowed(name);
-    }
-    let safe = name
-        .chars()
-        .take(MAX_NAME)
-        .map(|c| if fits(c) { c } else { '_' });
-    Cow::Owned(safe.collect())
-}
-
-/// Arguments as a JSON object in text: llama-server and vLLM parse them for their chat templates
-/// and fail on anything else.
-fn wire_arguments(arguments: &str) -> Cow<'_, str> {
-    if json::is_object(arguments) {
-        return Cow::Borrowed(arguments);
-    }
-    if arguments.trim().is_empty() {
-        return Cow::Borrowed("{}");
-    }
-    Cow::Owned(json!({ "not_json": arguments }).to_string())
 }

@@ -84,10 +84,7 @@ fn a_turn_with_a_tool_is_rendered_as_the_protocol_says() {
         });
         let mut answer = called("c1", "f", "{\"x\":1}");
         answer.content = vec![
-            ContentPart::Reasoning {
-                text: "secret thoughts".into(),
-                signature: None,
-            },
+            ContentPart::reasoning("secret thoughts"),
             ContentPart::text("one"),
             ContentPart::text("two"),
         ];
@@ -142,10 +139,7 @@ fn images_go_as_data_urls() {
 fn an_assistant_with_calls_alone_has_no_content_and_one_with_nothing_is_left_out() {
     let rendered = messages(|transcript| {
         push(transcript, Role::Assistant, &MessageBody::default());
-        let thoughts = ContentPart::Reasoning {
-            text: "hm".into(),
-            signature: None,
-        };
+        let thoughts = ContentPart::reasoning("hm");
         let body = MessageBody {
             content: vec![thoughts],
             ..MessageBody::default()
@@ -236,10 +230,7 @@ fn thoughts_go_back_only_where_they_are_wanted() {
     assert!(!plain.fits(&wants));
     let mut transcript = Transcript::for_endpoint(&wants);
     assert!(transcript.fits(&wants));
-    let thoughts = ContentPart::Reasoning {
-        text: "hm".into(),
-        signature: None,
-    };
+    let thoughts = ContentPart::reasoning("hm");
     let body = MessageBody {
         content: vec![thoughts, ContentPart::text("hi")],
         ..MessageBody::default()
@@ -261,7 +252,7 @@ fn options_are_sent_when_they_are_set() {
         description: String::new(),
         parameters: json!({"type": "object"}),
     };
-    call.tools = Arc::new(ToolSet::new(Protocol::OpenAiChat, &[spec("a"), spec("b")]));
+    call.tools = Arc::new(ToolSet::new(&[spec("a"), spec("b")]));
     call.parallel_tool_calls = Some(false);
     call.temperature = Some(0.5);
     call.max_tokens = Some(100);

@@ -6,8 +6,11 @@ use crate::{
     adaptation::Parameter,
     body::{BodyWriter, SHARED_FROM, WireBody},
     calls::{Call, ToolChoice},
+    endpoints::Protocol,
     json,
 };
+
+const CHAT: Protocol = Protocol::OpenAiChat;
 
 /// Renders a call.
 pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
@@ -20,7 +23,7 @@ pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
     };
     let own = call.transcript.len_bytes().min(2 * SHARED_FROM)
         + shared(call.system.json())
-        + shared(call.tools.bytes())
+        + shared(call.tools.bytes(CHAT))
         + 512;
     let mut body = BodyWriter::with_capacity(own);
     body.bytes().extend_from_slice(br#"{"model":"#);
@@ -66,14 +69,14 @@ fn tools(call: &Call, body: &mut BodyWriter) {
     }
     let (tools, choice) = match &call.tool_choice {
         // `auto` is what every server does when tools are there, and some know no other word.
-        ToolChoice::Auto => (call.tools.bytes().clone(), None),
-        ToolChoice::None => (call.tools.bytes().clone(), Some("none")),
-        ToolChoice::Required => (call.tools.bytes().clone(), Some("required")),
+        ToolChoice::Auto => (call.tools.bytes(CHAT).clone(), None),
+        ToolChoice::None => (call.tools.bytes(CHAT).clone(), Some("none")),
+        ToolChoice::Required => (call.tools.bytes(CHAT).clone(), Some("required")),
         ToolChoice::Tool(name) => {
             let only = call
                 .tools
-                .only(name)
-                .unwrap_or_else(|| call.tools.bytes().clone());
+                .only(CHAT, name)
+                .unwrap_or_else(|| call.tools.bytes(CHAT).clone());
             (only, Some("required"))
         }
     };

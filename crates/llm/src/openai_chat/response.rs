@@ -5,11 +5,14 @@ use std::collections::HashSet;
 use mnemic_core::messages::{ContentPart, MessageBody, ToolCall};
 use serde_json::Value;
 
-use super::{
-    errors,
-    wire::{self, Answer, FunctionPart, Said},
+use super::wire::{self, Answer, FunctionPart, Said};
+use crate::{
+    completion::Completion,
+    endpoints::Endpoint,
+    errors::LlmError,
+    lenient::{lossy_without_bom, non_empty, string, unique_id, unreadable},
+    refusals,
 };
-use crate::{completion::Completion, endpoints::Endpoint, errors::LlmError};
 
 /// Reads an answer.
 pub(crate) fn parse(endpoint: &Endpoint, bytes: &[u8]) -> Result<Completion, LlmError> {
@@ -21,7 +24,7 @@ pub(crate) fn parse(endpoint: &Endpoint, bytes: &[u8]) -> Result<Completion, Llm
             message: unreadable(&text, &error),
         })?;
     if let Some(error) = error_of(&answer) {
-        return Err(errors::from_object(endpoint, &error));
+        return Err(refusals::from_object(endpoint, &error));
     }
     let choices = answer.choices.unwrap_or_default();
     let Some(choice) = choices.into_iter().next() else {
@@ -39,20 +42,8 @@ pub(crate) fn parse(endpoint: &Endpoint, bytes: &[u8]) -> Result<Completion, Llm
         body: body_of(&said),
         usage: wire::usage(answer.usage),
         finish,
-        raw_model: wire::non_empty(answer.model).map(std::borrow::Cow::into_owned),
+        raw_model: non_empty(answer.model).map(std::borrow::Cow::into_owned),
     })
-}
-
-/// Why a text is no JSON, with its beginning when it is not even meant to be.
-pub(crate) fn unreadable(text: &str, error: &serde_json::Error) -> String {
-    let start: String = text.trim_start().chars().take(80).collect();
-    if start.starts_with('{') {
-        format!("{error}")
-    } else if start.is_empty() {
-        "it is empty".to_owned()
-    } else {
-        format!("it is no JSON but begins {start:?}")
-    }
 }
 
 /// The error object of an answer, when it has one that says something.
@@ -66,26 +57,18 @@ pub(crate) fn error_of(answer: &Answer<'_>) -> Option<Value> {
     }
 }
 
-/// The bytes as text, whatever they are.
-pub(crate) fn lossy_without_bom(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
-}
-
 fn body_of(said: &Said<'_>) -> MessageBody {
     let (mut text, mut thoughts) = wire::content(said.content);
     if text.is_empty() {
-        text = wire::string(said.refusal).unwrap_or_default().into_owned();
+        text = string(said.refusal).unwrap_or_default().into_owned();
     }
-    let told = wire::non_empty(said.reasoning_content).or_else(|| wire::non_empty(said.reasoning));
+    let told = non_empty(said.reasoning_content).or_else(|| non_empty(said.reasoning));
     if let Some(told) = told {
         thoughts = told.into_owned();
     }
     let mut content = Vec::with_capacity(2);
     if !thoughts.is_empty() {
-        content.push(ContentPart::Reasoning {
-            text: thoughts,
-            signature: None,
-        });
+        content.push(ContentPart::reasoning(thoughts));
     }
     if !text.is_empty() {
         content.push(ContentPart::Text { text });
@@ -93,7 +76,7 @@ fn body_of(said: &Said<'_>) -> MessageBody {
     MessageBody {
         content,
         tool_calls: calls_of(said),
-        tool_returns: Vec::new(),
+        ..MessageBody::default()
     }
 }
 
@@ -102,7 +85,7 @@ fn calls_of(said: &Said<'_>) -> Vec<ToolCall> {
     let mut calls = Vec::new();
     let mut add = |id: Option<String>, function: &FunctionPart<'_>| {
         let arguments = wire::arguments(function.arguments);
-        let name = wire::non_empty(function.name);
+        let name = non_empty(function.name);
         if name.is_none() && arguments.trim().is_empty() {
             return;
         }
@@ -121,7 +104,7 @@ fn calls_of(said: &Said<'_>) -> Vec<ToolCall> {
     for call in said.tool_calls.iter().flatten().flatten() {
         if let Some(function) = &call.function {
             add(
-                wire::non_empty(call.id).map(std::borrow::Cow::into_owned),
+                non_empty(call.id).map(std::borrow::Cow::into_owned),
                 function,
             );
         }
@@ -134,12 +117,4 @@ fn calls_of(said: &Said<'_>) -> Vec<ToolCall> {
         add(None, function);
     }
     calls
-}
-
-/// The provider's id of a call, or a new one when there is none or it is taken.
-pub(crate) fn unique_id(given: Option<String>, taken: impl Fn(&str) -> bool) -> String {
-    match given {
-        Some(id) if !id.is_empty() && !taken(&id) => id,
-        _ => format!("call_{}", uuid::Uuid::new_v4().simple()),
-    }
 }

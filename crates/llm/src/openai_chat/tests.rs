@@ -105,10 +105,7 @@ fn text_thoughts_and_usage_are_read_from_a_stream() {
     assert_eq!(
         completion.body.content,
         [
-            ContentPart::Reasoning {
-                text: "hmm".into(),
-                signature: None
-            },
+            ContentPart::reasoning("hmm"),
             ContentPart::text("Grüße, Welt"),
         ]
     );
@@ -363,10 +360,7 @@ fn odd_events_are_read_all_the_same() {
 fn mistrals_thoughts_are_told_from_its_text() {
     let part = r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"hi"}]}"#;
     let completion = streamed(&sse(&[&delta(part), "[DONE]"]));
-    let reasoning = ContentPart::Reasoning {
-        text: "hm".into(),
-        signature: None,
-    };
+    let reasoning = ContentPart::reasoning("hm");
     assert_eq!(
         completion.body.content,
         [reasoning, ContentPart::text("hi")]

@@ -1,5 +1,4 @@
-//! The protocol's answers, read with as little faith in their types as possible: servers send null
-//! for empty, objects for strings and numbers for words, and one odd field must not lose an answer.
+//! The protocol's answers.
 
 use std::borrow::Cow;
 
@@ -7,9 +6,10 @@ use mnemic_core::runs::Usage;
 use serde::Deserialize;
 use serde_json::{Number, Value, value::RawValue};
 
-use crate::completion::FinishReason;
-
-type Raw<'a> = Option<&'a RawValue>;
+use crate::{
+    completion::FinishReason,
+    lenient::{Raw, count, non_empty, string},
+};
 
 /// An answer, or one event of a stream.
 #[derive(Debug, Default, Deserialize)]
@@ -75,25 +75,6 @@ pub(crate) struct FunctionPart<'a> {
     pub name: Raw<'a>,
     #[serde(borrow, default)]
     pub arguments: Raw<'a>,
-}
-
-/// A string; nothing when it is null or something else.
-pub(crate) fn string<'a>(raw: Raw<'a>) -> Option<Cow<'a, str>> {
-    let json = raw?.get();
-    // A plain literal without escapes is taken as it stands.
-    if let Some(inner) = json
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        && !inner.contains('\\')
-    {
-        return Some(Cow::Borrowed(inner));
-    }
-    serde_json::from_str::<String>(json).ok().map(Cow::Owned)
-}
-
-/// A string that says something.
-pub(crate) fn non_empty<'a>(raw: Raw<'a>) -> Option<Cow<'a, str>> {
-    string(raw).filter(|text| !text.is_empty())
 }
 
 /// Text and thoughts of a content: a string, or a list of parts such as `{"type":"text"}` and
@@ -194,15 +175,4 @@ pub(crate) fn usage(raw: Raw<'_>) -> Option<Usage> {
         cache_write_tokens: count(prompt.cache_write_tokens),
         reasoning_tokens: count(completion.reasoning_tokens),
     })
-}
-
-#[allow(clippy::cast_possible_truncation)]
-fn count(number: Option<Number>) -> i64 {
-    let Some(number) = number else {
-        return 0;
-    };
-    let whole = number
-        .as_i64()
-        .or_else(|| number.as_f64().map(|float| float as i64));
-    whole.unwrap_or(0).clamp(0, 1 << 40)
 }

@@ -253,7 +253,7 @@ fn with_tools(mut call: Call, choice: ToolChoice) -> Call {
         description: format!("does {name}"),
         parameters: json!({"type": "object", "properties": {"x": {"type": "integer"}}}),
     };
-    call.tools = Arc::new(ToolSet::new(Protocol::OpenAiChat, &[spec("f"), spec("g")]));
+    call.tools = Arc::new(ToolSet::new(&[spec("f"), spec("g")]));
     call.tool_choice = choice;
     call
 }

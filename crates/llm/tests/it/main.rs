@@ -5,6 +5,8 @@
 
 mod calls;
 mod catalogue;
+mod embeddings;
 mod images;
+mod protocols;
 mod server;
 mod streams;

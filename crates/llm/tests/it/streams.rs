@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use mnemic_llm::{
-    Assembler, Call, Client, Completion, Delta, FinishReason, LlmError, Protocol, RetryPolicy,
-    Timeouts, ToolChoice, ToolSet, ToolSpec,
+    Assembler, Call, Client, Completion, Delta, FinishReason, LlmError, RetryPolicy, Timeouts,
+    ToolChoice, ToolSet, ToolSpec,
 };
 use serde_json::json;
 
@@ -249,7 +249,7 @@ async fn a_required_call_is_forced_before_the_stream_ends() {
         description: "d".into(),
         parameters: json!({"type": "object"}),
     };
-    call.tools = Arc::new(ToolSet::new(Protocol::OpenAiChat, &[spec]));
+    call.tools = Arc::new(ToolSet::new(&[spec]));
     call.tool_choice = ToolChoice::Required;
     let (deltas, error) = read(&client(), &call).await.unwrap();
     assert_eq!(error, None);

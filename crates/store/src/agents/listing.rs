@@ -2,7 +2,7 @@
 
 use mnemic_core::{
     agents::Agent,
-    ids::{BlockId, IdentityId},
+    ids::{ArchiveId, BlockId, IdentityId},
     scope::Scope,
 };
 
@@ -51,6 +51,8 @@ pub struct AgentFilter {
     pub created_by_id: Option<String>,
     /// Only those that this block is attached to.
     pub block_id: Option<BlockId>,
+    /// Only those that this archive is attached to.
+    pub archive_id: Option<ArchiveId>,
     /// Whether hidden ones are shown as well.
     pub show_hidden: bool,
     /// The sort column.
@@ -114,6 +116,12 @@ fn links<'f>(tx: &Tx<'_>, filter: &'f AgentFilter, query: &mut Select<'f>) {
     if let Some(id) = filter.block_id {
         query.and_bind(
             "EXISTS (SELECT 1 FROM agents_blocks ab WHERE ab.agent_id = a.id AND ab.block_id = {})",
+            id,
+        );
+    }
+    if let Some(id) = filter.archive_id {
+        query.and_bind(
+            "EXISTS (SELECT 1 FROM agents_archives x WHERE x.agent_id = a.id AND x.archive_id = {})",
             id,
         );
     }

@@ -112,3 +112,36 @@ pub async fn restore(
     };
     write(tx, scope, (&before, block), &author, now).await
 }
+
+/// A value that a block had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastValue {
+    /// The version's number.
+    pub version: i64,
+    /// The value.
+    pub value: String,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// The values of a block from a version on, the oldest first, at most `limit`.
+///
+/// # Errors
+/// The database's.
+pub async fn values_after(
+    tx: &mut Tx<'_>,
+    id: BlockId,
+    (version, limit): (i64, i64),
+) -> Result<Vec<PastValue>, StoreError> {
+    let sql = "SELECT version, value, created_at FROM block_versions \
+               WHERE block_id = $1 AND version > $2 ORDER BY version LIMIT $3";
+    let rows = tx.query(sql, params![id, version, limit]).await?;
+    let read = |mut row: crate::Row| {
+        Ok(PastValue {
+            version: row.int()?,
+            value: row.text()?,
+            created_at: row.time()?,
+        })
+    };
+    rows.into_iter().map(read).collect()
+}

@@ -61,8 +61,16 @@ async fn append(house: &House, place: Place, count: usize) -> Vec<MessageId> {
     ids
 }
 
-async fn evict(house: &House, place: Place, out: Vec<MessageId>) {
-    write!(house, |tx, scope| context::evict(tx, place.1, &out).await).unwrap();
+async fn compact(
+    house: &House,
+    place: Place,
+    out: Vec<MessageId>,
+    summary: MessageId,
+) -> Result<i64, StoreError> {
+    write!(house, |tx, scope| context::compact(
+        tx, place.1, &out, summary
+    )
+    .await)
 }
 
 async fn replace(house: &House, place: Place, by: Vec<MessageId>) -> Result<(), StoreError> {
@@ -191,9 +199,19 @@ async fn whatever_happens_to_a_context_it_is_the_list_that_it_should_be() {
                 match next(4) {
                     0 | 1 => list.extend(append(house, place, 1 + next(4)).await),
                     2 => {
-                        let out: Vec<_> = list.iter().filter(|_| next(2) == 0).copied().collect();
-                        list.retain(|id| !out.contains(id));
-                        evict(house, place, out).await;
+                        list.extend(append(house, place, 1).await);
+                        let mut out = list.clone();
+                        out.retain(|_| next(2) == 0);
+                        out.push(list[0]);
+                        out.sort_by_key(|id| list.iter().position(|one| one == id));
+                        out.dedup();
+                        let summary = MessageId::new();
+                        list.retain(|id| *id == out[0] || !out.contains(id));
+                        list[0] = summary;
+                        let revision = compact(house, place, out.clone(), summary).await.unwrap();
+                        assert_eq!(revision, head(house, place).await.context_revision);
+                        let again = compact(house, place, out, MessageId::new()).await;
+                        assert!(matches!(again, Err(StoreError::Contended)));
                     }
                     _ => {
                         list.retain(|_| next(3) > 0);

@@ -9,18 +9,22 @@
 )]
 
 mod agents;
+mod archives;
 mod blocks;
 mod build;
 mod context;
 mod conversations;
+mod embed_scopes;
 mod events;
 mod house;
 mod jobs;
 mod leases;
+mod memory_changes;
 mod messages;
 mod migrations;
 mod otids;
 mod paging;
+mod passages;
 mod plans;
 mod random;
 mod runs;

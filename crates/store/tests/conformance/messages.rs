@@ -1,13 +1,14 @@
 //! Messages: what is stored reads back, and history is read completely.
 
 use mnemic_core::{
+    compaction::{CompactionStats, Trigger},
     ids::{AgentId, MessageId, RunId, StepId},
     messages::{ContentPart, Message, MessageBody, Role, ToolCall, ToolReturn, ToolStatus},
     time::Timestamp,
 };
 use mnemic_store::{
     StoreError,
-    messages::{self, MessageFilter, MessageSearch},
+    messages::{self, MessageFilter, MessageSpan},
     page::{Order, Page},
 };
 
@@ -55,6 +56,7 @@ fn full(place: Place) -> Message {
                 ContentPart::Reasoning {
                     text: odd.clone(),
                     signature: Some("s".to_owned()),
+                    origin: None,
                 },
                 ContentPart::text(&odd),
                 ContentPart::Image {
@@ -75,6 +77,14 @@ fn full(place: Place) -> Message {
                 stdout: vec![odd.clone()],
                 stderr: vec![String::new()],
             }],
+            compaction: Some(Box::new(CompactionStats {
+                trigger: Trigger::Manual,
+                context_tokens_before: Some(9),
+                context_tokens_after: None,
+                context_window: 10,
+                messages_count_before: 3,
+                messages_count_after: 2,
+            })),
         },
         name: Some(odd.clone()),
         otid: Some(odd.clone()),
@@ -269,22 +279,15 @@ async fn filters_find_messages() {
     .await;
 }
 
-fn words(words: &[&str]) -> MessageSearch {
-    MessageSearch {
-        terms: words.iter().map(ToString::to_string).collect(),
-        ..MessageSearch::default()
-    }
-}
-
 /// What was said to an agent at the times 0 to 4, and to another.
 async fn spoken(house: &House) -> AgentId {
     let place = default_thread(house, "a").await;
     let spoken = [
         (Role::System, "Apples: the prompt"),
-        (Role::User, "I like APPLES"),
-        (Role::Assistant, "Pears are 100% better_than apples"),
+        (Role::User, "I like apples"),
+        (Role::Assistant, "Pears are better"),
         (Role::Tool, "plums"),
-        (Role::User, "Äpfel"),
+        (Role::User, "\u{c4}pfel"),
     ];
     let mut messages = vec![said(default_thread(house, "b").await, "apples")];
     for (n, (role, text)) in (0i64..).zip(spoken) {
@@ -298,9 +301,9 @@ async fn spoken(house: &House) -> AgentId {
     place.0
 }
 
-async fn recalled(house: &House, agent: AgentId, search: MessageSearch, limit: i64) -> Vec<i64> {
-    let found = read!(house, |tx, scope| messages::search(
-        tx, scope, agent, &search, limit
+async fn newest(house: &House, agent: AgentId, span: MessageSpan, limit: i64) -> Vec<i64> {
+    let found = read!(house, |tx, scope| messages::newest(
+        tx, scope, agent, &span, limit
     )
     .await)
     .unwrap();
@@ -308,37 +311,93 @@ async fn recalled(house: &House, agent: AgentId, search: MessageSearch, limit: i
 }
 
 #[tokio::test]
-async fn recall_is_searched_by_words_speakers_and_times_newest_first() {
+async fn the_newest_messages_are_found_by_speakers_and_times() {
     on_each_engine(async |house| {
         let agent = spoken(house).await;
-        let between = |start, end| MessageSearch {
+        let between = |start, end| MessageSpan {
             start: Some(Timestamp(start)),
             end: Some(Timestamp(end)),
-            ..MessageSearch::default()
+            ..MessageSpan::default()
         };
-        let systems = MessageSearch {
-            roles: vec![Role::System],
-            ..words(&["apples"])
+        let of = |role| MessageSpan {
+            roles: vec![role],
+            ..MessageSpan::default()
         };
-        let table: [(MessageSearch, &[i64]); 10] = [
-            (words(&[]), &[4, 3, 2, 1]),
-            (words(&["apples"]), &[2, 1]),
-            (words(&["ApPleS"]), &[2, 1]),
-            (words(&["plums", "like"]), &[3, 1]),
-            (words(&["Äpfel"]), &[4]),
-            (words(&["%"]), &[2]),
-            (words(&["better_than"]), &[2]),
-            (words(&["betterXthan"]), &[]),
-            (systems, &[0]),
+        let table: [(MessageSpan, &[i64]); 4] = [
+            (MessageSpan::default(), &[4, 3, 2, 1]),
+            (of(Role::User), &[4, 1]),
+            (of(Role::System), &[0]),
             (between(1, 2), &[2, 1]),
         ];
-        for (search, wanted) in table {
-            let asked = format!("{} {search:?}", house.engine);
-            assert_eq!(recalled(house, agent, search, 100).await, wanted, "{asked}");
+        for (span, wanted) in table {
+            let asked = format!("{} {span:?}", house.engine);
+            assert_eq!(newest(house, agent, span, 100).await, wanted, "{asked}");
         }
-        assert_eq!(recalled(house, agent, words(&["apples"]), 1).await, [2]);
+        assert_eq!(newest(house, agent, MessageSpan::default(), 1).await, [4]);
         let theirs = house.seen_by(stranger());
-        assert_eq!(recalled(&theirs, agent, words(&[]), 9).await, [0; 0]);
+        assert_eq!(
+            newest(&theirs, agent, MessageSpan::default(), 9).await,
+            [0; 0]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_index_reads_goes_on_from_a_number_in_both_directions() {
+    on_each_engine(async |house| {
+        let agent = spoken(house).await;
+        let all = read!(house, |tx, _s| messages::after(tx, agent, None, (0, 100))
+            .await)
+        .unwrap();
+        let seqs: Vec<i64> = all.iter().map(|row| row.seq).collect();
+        assert_eq!(seqs.len(), 5);
+        assert!(seqs.is_sorted());
+        let (second, last) = (seqs[1], seqs[4]);
+        let rest = read!(house, |tx, _s| messages::after(
+            tx,
+            agent,
+            None,
+            (second, 2)
+        )
+        .await);
+        let rest: Vec<i64> = rest.unwrap().iter().map(|row| row.seq).collect();
+        assert_eq!(rest, seqs[2..4]);
+        let down = read!(house, |tx, _s| messages::downwards(
+            tx,
+            agent,
+            (second, last),
+            9
+        )
+        .await);
+        let down: Vec<i64> = down.unwrap().iter().map(|row| row.seq).collect();
+        assert_eq!(down, [seqs[3], seqs[2]]);
+        let count = read!(house, |tx, _s| messages::count_between(
+            tx,
+            agent,
+            None,
+            (second, last)
+        )
+        .await);
+        assert_eq!(count.unwrap(), 3);
+        let found = read!(house, |tx, scope| messages::by_seqs(
+            tx,
+            scope,
+            agent,
+            &[second, 999_999]
+        )
+        .await);
+        let found = found.unwrap();
+        assert_eq!((found.len(), found[0].0), (1, second));
+        let theirs = house.seen_by(stranger());
+        let found = read!(theirs, |tx, scope| messages::by_seqs(
+            tx,
+            scope,
+            agent,
+            &[second]
+        )
+        .await);
+        assert!(found.unwrap().is_empty());
     })
     .await;
 }

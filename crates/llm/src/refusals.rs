@@ -1,4 +1,4 @@
-//! The protocol's errors, in the forms in which its many servers write them.
+//! Providers' errors, in the forms in which the protocols and their many servers write them.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) struct Said {
 /// Phrases by which providers say that a request is too long, in lower case. Sources: the error
 /// texts of the OpenAI, Anthropic, Mistral, Groq, Together, xAI, Gemini, DeepSeek and OpenRouter
 /// APIs, llama-server, vLLM, SGLang, TGI, LM Studio and Ollama as of November 2026.
-const OVERFLOW: [&str; 26] = [
+const OVERFLOW: [&str; 29] = [
     "context_length_exceeded",
     "exceed_context_size",
     "model_max_prompt_tokens_exceeded",
@@ -44,6 +44,9 @@ const OVERFLOW: [&str; 26] = [
     "maximum model length",
     "max_model_len",
     "prompt is too long",
+    "exceed context limit",
+    "exceeds the maximum allowed context",
+    "request_too_large",
     "input is too long",
     "maximum prompt length",
     "reduce the length of the messages",
@@ -127,14 +130,17 @@ fn classify(
 
 /// The status that an error's code or type stands for.
 fn status_of_code(code: &str) -> u16 {
-    const CODES: [(&str, u16); 9] = [
+    const CODES: [(&str, u16); 12] = [
+        ("too_large", 413),
+        ("billing", 402),
+        ("timeout", 408),
         ("rate_limit", 429),
         ("overloaded", 503),
         ("unavailable", 503),
         ("authentication", 401),
         ("permission", 403),
         ("not_found", 404),
-        ("invalid_request", 400),
+        ("invalid", 400),
         ("context", 400),
         ("bad_request", 400),
     ];

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     calls::{Call, ToolChoice},
     completion::Completion,
+    endpoints::Protocol,
     toolset::{ToolSet, ToolSpec},
     transcript::MessageView,
 };
@@ -22,8 +23,13 @@ pub(crate) fn by_schema(call: &Call) -> Call {
         body: &MessageBody::text(instruction(&tools)),
         name: None,
     });
-    again.tools = Arc::new(ToolSet::new(call.tools.protocol(), &[]));
-    again.tool_choice = ToolChoice::Auto;
+    if call.endpoint.protocol() == Protocol::Anthropic {
+        // A history with tool calls needs the tools beside it.
+        again.tool_choice = ToolChoice::None;
+    } else {
+        again.tools = Arc::new(ToolSet::default());
+        again.tool_choice = ToolChoice::Auto;
+    }
     again.response_format = Some(json!({
         "type": "json_schema",
         "json_schema": {"name": "tool_call", "schema": schema(&tools)},
@@ -43,7 +49,7 @@ pub(crate) fn read(completion: &Completion, call: &Call) -> Option<ToolCall> {
         Some(Value::String(text)) => text.clone(),
         _ => "{}".to_owned(),
     };
-    let id = super::response::unique_id(None, |_| false);
+    let id = crate::lenient::unique_id(None, |_| false);
     Some(ToolCall {
         id,
         name: name.to_owned(),

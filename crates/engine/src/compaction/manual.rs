@@ -1,0 +1,221 @@
+//! Compaction at a client's request. The conversation is held for as long as it takes: messages that
+//! come meanwhile wait in line.
+
+use mnemic_core::{
+    compaction::{self, Budget, CompactionStats, Sized, Trigger},
+    conversations::Thread,
+    ids::{AgentId, MessageId, RunId},
+    messages::Message,
+    scope::Scope,
+};
+use mnemic_store::{
+    StoreError, Tx, context,
+    leases::{self, Lease},
+    turns::{self, Head},
+};
+use serde_json::{Map, Value};
+
+use super::{
+    counted, save,
+    settings::{Settings, with_overrides},
+    summarizer::Material,
+    summary_message,
+};
+use crate::{Engine, EngineError, model, session::Frame, threads};
+
+/// What a compaction came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompactionResult {
+    /// The summary.
+    pub summary: String,
+    /// Messages of the context before, with the prompt.
+    pub messages_before: usize,
+    /// Messages of the context after.
+    pub messages_after: usize,
+}
+
+/// A conversation that is held to be compacted.
+struct Held {
+    lease: Lease,
+    head: Head,
+    frame: Frame,
+    /// Its messages without the prompt.
+    messages: Vec<Message>,
+}
+
+impl Engine {
+    /// Compacts a thread's context now. Settings of the request go before those of the agent, field by
+    /// field. It goes on if the caller goes away.
+    ///
+    /// # Errors
+    /// There is no such agent or conversation, it is busy, a setting is wrong, the context would not
+    /// get shorter, or the database's.
+    pub async fn compact(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+        thread: Thread,
+        overrides: Option<Map<String, Value>>,
+    ) -> Result<CompactionResult, EngineError> {
+        if self.inner.supervisor.is_closing() {
+            return Err(EngineError::ShuttingDown);
+        }
+        let (engine, scope) = (self.clone(), scope.clone());
+        let work = async move {
+            let held = engine.hold(&scope, agent_id, thread).await?;
+            let (lease, id) = (held.lease.clone(), held.head.conversation_id);
+            let done = engine.compact_held(&scope, held, overrides).await;
+            if done.is_err() {
+                engine.let_go(lease).await;
+            }
+            engine.inner.supervisor.conversation_freed(id);
+            done
+        };
+        let task = self.inner.supervisor.tasks.spawn(work);
+        task.await.map_err(|_| EngineError::ShuttingDown)?
+    }
+
+    async fn hold(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+        thread: Thread,
+    ) -> Result<Held, EngineError> {
+        let (scope, owner, now) = (scope.clone(), self.inner.boot_id.clone(), self.now());
+        let hold = self.inner.store.write(move |tx| {
+            Box::pin(async move {
+                let head = turns::head(tx, &scope, agent_id, thread).await?;
+                let lease = match head.open_runs {
+                    0 => leases::acquire(tx, head.conversation_id, &owner, RunId::new()).await?,
+                    _ => None,
+                };
+                let Some(lease) = lease else {
+                    return Err(threads::busy(tx, &head).await?);
+                };
+                let frame = Frame::load(tx, &scope, &head, agent_id, now).await?;
+                // Compiling a first prompt appends a row.
+                let head = turns::head(tx, &scope, agent_id, thread).await?;
+                let mut messages = context::messages(tx, head.conversation_id).await?;
+                messages.retain(|message| Some(message.id) != head.prompt_message_id);
+                Ok(Held {
+                    lease,
+                    head,
+                    frame,
+                    messages,
+                })
+            })
+        });
+        hold.await
+    }
+
+    async fn compact_held(
+        &self,
+        scope: &Scope,
+        mut held: Held,
+        overrides: Option<Map<String, Value>>,
+    ) -> Result<CompactionResult, EngineError> {
+        let agent = with_overrides((*held.frame.agent).clone(), overrides)?;
+        let settings = Settings::of(&agent);
+        let own = model::handle_of(&agent);
+        let own = held.frame.model_override.clone().unwrap_or(own);
+        let (window, fixed) = (agent.llm_config.context_window, held.frame.fixed_tokens());
+        let budget = Budget::new(window, fixed, agent.llm_config.max_tokens, 0);
+        let sized: Vec<Sized> = held.messages.iter().map(as_sized).collect();
+        let limits = (budget.kept, budget.summary);
+        let gone = compaction::cut(&sized, sized.len(), settings.mode, limits);
+        let before = held.messages.len() + 1;
+        let after = before - gone + 1;
+        if after >= before {
+            return Err(EngineError::Invalid(too_few(before)));
+        }
+        let total = |sized: &[Sized]| sized.iter().map(|one| one.tokens).sum::<i64>();
+        let (all, left) = (total(&sized), total(sized.get(gone..).unwrap_or_default()));
+        held.messages.truncate(gone);
+        let material = Material {
+            agent: &agent,
+            settings: &settings,
+            own_model: &own,
+            leaving: &held.messages,
+            tokens: budget.summary,
+        };
+        let text = self.summary(&material).await;
+        let stats = CompactionStats {
+            trigger: Trigger::Manual,
+            context_tokens_before: Some(fixed + all),
+            context_tokens_after: Some(fixed + left),
+            context_window: window,
+            messages_count_before: counted(before),
+            messages_count_after: counted(after),
+        };
+        let place = (&agent, held.head.conversation_id);
+        let summary = summary_message(place, &text, stats, self.now());
+        self.store_held(scope, held, summary).await?;
+        Ok(CompactionResult {
+            summary: text,
+            messages_before: before,
+            messages_after: after,
+        })
+    }
+
+    async fn store_held(
+        &self,
+        scope: &Scope,
+        held: Held,
+        summary: Message,
+    ) -> Result<(), EngineError> {
+        let (scope, now) = (scope.clone(), self.now());
+        let leaving: Vec<MessageId> = held.messages.iter().map(|message| message.id).collect();
+        let stored = self.inner.store.write(move |tx| {
+            Box::pin(async move {
+                leases::release(tx, &held.lease).await?;
+                check_unchanged(tx, &scope, &held, summary.agent_id).await?;
+                save(tx, &scope, &leaving, &summary, now).await.map(drop)
+            })
+        });
+        stored.await
+    }
+
+    /// Gives a conversation back that was not compacted.
+    async fn let_go(&self, lease: Lease) {
+        let released = self.inner.store.write(move |tx| {
+            Box::pin(async move {
+                leases::release_run(tx, lease.conversation_id, &lease.owner, lease.run_id).await
+            })
+        });
+        if let Err::<(), StoreError>(error) = released.await {
+            tracing::warn!(%error, "a conversation stays held until its lease runs out");
+        }
+    }
+}
+
+/// Whether the context is what it was when the summary was begun.
+async fn check_unchanged(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    held: &Held,
+    agent_id: AgentId,
+) -> Result<(), StoreError> {
+    let thread = Thread::Id(held.head.conversation_id);
+    let head = turns::head(tx, scope, agent_id, thread).await?;
+    if head.context_revision == held.head.context_revision {
+        Ok(())
+    } else {
+        Err(StoreError::Contended)
+    }
+}
+
+fn as_sized(message: &Message) -> Sized {
+    Sized {
+        role: message.role,
+        tokens: message.tokens,
+        is_summary: message.body.compaction.is_some(),
+    }
+}
+
+fn too_few(messages: usize) -> String {
+    format!(
+        "The compaction would not reduce the number of messages, of which the context has {messages}: \
+         there are too few to compact, or another mode is needed in compaction_settings (for example \
+         `all`)."
+    )
+}

@@ -1,0 +1,163 @@
+//! The call that makes a summary. Whatever goes wrong with it, there is a text in the end: a digest of
+//! the messages themselves.
+
+use std::sync::Arc;
+
+use mnemic_core::{
+    agents::Agent,
+    compaction::{self, clip_text},
+    messages::{Message, MessageBody, Role},
+    tokens,
+};
+use mnemic_llm::{
+    Call, LlmError, MessageView, ResolveError, ResolvedModel, SystemPrompt, Transcript,
+};
+
+use super::settings::Settings;
+use crate::Engine;
+
+/// What stands before and after the agreement that some models need, to answer with a summary and
+/// nothing else.
+const REQUEST: &str = "The conversation follows. Answer with its summary alone.";
+const AGREEMENT: &str = "Understood. I will answer with the summary alone.";
+
+/// Tokens that a summarizer may answer, at the least and the most: models that reason think in them too.
+const ANSWER_TOKENS: (i64, i64) = (1_024, 8_192);
+
+/// What a summary is made of.
+pub(crate) struct Material<'a> {
+    pub agent: &'a Agent,
+    pub settings: &'a Settings,
+    /// The model that talks, for when the settings' model is not there.
+    pub own_model: &'a str,
+    /// The messages that leave the context, with earlier summaries among them.
+    pub leaving: &'a [Message],
+    /// Tokens that the summary may take.
+    pub tokens: i64,
+}
+
+/// Why there is no summary.
+#[derive(Debug, thiserror::Error)]
+enum NoSummary {
+    #[error(transparent)]
+    Model(#[from] ResolveError),
+    #[error(transparent)]
+    Call(#[from] LlmError),
+    #[error("the model answered nothing")]
+    Empty,
+}
+
+impl NoSummary {
+    /// Whether another model may be there.
+    const fn is_missing_model(&self) -> bool {
+        matches!(self, Self::Model(_) | Self::Call(LlmError::NotFound { .. }))
+    }
+}
+
+impl Material<'_> {
+    /// The digest that stands in for a summary.
+    pub(crate) fn digest(&self) -> String {
+        let earlier = compaction::earlier_summaries(self.leaving);
+        let zone = &self.agent.timezone;
+        self.clipped(&compaction::digest(
+            &earlier,
+            self.leaving,
+            zone,
+            self.tokens,
+        ))
+    }
+
+    fn clipped(&self, text: &str) -> String {
+        let text: String = text.trim().chars().take(self.settings.clip_chars).collect();
+        clip_text(&text, self.tokens)
+    }
+
+    /// What the summarizer reads, in at most so many tokens.
+    fn text(&self, cap: i64) -> String {
+        let mut text = String::new();
+        let earlier = compaction::earlier_summaries(self.leaving);
+        if !earlier.is_empty() {
+            let earlier = clip_text(&earlier, cap / 2);
+            text = format!("<earlier_summary>\n{earlier}\n</earlier_summary>\n\n");
+        }
+        let left = cap - i64::try_from(tokens::count(&text)).unwrap_or(0);
+        let said = compaction::transcript(self.leaving, &self.agent.timezone, left);
+        format!("{text}<conversation>\n{said}\n</conversation>")
+    }
+
+    fn call(&self, resolved: &ResolvedModel) -> Call {
+        let settings = self.settings;
+        let window = resolved.context_window;
+        let (least, most) = ANSWER_TOKENS;
+        let wanted = (self.tokens * 2).clamp(least, most).min(window / 4);
+        let answer = settings.max_tokens.unwrap_or(wanted).min(window / 2);
+        let answer = resolved
+            .max_output_tokens
+            .map_or(answer, |max| max.min(answer));
+        let prompt = i64::try_from(tokens::count(&settings.prompt)).unwrap_or(0);
+        // A tenth of the window is for what its provider counts more than we do.
+        let cap = window - window / 10 - answer - prompt;
+        let mut transcript = Transcript::for_endpoint(&resolved.endpoint);
+        let mut push = |role, text: String| {
+            let body = &MessageBody::text(text);
+            let name = None;
+            transcript.push(&MessageView { role, body, name });
+        };
+        if settings.acknowledges {
+            push(Role::User, REQUEST.to_owned());
+            push(Role::Assistant, AGREEMENT.to_owned());
+        }
+        push(Role::User, self.text(cap.max(compaction::MIN_SHOWN)));
+        let mut call = Call::new(
+            Arc::clone(&resolved.endpoint),
+            resolved.model.clone(),
+            SystemPrompt::new(&settings.prompt),
+            transcript,
+        );
+        call.max_tokens = Some(answer.max(1));
+        call.temperature = settings.temperature;
+        call.reasoning_effort.clone_from(&settings.reasoning_effort);
+        call
+    }
+}
+
+impl Engine {
+    /// The summary of messages that leave a context: a model's if there is one in time, else a digest.
+    pub(crate) async fn summary(&self, material: &Material<'_>) -> String {
+        let patience = self.inner.settings.compaction_timeout;
+        let agent = material.agent.id;
+        match tokio::time::timeout(patience, self.ask_summarizer(material)).await {
+            Ok(Ok(text)) => return text,
+            Ok(Err(error)) => {
+                tracing::warn!(%agent, %error, "there is no summary; a digest stands in for it");
+            }
+            Err(_) => {
+                let seconds = patience.as_secs_f64();
+                tracing::warn!(%agent, seconds, "the summary took too long; a digest stands in for it");
+            }
+        }
+        material.digest()
+    }
+
+    async fn ask_summarizer(&self, material: &Material<'_>) -> Result<String, NoSummary> {
+        let own = material.own_model;
+        let model = material.settings.model.as_deref().unwrap_or(own);
+        match self.summary_by(material, model).await {
+            Err(error) if error.is_missing_model() && model != own => {
+                tracing::debug!(model, %error, "the agent's own model makes the summary");
+                self.summary_by(material, own).await
+            }
+            other => other,
+        }
+    }
+
+    async fn summary_by(&self, material: &Material<'_>, model: &str) -> Result<String, NoSummary> {
+        let resolved = self.inner.catalogue.resolve(model).await?;
+        let completion = self.inner.client.call(&material.call(&resolved)).await?;
+        let text = material.clipped(&completion.body.plain_text());
+        if text.is_empty() {
+            return Err(NoSummary::Empty);
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,304 @@
+//! Search: what was said or written is found again by its words and by its meaning.
+//!
+//! The text index is no second truth beside the rows: it is made in memory from the messages of an agent or
+//! the passages of an archive, kept while there is room, and brought up to date by reading the rows that came
+//! since. So a text is found as soon as its commit is durable, both engines rank alike, and nobody's data moves the
+//! scores of another. How scores are made is `core::retrieval`.
+
+mod documents;
+mod messages;
+mod passages;
+mod past;
+mod shelf;
+
+use mnemic_core::{
+    ids::{AgentId, ArchiveId, ConversationId},
+    messages::Role,
+    retrieval::{self, Filter, Outcome, Query, Settings},
+    scope::Scope,
+    time::Timestamp,
+};
+
+pub use documents::said;
+pub use messages::Recalled;
+pub use mnemic_core::retrieval::Parts;
+pub(crate) use shelf::Shelf;
+use shelf::{Opened, ScopeKey};
+
+use crate::{
+    Engine, EngineError,
+    embedding::{EmbeddingError, EmbeddingModel},
+};
+
+/// How long a search waits for the vector of its query.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Where is searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// In the memory of one agent.
+    Agent(AgentId),
+    /// In one archive.
+    Archive(ArchiveId),
+    /// In everything of the organization.
+    Everywhere,
+}
+
+/// What passages are searched for.
+#[derive(Debug, Clone)]
+pub struct PassageSearch {
+    /// A question or words; an empty text finds nothing in an agent's memory, else the newest passages.
+    pub text: String,
+    /// Where.
+    pub within: Where,
+    /// Only passages with these tags.
+    pub tags: Vec<String>,
+    /// Whether all of the tags are needed, or any.
+    pub match_all_tags: bool,
+    /// Not before this time.
+    pub start: Option<Timestamp>,
+    /// Not after this time.
+    pub end: Option<Timestamp>,
+    /// Results at the most.
+    pub limit: usize,
+    /// The time zone in which the query's time words are meant.
+    pub zone: String,
+}
+
+/// By what texts are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// By words and by meaning.
+    #[default]
+    Hybrid,
+    /// By words only.
+    Text,
+    /// By meaning only.
+    Vector,
+}
+
+/// What messages are searched for.
+#[derive(Debug, Clone)]
+pub struct MessageSearch {
+    /// A question or words; an empty text finds the newest messages.
+    pub text: String,
+    /// Where.
+    pub within: Where,
+    /// Only in this thread.
+    pub conversation_id: Option<ConversationId>,
+    /// Only these speakers; empty is everybody but the system.
+    pub roles: Vec<Role>,
+    /// Not before this time.
+    pub start: Option<Timestamp>,
+    /// Not after this time.
+    pub end: Option<Timestamp>,
+    /// Results at the most.
+    pub limit: usize,
+    /// By what texts are found.
+    pub mode: Mode,
+    /// The time zone in which the query's time words are meant.
+    pub zone: String,
+}
+
+/// Something that was found.
+#[derive(Debug, Clone)]
+pub struct Finding<T> {
+    /// What.
+    pub item: T,
+    /// How likely it is about what was asked, from 0 to 1.
+    pub score: f32,
+    /// What the score is made of.
+    pub parts: Parts,
+}
+
+/// What a search found.
+#[derive(Debug, Clone)]
+pub struct Findings<T> {
+    /// The results, best first.
+    pub found: Vec<Finding<T>>,
+    /// Whether none of them seems to be about what was asked.
+    pub nothing_relevant: bool,
+    /// The part of the searched texts that can be found by meaning.
+    pub embedded_share: f32,
+}
+
+impl<T> Default for Findings<T> {
+    fn default() -> Self {
+        Self {
+            found: Vec::new(),
+            nothing_relevant: true,
+            embedded_share: 1.0,
+        }
+    }
+}
+
+/// A query that is the same for all scopes it is asked of.
+#[derive(Debug, Clone)]
+struct Asked {
+    text: String,
+    filter: Filter,
+    limit: usize,
+    mode: Mode,
+    zone: String,
+    now: Timestamp,
+}
+
+/// A hit with the scope it is in.
+struct Hit {
+    key: ScopeKey,
+    item: i64,
+    score: f32,
+    parts: Parts,
+}
+
+/// The hits of all scopes.
+struct Hits {
+    hits: Vec<Hit>,
+    nothing_relevant: bool,
+    embedded_share: f32,
+}
+
+impl Engine {
+    /// The time zone of an agent.
+    ///
+    /// # Errors
+    /// There is none, or the database's.
+    pub async fn timezone_of(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+    ) -> Result<String, EngineError> {
+        let scope = scope.clone();
+        let found = self.store().read(move |tx| {
+            Box::pin(async move { mnemic_store::agents::get(tx, &scope, agent_id).await })
+        });
+        Ok(found.await?.timezone)
+    }
+
+    /// Asks the indexes of several scopes, each with the handle of its embedding model. Scopes of one
+    /// model are ranked as one; of several models, by their calibrated scores.
+    async fn ask(
+        &self,
+        scopes: Vec<(ScopeKey, Option<String>)>,
+        asked: &Asked,
+    ) -> Result<Hits, EngineError> {
+        let mut groups: Vec<(Option<String>, Vec<ScopeKey>)> = Vec::new();
+        for (key, handle) in scopes {
+            match groups.iter_mut().find(|(known, _)| *known == handle) {
+                Some((_, keys)) => keys.push(key),
+                None => groups.push((handle, vec![key])),
+            }
+        }
+        let mut all = Hits {
+            hits: Vec::new(),
+            nothing_relevant: true,
+            embedded_share: 0.0,
+        };
+        let of_groups = groups.len().max(1) as f32;
+        for (handle, keys) in groups {
+            let (outcome, keys) = self.ask_group(handle.as_deref(), keys, asked).await?;
+            all.nothing_relevant &= outcome.nothing_relevant;
+            all.embedded_share += outcome.embedded_share / of_groups;
+            let hits = outcome.hits.into_iter().filter_map(|hit| {
+                Some(Hit {
+                    key: keys.get(hit.index)?.clone(),
+                    item: hit.key,
+                    score: hit.score,
+                    parts: hit.parts,
+                })
+            });
+            all.hits.extend(hits);
+        }
+        // Stable: hits of one group keep their order.
+        all.hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+        all.hits.truncate(asked.limit);
+        Ok(all)
+    }
+
+    async fn ask_group(
+        &self,
+        handle: Option<&str>,
+        keys: Vec<ScopeKey>,
+        asked: &Asked,
+    ) -> Result<(Outcome, Vec<ScopeKey>), EngineError> {
+        let model = match asked.mode {
+            Mode::Text => None,
+            Mode::Hybrid | Mode::Vector => self.model_of(handle).await.ok(),
+        };
+        let model_key = model.as_ref().map(EmbeddingModel::model_key);
+        let vector = match &model {
+            Some(model) => query_vector(model, &asked.text).await,
+            None => None,
+        };
+        let mut opened = Vec::with_capacity(keys.len());
+        for key in &keys {
+            opened.push(self.inner.shelf.open(self, key, model_key.clone()).await?);
+        }
+        let asked = asked.clone();
+        let outcome = self
+            .inner
+            .shelf
+            .compute(move || search_in(&opened, &asked, vector.as_deref()))
+            .await?;
+        Ok((outcome, keys))
+    }
+}
+
+impl Engine {
+    /// The embedding model of a handle, or the default; only one that can be used now.
+    pub(crate) async fn model_of(
+        &self,
+        handle: Option<&str>,
+    ) -> Result<EmbeddingModel, EmbeddingError> {
+        let embeddings = &self.inner.embeddings;
+        let model = match handle {
+            Some(handle) => embeddings.model(handle).await?,
+            None => embeddings.default_model().await?,
+        };
+        if model.is_ready() {
+            return Ok(model);
+        }
+        Err(EmbeddingError::NotReady {
+            handle: model.handle().to_owned(),
+            hint: "its files are not there yet".to_owned(),
+        })
+    }
+}
+
+/// The vector of a query. A model that does not answer in time is done without.
+async fn query_vector(model: &EmbeddingModel, text: &str) -> Option<Vec<f32>> {
+    match tokio::time::timeout(PATIENCE, model.embed_query(text)).await {
+        Ok(Ok(vector)) => Some(vector),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a search goes by words only");
+            None
+        }
+        Err(_) => {
+            let model = model.handle();
+            tracing::warn!(
+                model,
+                "the embedding model is slow; a search goes by words only"
+            );
+            None
+        }
+    }
+}
+
+fn search_in(opened: &[Opened], asked: &Asked, vector: Option<&[f32]>) -> Outcome {
+    let indexes: Vec<&retrieval::Index> = opened.iter().map(Opened::index).collect();
+    let settings = match asked.mode {
+        Mode::Hybrid => Settings::default(),
+        Mode::Text => Settings::text_only(),
+        Mode::Vector => Settings::vector_only(),
+    };
+    let query = Query {
+        text: &asked.text,
+        vector,
+        now: asked.now,
+        zone: &asked.zone,
+        filter: asked.filter.clone(),
+        limit: asked.limit,
+        settings: &settings,
+    };
+    retrieval::search(&indexes, &query)
+}

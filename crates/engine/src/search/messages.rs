@@ -1,0 +1,326 @@
+//! Searching recall memory: what was said, and what blocks said once.
+
+use std::collections::{HashMap, HashSet};
+
+use mnemic_core::{
+    agents::Agent,
+    ids::{AgentId, BlockId, MessageId},
+    messages::Message,
+    retrieval::Filter,
+    scope::Scope,
+    time::Timestamp,
+};
+use mnemic_store::{
+    Tx,
+    agents::{self, AgentFilter, AgentOrder},
+    blocks, context, conversations,
+    messages::{self, MessageSpan},
+    page::{Order, Page},
+};
+
+use super::{Asked, Finding, Findings, Hits, MessageSearch, ScopeKey, Where, documents};
+use crate::{Engine, EngineError};
+
+/// Agents that one search looks into; of more, those that changed last.
+const MAX_AGENTS: i64 = 200;
+
+/// How often a search is made again because rows it found were deleted meanwhile.
+const MAX_TRIES: usize = 4;
+
+/// Something of recall memory.
+#[derive(Debug, Clone)]
+pub enum Recalled {
+    /// A message.
+    Message {
+        /// The message.
+        message: Box<Message>,
+        /// Whether the model still sees it.
+        in_context: bool,
+    },
+    /// A line that a block had.
+    PastLine {
+        /// The block's label.
+        label: String,
+        /// The line.
+        text: String,
+        /// Since when it was there.
+        since: Timestamp,
+        /// When it was rewritten.
+        until: Timestamp,
+    },
+}
+
+/// The agents that a search looks into, with the blocks whose past is searched too.
+struct Searched {
+    agents: Vec<Agent>,
+    blocks: Vec<(BlockId, String)>,
+}
+
+impl Engine {
+    /// Searches messages.
+    ///
+    /// # Errors
+    /// There is no such agent or conversation, or the database's.
+    pub async fn search_messages(
+        &self,
+        scope: &Scope,
+        search: MessageSearch,
+    ) -> Result<Findings<Recalled>, EngineError> {
+        self.recall(scope, search, false).await
+    }
+
+    /// Searches messages and, where `with_past`, what the agent's blocks no longer say.
+    pub(crate) async fn recall(
+        &self,
+        scope: &Scope,
+        search: MessageSearch,
+        with_past: bool,
+    ) -> Result<Findings<Recalled>, EngineError> {
+        let (for_job, asked_for) = (scope.clone(), search.clone());
+        let searched = self.store().read(move |tx| {
+            Box::pin(async move { searched(tx, &for_job, &asked_for, with_past).await })
+        });
+        let searched = searched.await?;
+        if search.text.trim().is_empty() {
+            return self.newest(scope, &searched.agents, &search).await;
+        }
+        let asked = Asked {
+            text: search.text.clone(),
+            filter: filter(&search),
+            limit: search.limit,
+            mode: search.mode,
+            zone: search.zone.clone(),
+            now: self.now(),
+        };
+        for _ in 0..MAX_TRIES {
+            let hits = self.ask(keys(scope, &searched), &asked).await?;
+            if let Some(found) = self.fetch(scope, &searched, hits).await? {
+                return Ok(found);
+            }
+        }
+        Ok(Findings::default())
+    }
+
+    /// What the hits are. `None` when some are gone: they are out of the index then.
+    async fn fetch(
+        &self,
+        scope: &Scope,
+        searched: &Searched,
+        hits: Hits,
+    ) -> Result<Option<Findings<Recalled>>, EngineError> {
+        let mut wanted: HashMap<ScopeKey, Vec<i64>> = HashMap::new();
+        for hit in &hits.hits {
+            wanted.entry(hit.key.clone()).or_default().push(hit.item);
+        }
+        let mut rows = self.rows(scope, &wanted).await?;
+        let past = self.past_lines(searched, &wanted).await?;
+        rows.extend(past);
+        let mut all_there = true;
+        for (key, items) in wanted {
+            let is_gone = |item: &i64| !rows.contains_key(&(key.clone(), *item));
+            let gone: Vec<i64> = items.into_iter().filter(is_gone).collect();
+            if !gone.is_empty() {
+                all_there = false;
+                self.inner.shelf.remove(&key, &gone).await;
+            }
+        }
+        if !all_there {
+            return Ok(None);
+        }
+        let found = hits.hits.into_iter().filter_map(|hit| {
+            Some(Finding {
+                item: rows.remove(&(hit.key, hit.item))?,
+                score: hit.score,
+                parts: hit.parts,
+            })
+        });
+        Ok(Some(Findings {
+            found: found.collect(),
+            nothing_relevant: hits.nothing_relevant,
+            embedded_share: hits.embedded_share,
+        }))
+    }
+
+    /// The messages among the hits.
+    async fn rows(
+        &self,
+        scope: &Scope,
+        wanted: &HashMap<ScopeKey, Vec<i64>>,
+    ) -> Result<HashMap<(ScopeKey, i64), Recalled>, EngineError> {
+        let (scope, wanted) = (scope.clone(), wanted.clone());
+        let read = self.store().read(move |tx| {
+            Box::pin(async move {
+                let mut found: Vec<(ScopeKey, i64, Message)> = Vec::new();
+                for (key, items) in wanted {
+                    if let ScopeKey::Messages(id, _) = &key {
+                        let rows = messages::by_seqs(tx, &scope, *id, &items).await?;
+                        found.extend(rows.into_iter().map(|(seq, row)| (key.clone(), seq, row)));
+                    }
+                }
+                let ids: Vec<MessageId> = found.iter().map(|(_, _, message)| message.id).collect();
+                let seen = context::which_are_in_context(tx, &ids).await?;
+                Ok::<_, EngineError>((found, seen))
+            })
+        });
+        let (found, seen): (_, HashSet<MessageId>) = read.await?;
+        let rows = found.into_iter().map(|(key, seq, message)| {
+            let recalled = Recalled::Message {
+                in_context: seen.contains(&message.id),
+                message: Box::new(message),
+            };
+            ((key, seq), recalled)
+        });
+        Ok(rows.collect())
+    }
+
+    /// The past lines among the hits.
+    async fn past_lines(
+        &self,
+        searched: &Searched,
+        wanted: &HashMap<ScopeKey, Vec<i64>>,
+    ) -> Result<HashMap<(ScopeKey, i64), Recalled>, EngineError> {
+        let mut found = HashMap::new();
+        for (key, items) in wanted {
+            let ScopeKey::Past(id) = key else { continue };
+            let opened = self.inner.shelf.open(self, key, None).await?;
+            let label = searched.blocks.iter().find(|(block, _)| block == id);
+            for item in items {
+                let Some(line) = opened.past().gone(*item) else {
+                    continue;
+                };
+                let recalled = Recalled::PastLine {
+                    label: label.map(|(_, label)| label.clone()).unwrap_or_default(),
+                    text: line.text.clone(),
+                    since: line.since,
+                    until: line.until,
+                };
+                found.insert((key.clone(), *item), recalled);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A search without words: the newest messages that the filters let through.
+    async fn newest(
+        &self,
+        scope: &Scope,
+        agents: &[Agent],
+        search: &MessageSearch,
+    ) -> Result<Findings<Recalled>, EngineError> {
+        let span = MessageSpan {
+            roles: search.roles.clone(),
+            start: search.start,
+            end: search.end,
+            conversation_id: search.conversation_id,
+        };
+        // Some rows hold nothing to be found, such as calls of tools.
+        let rows = i64::try_from(search.limit)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(4);
+        let (scope, limit) = (scope.clone(), search.limit);
+        let ids: Vec<AgentId> = agents.iter().map(|agent| agent.id).collect();
+        let read = self.store().read(move |tx| {
+            Box::pin(async move {
+                let mut found = Vec::new();
+                for id in ids {
+                    let newest = messages::newest(tx, &scope, id, &span, rows).await?;
+                    let found_here = newest
+                        .into_iter()
+                        .filter(|message| documents::is_searched(message.role, &message.body));
+                    found.extend(found_here);
+                }
+                found.sort_by_key(|message| std::cmp::Reverse(message.created_at));
+                found.truncate(limit);
+                let ids: Vec<MessageId> = found.iter().map(|message| message.id).collect();
+                let seen = context::which_are_in_context(tx, &ids).await?;
+                Ok::<_, EngineError>((found, seen))
+            })
+        });
+        let (found, seen) = read.await?;
+        let found: Vec<Finding<Recalled>> = found
+            .into_iter()
+            .map(|message| Finding {
+                item: Recalled::Message {
+                    in_context: seen.contains(&message.id),
+                    message: Box::new(message),
+                },
+                score: 0.0,
+                parts: super::Parts::default(),
+            })
+            .collect();
+        Ok(Findings {
+            nothing_relevant: found.is_empty(),
+            found,
+            embedded_share: 1.0,
+        })
+    }
+}
+
+async fn searched(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    search: &MessageSearch,
+    with_past: bool,
+) -> Result<Searched, EngineError> {
+    let agents = match (search.within, search.conversation_id) {
+        (Where::Agent(id), _) => vec![agents::get(tx, scope, id).await?],
+        (_, Some(id)) => {
+            let conversation = conversations::get(tx, scope, id).await?;
+            vec![agents::get(tx, scope, conversation.agent_id).await?]
+        }
+        (Where::Everywhere | Where::Archive(_), None) => {
+            let filter = AgentFilter {
+                show_hidden: true,
+                order_by: AgentOrder::UpdatedAt,
+                ..AgentFilter::default()
+            };
+            let page = Page::first(MAX_AGENTS, Order::Desc);
+            agents::list(tx, scope, &filter, &page).await?
+        }
+    };
+    let mut shown = Vec::new();
+    for agent in agents.iter().filter(|_| with_past) {
+        let of_agent = blocks::of_agent(tx, scope, agent.id).await?;
+        shown.extend(of_agent.into_iter().map(|block| (block.id, block.label)));
+    }
+    Ok(Searched {
+        agents,
+        blocks: shown,
+    })
+}
+
+/// The indexes of agents: in an end user's turn, that user's.
+fn keys(scope: &Scope, searched: &Searched) -> Vec<(ScopeKey, Option<String>)> {
+    let messages = searched.agents.iter().map(|agent| {
+        let handle = agent.embedding_handle().map(str::to_owned);
+        (ScopeKey::Messages(agent.id, scope.subject.clone()), handle)
+    });
+    let mut keys: Vec<_> = messages.collect();
+    // The past of blocks is few lines without vectors: it goes with the first agent's index.
+    let handle = keys.first().and_then(|(_, handle)| handle.clone());
+    let past = searched
+        .blocks
+        .iter()
+        .map(|(id, _)| (ScopeKey::Past(*id), handle.clone()));
+    keys.extend(past);
+    keys
+}
+
+fn filter(search: &MessageSearch) -> Filter {
+    let roles = search
+        .roles
+        .iter()
+        .map(|role| documents::role_number(*role));
+    Filter {
+        start: search.start,
+        end: search.end,
+        // Nothing else than what people, agents and tools said is in these indexes.
+        roles: roles.collect(),
+        sessions: search
+            .conversation_id
+            .map(documents::session)
+            .into_iter()
+            .collect(),
+        ..Filter::default()
+    }
+}

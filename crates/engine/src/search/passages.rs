@@ -1,0 +1,251 @@
+//! Searching archival memory.
+
+use std::collections::HashMap;
+
+use mnemic_core::{
+    archives::Archive,
+    ids::ArchiveId,
+    passages::Passage,
+    retrieval::{Filter, Tags},
+    scope::Scope,
+};
+use mnemic_store::{
+    Tx, agents, archives,
+    page::{Order, Page},
+    passages::{self, PassageFilter},
+};
+
+use super::{Asked, Finding, Findings, Hits, PassageSearch, ScopeKey, Where};
+use crate::{Engine, EngineError};
+
+/// Archives that one search looks into; of more, the newest.
+const MAX_ARCHIVES: i64 = 200;
+
+/// How often a search is made again because rows it found were deleted meanwhile.
+const MAX_TRIES: usize = 4;
+
+impl Engine {
+    /// Searches passages. Of an archive that its agent shares, all passages are searched.
+    ///
+    /// # Errors
+    /// There is no such agent or archive, or the database's.
+    pub async fn search_passages(
+        &self,
+        scope: &Scope,
+        search: PassageSearch,
+    ) -> Result<Findings<(Archive, Passage)>, EngineError> {
+        let within = search.within;
+        let for_job = scope.clone();
+        let archives = self
+            .store()
+            .read(move |tx| Box::pin(async move { searched(tx, &for_job, within).await }))
+            .await?;
+        if search.text.trim().is_empty() {
+            return match within {
+                // As the V1 API does: an agent's search without words finds nothing.
+                Where::Agent(_) => Ok(Findings::default()),
+                _ => self.newest_passages(scope, archives, &search).await,
+            };
+        }
+        let asked = self.asked(&search);
+        for _ in 0..MAX_TRIES {
+            let scopes = keys(scope, &archives);
+            let hits = self.ask(scopes, &asked).await?;
+            if let Some(found) = self.fetch_passages(scope, &archives, hits).await? {
+                return Ok(found);
+            }
+        }
+        // Passages are deleted as fast as they are found.
+        Ok(Findings::default())
+    }
+
+    fn asked(&self, search: &PassageSearch) -> Asked {
+        let tags = if search.match_all_tags {
+            Tags::All(search.tags.clone())
+        } else {
+            Tags::Any(search.tags.clone())
+        };
+        Asked {
+            text: search.text.clone(),
+            filter: Filter {
+                start: search.start,
+                end: search.end,
+                tags: if search.tags.is_empty() {
+                    Tags::Every
+                } else {
+                    tags
+                },
+                ..Filter::default()
+            },
+            limit: search.limit,
+            mode: super::Mode::Hybrid,
+            zone: search.zone.clone(),
+            now: self.now(),
+        }
+    }
+
+    /// The rows of the hits. `None` when some are gone: they are out of the index then.
+    async fn fetch_passages(
+        &self,
+        scope: &Scope,
+        archives: &[Archive],
+        hits: Hits,
+    ) -> Result<Option<Findings<(Archive, Passage)>>, EngineError> {
+        let mut wanted: HashMap<ScopeKey, Vec<i64>> = HashMap::new();
+        for hit in &hits.hits {
+            wanted.entry(hit.key.clone()).or_default().push(hit.item);
+        }
+        let (for_job, asked_for) = (scope.clone(), wanted.clone());
+        let rows = self.store().read(move |tx| {
+            Box::pin(async move {
+                let mut rows: HashMap<i64, Passage> = HashMap::new();
+                for (key, items) in &asked_for {
+                    if let ScopeKey::Passages(id, _) = key {
+                        let found = passages::by_seqs(tx, &for_job, *id, items).await?;
+                        rows.extend(found.into_iter().map(|passage| (passage.seq, passage)));
+                    }
+                }
+                Ok::<_, EngineError>(rows)
+            })
+        });
+        let mut rows = rows.await?;
+        let mut all_there = true;
+        for (key, items) in &wanted {
+            let gone: Vec<i64> = items
+                .iter()
+                .copied()
+                .filter(|item| !rows.contains_key(item))
+                .collect();
+            if !gone.is_empty() {
+                all_there = false;
+                self.inner.shelf.remove(key, &gone).await;
+            }
+        }
+        if !all_there {
+            return Ok(None);
+        }
+        let by_id: HashMap<ArchiveId, &Archive> = archives
+            .iter()
+            .map(|archive| (archive.id, archive))
+            .collect();
+        let found = hits.hits.into_iter().filter_map(|hit| {
+            let passage = rows.remove(&hit.item)?;
+            let archive = (*by_id.get(&passage.archive_id)?).clone();
+            Some(Finding {
+                item: (archive, passage),
+                score: hit.score,
+                parts: hit.parts,
+            })
+        });
+        Ok(Some(Findings {
+            found: found.collect(),
+            nothing_relevant: hits.nothing_relevant,
+            embedded_share: hits.embedded_share,
+        }))
+    }
+
+    /// A search without words: the newest passages that the filters let through.
+    async fn newest_passages(
+        &self,
+        scope: &Scope,
+        archives: Vec<Archive>,
+        search: &PassageSearch,
+    ) -> Result<Findings<(Archive, Passage)>, EngineError> {
+        let (scope, search) = (scope.clone(), search.clone());
+        let limit = search.limit;
+        let found = self.store().read(move |tx| {
+            Box::pin(async move {
+                let mut found = Vec::new();
+                for archive in archives {
+                    let newest = newest_of(tx, &scope, &archive, &search).await?;
+                    found.extend(newest.into_iter().map(|passage| Finding {
+                        item: (archive.clone(), passage),
+                        score: 0.0,
+                        parts: super::Parts::default(),
+                    }));
+                }
+                Ok::<_, EngineError>(found)
+            })
+        });
+        let mut found = found.await?;
+        found.sort_by_key(|finding| std::cmp::Reverse(finding.item.1.created_at));
+        found.truncate(limit);
+        Ok(Findings {
+            nothing_relevant: found.is_empty(),
+            found,
+            embedded_share: 1.0,
+        })
+    }
+}
+
+/// The archives that are searched.
+async fn searched(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    within: Where,
+) -> Result<Vec<Archive>, EngineError> {
+    Ok(match within {
+        Where::Agent(id) => {
+            agents::get(tx, scope, id).await?;
+            archives::of_agent(tx, scope, id).await?
+        }
+        Where::Archive(id) => vec![archives::get(tx, scope, id).await?],
+        Where::Everywhere => archives::all(tx, scope, MAX_ARCHIVES).await?,
+    })
+}
+
+/// The indexes of archives: what is common and, in an end user's turn, what is theirs.
+fn keys(scope: &Scope, archives: &[Archive]) -> Vec<(ScopeKey, Option<String>)> {
+    let mut keys = Vec::with_capacity(archives.len());
+    for archive in archives {
+        let handle = archive.embedding_handle().map(str::to_owned);
+        keys.push((ScopeKey::Passages(archive.id, None), handle.clone()));
+        if let Some(subject) = &scope.subject {
+            let own = ScopeKey::Passages(archive.id, Some(subject.clone()));
+            keys.push((own, handle));
+        }
+    }
+    keys
+}
+
+async fn newest_of(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    archive: &Archive,
+    search: &PassageSearch,
+) -> Result<Vec<Passage>, EngineError> {
+    const PAGE: i64 = 500;
+    let filter = PassageFilter {
+        archive_id: Some(archive.id),
+        ..PassageFilter::default()
+    };
+    let mut page = Page::first(PAGE, Order::Desc);
+    let mut found = Vec::new();
+    loop {
+        let passages = passages::list(tx, scope, &filter, &page).await?;
+        page.after = passages.last().map(|passage| passage.id.to_string());
+        let is_last = passages.len() < PAGE as usize;
+        found.extend(
+            passages
+                .into_iter()
+                .filter(|passage| matches(passage, search)),
+        );
+        if is_last || found.len() >= search.limit {
+            found.truncate(search.limit);
+            return Ok(found);
+        }
+    }
+}
+
+fn matches(passage: &Passage, search: &PassageSearch) -> bool {
+    let has = |tag: &String| passage.tags.contains(tag);
+    let tagged = search.tags.is_empty()
+        || if search.match_all_tags {
+            search.tags.iter().all(has)
+        } else {
+            search.tags.iter().any(has)
+        };
+    tagged
+        && search.start.is_none_or(|start| passage.created_at >= start)
+        && search.end.is_none_or(|end| passage.created_at <= end)
+}

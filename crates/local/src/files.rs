@@ -1,0 +1,138 @@
+//! The folder of models: one folder for each, with its files.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::manifest::{Model, ModelFile};
+
+/// Bytes that are summed at once.
+const PIECE: usize = 256 * 1024;
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("{path}: {error}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is longer or shorter than it must be.
+    #[error("{path} has {found} bytes, not {wanted}", path = path.display())]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// How long it is.
+        found: u64,
+        /// How long it must be.
+        wanted: u64,
+    },
+    /// It holds something else than it must.
+    #[error("{path} has the SHA-256 sum {found}, not {wanted}", path = path.display())]
+    Sum {
+        /// The file.
+        path: PathBuf,
+        /// Its sum.
+        found: String,
+        /// The sum that it must have.
+        wanted: String,
+    },
+}
+
+/// Checks that a file is the one that it must be.
+///
+/// # Errors
+/// It cannot be read, or is another one.
+pub fn check(path: &Path, wanted: &ModelFile) -> Result<(), FileError> {
+    let unreadable = |error| FileError::Unreadable {
+        path: path.to_owned(),
+        error,
+    };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let found = file.metadata().map_err(unreadable)?.len();
+    if found != wanted.bytes {
+        return Err(FileError::Length {
+            path: path.to_owned(),
+            found,
+            wanted: wanted.bytes,
+        });
+    }
+    let found = sum(&mut file).map_err(unreadable)?;
+    if found.eq_ignore_ascii_case(&wanted.sha256) {
+        return Ok(());
+    }
+    Err(FileError::Sum {
+        path: path.to_owned(),
+        found,
+        wanted: wanted.sha256.clone(),
+    })
+}
+
+/// The SHA-256 sum of what is left to read.
+fn sum(file: &mut File) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        let length = file.read(&mut piece)?;
+        if length == 0 {
+            let sum = hash.finalize();
+            return Ok(sum.iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        hash.update(piece.get(..length).unwrap_or_default());
+    }
+}
+
+/// The folder that holds all models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelCache {
+    root: PathBuf,
+}
+
+impl ModelCache {
+    /// The folder at that place, which need not exist.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of a model.
+    #[must_use]
+    pub fn folder(&self, model: &Model) -> PathBuf {
+        self.root.join(&model.id)
+    }
+
+    /// Whether all files of a model are there in their length. What they hold is checked when they are
+    /// loaded.
+    #[must_use]
+    pub fn has(&self, model: &Model) -> bool {
+        let folder = self.folder(model);
+        model.files.iter().all(|file| {
+            std::fs::metadata(folder.join(&file.name)).is_ok_and(|meta| meta.len() == file.bytes)
+        })
+    }
+
+    /// Deletes a model's folder; whether there was one.
+    ///
+    /// # Errors
+    /// It cannot be deleted.
+    pub fn remove(&self, model: &Model) -> io::Result<bool> {
+        match std::fs::remove_dir_all(self.folder(model)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Models that run in this process: their files, tokenizers and arithmetic.
+//!
+//! Architecture invariant: this crate knows weights, tokenizers and files; it knows neither SQL nor our
+//! HTTP API nor what an agent is.
+
+mod arithmetic;
+mod bert;
+
+mod embedder;
+pub mod files;
+pub mod manifest;
+pub mod pull;
+mod tensors;
+mod wordpiece;
+
+pub use embedder::{EmbedError, Embedder};
+pub use files::ModelCache;
+pub use manifest::Model;
+pub use wordpiece::WordPiece;

@@ -1,0 +1,252 @@
+//! Whom one talks to: found by id or name, chosen from a list, or made.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{client::Client, error::ChatError, recent::Recent};
+
+/// The name of an agent that is made on first use.
+const FIRST_NAME: &str = "Companion";
+
+/// Agents that a list shows.
+const MAX_LISTED: &str = "100";
+
+/// An agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The handle of its model.
+    pub model: String,
+}
+
+/// Whether a person can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// Questions are put.
+    Allowed,
+    /// Every question is answered by what is usual.
+    Never,
+}
+
+impl Agent {
+    /// The agent in an answer of the API.
+    #[must_use]
+    pub fn from_json(body: &Value) -> Option<Self> {
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let model = text(body.get("model")).or_else(|| text(body.pointer("/llm_config/handle")));
+        Some(Self {
+            id: text(body.get("id"))?,
+            name: text(body.get("name"))?,
+            model: model.unwrap_or_default(),
+        })
+    }
+
+    /// The path of something that belongs to it.
+    #[must_use]
+    pub fn path(&self, rest: &str) -> String {
+        format!("/v1/agents/{}{rest}", self.id)
+    }
+}
+
+/// The newest agents.
+///
+/// # Errors
+/// The server's.
+pub async fn list(client: &Client) -> Result<Vec<Agent>, ChatError> {
+    let query = [("limit", MAX_LISTED), ("order", "desc")];
+    Ok(agents_of(&client.find("/v1/agents/", &query).await?))
+}
+
+fn agents_of(list: &Value) -> Vec<Agent> {
+    let rows = list.as_array().into_iter().flatten();
+    rows.filter_map(Agent::from_json).collect()
+}
+
+/// The agent of an id or name, if there is one.
+///
+/// # Errors
+/// Several have that name, or the server's.
+pub async fn find(client: &Client, wanted: &str) -> Result<Option<Agent>, ChatError> {
+    if wanted.starts_with("agent-") {
+        let path = format!("/v1/agents/{}", encoded(wanted));
+        match client.get(&path).await {
+            Ok(body) => return Ok(Agent::from_json(&body)),
+            Err(ChatError::Refused {
+                status: 404 | 422, ..
+            }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let found = client.find("/v1/agents/", &[("name", wanted)]).await?;
+    let mut found = agents_of(&found);
+    if found.len() > 1 {
+        let ids: Vec<&str> = found.iter().map(|agent| agent.id.as_str()).collect();
+        return Err(ChatError::Usage(format!(
+            "several agents are called '{wanted}'; name one by its id: {}",
+            ids.join(", ")
+        )));
+    }
+    Ok(found.pop())
+}
+
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// The agent to talk to when the chat begins.
+///
+/// # Errors
+/// There is none of that name, none can be made, or the server's.
+pub async fn choose(
+    client: &Client,
+    wanted: Option<&str>,
+    recent: &Recent,
+    asking: Asking,
+) -> Result<Agent, ChatError> {
+    if let Some(wanted) = wanted {
+        if let Some(agent) = find(client, wanted).await? {
+            return Ok(agent);
+        }
+        let question = format!("There is no agent '{wanted}'. Make it?");
+        if wanted.starts_with("agent-") || (asking == Asking::Allowed && !confirm(&question)?) {
+            return Err(ChatError::Usage(format!("there is no agent '{wanted}'")));
+        }
+        return create(client, Some(wanted), asking).await;
+    }
+    if let Some(id) = recent.agent(&client.url)
+        && let Some(agent) = find(client, &id).await?
+    {
+        return Ok(agent);
+    }
+    let mut known = list(client).await?;
+    match known.len() {
+        0 => create(client, None, asking).await,
+        1 => known.pop().ok_or(ChatError::NoModel),
+        _ if asking == Asking::Never => Err(ChatError::Usage(format!(
+            "there are several agents: name one ({})",
+            names(&known)
+        ))),
+        _ => pick("Whom do you want to talk to?", known, |agent| {
+            format!("{}  ({})", agent.name, agent.model)
+        }),
+    }
+}
+
+fn names(agents: &[Agent]) -> String {
+    let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
+    names.join(", ")
+}
+
+/// Makes an agent.
+///
+/// # Errors
+/// There is no model, the name cannot be one, or the server's.
+pub async fn create(
+    client: &Client,
+    name: Option<&str>,
+    asking: Asking,
+) -> Result<Agent, ChatError> {
+    let name = match name {
+        Some(name) => name.to_owned(),
+        None if asking == Asking::Allowed => blocking(|| {
+            inquire::Text::new("There is no agent yet. What is the first one to be called?")
+                .with_default(FIRST_NAME)
+                .prompt()
+        })?,
+        None => FIRST_NAME.to_owned(),
+    };
+    let mut body = json!({
+        "name": name,
+        "agent_type": "letta_v1_agent",
+        "memory_blocks": [
+            {"label": "human", "value": ""},
+            {"label": "persona", "value": format!(
+                "My name is {name}. I remember what I am told, say so when I do not know something, \
+                 and speak plainly and kindly."
+            )},
+        ],
+    });
+    if let Some(zone) = jiff::tz::TimeZone::system().iana_name() {
+        set(&mut body, "timezone", zone);
+    }
+    // The server's own default is the best choice, where it has one.
+    let made = match client.send(Method::POST, "/v1/agents/", &body).await {
+        Err(ChatError::Refused {
+            status: 400 | 422,
+            detail,
+        }) => {
+            let Some(handle) = choose_model(client, asking).await? else {
+                return Err(ChatError::Refused {
+                    status: 400,
+                    detail,
+                });
+            };
+            set(&mut body, "model", &handle);
+            client.send(Method::POST, "/v1/agents/", &body).await?
+        }
+        made => made?,
+    };
+    Agent::from_json(&made).ok_or_else(|| ChatError::NotOurs {
+        url: client.url.clone(),
+    })
+}
+
+fn set(body: &mut Value, key: &str, text: &str) {
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert(key.to_owned(), text.into());
+    }
+}
+
+/// The handles of the models that agents can use, with their context windows.
+///
+/// # Errors
+/// The server's.
+pub async fn models(client: &Client) -> Result<Vec<(String, i64)>, ChatError> {
+    let list = client.get("/v1/models/").await?;
+    let rows = list.as_array().into_iter().flatten();
+    Ok(rows
+        .filter_map(|row| {
+            let handle = row.get("handle")?.as_str()?.to_owned();
+            let window = row.get("max_context_window").and_then(Value::as_i64);
+            Some((handle, window.unwrap_or_default()))
+        })
+        .collect())
+}
+
+async fn choose_model(client: &Client, asking: Asking) -> Result<Option<String>, ChatError> {
+    let mut handles: Vec<String> = models(client)
+        .await?
+        .into_iter()
+        .map(|(handle, _)| handle)
+        .collect();
+    if handles.is_empty() {
+        return Err(ChatError::NoModel);
+    }
+    if handles.len() == 1 || asking == Asking::Never {
+        return Ok(Some(handles.swap_remove(0)));
+    }
+    pick("Which model is it to think with?", handles, Clone::clone).map(Some)
+}
+
+fn pick<T>(question: &str, items: Vec<T>, shown: impl Fn(&T) -> String) -> Result<T, ChatError> {
+    let lines: Vec<String> = items.iter().map(shown).collect();
+    let chosen = blocking(|| inquire::Select::new(question, lines).raw_prompt())?;
+    items
+        .into_iter()
+        .nth(chosen.index)
+        .ok_or_else(|| ChatError::Usage("nothing was chosen".to_owned()))
+}
+
+fn confirm(question: &str) -> Result<bool, ChatError> {
+    blocking(|| inquire::Confirm::new(question).with_default(true).prompt())
+}
+
+/// Puts a question; the rest of the program goes on meanwhile.
+fn blocking<T>(
+    question: impl FnOnce() -> Result<T, inquire::InquireError>,
+) -> Result<T, ChatError> {
+    tokio::task::block_in_place(question).map_err(|error| ChatError::Usage(error.to_string()))
+}

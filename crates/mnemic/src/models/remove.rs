@@ -1,0 +1,24 @@
+//! `mnemic models rm`.
+
+use std::io;
+
+use mnemic_local::{Model, ModelCache};
+
+use super::megabytes;
+use crate::terminal::say;
+
+/// Deletes a model's files.
+///
+/// # Errors
+/// They cannot be deleted.
+pub fn remove(model: &Model, cache: &ModelCache) -> io::Result<()> {
+    let folder = cache.folder(model);
+    let folder = folder.display();
+    if cache.remove(model)? {
+        let freed = megabytes(model.bytes());
+        say(format!("{folder} is deleted ({freed})."));
+    } else {
+        say(format!("{} is not in {folder}.", model.id));
+    }
+    Ok(())
+}
