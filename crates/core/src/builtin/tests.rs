@@ -51,6 +51,8 @@ fn the_tools_have_the_kinds_flags_and_parameters_of_the_contract() {
     insta::assert_snapshot!(shown.join("\n"), @r#"
     send_message ["letta_core"] parallel=false ["message"] required=["message"]
     conversation_search ["letta_core"] parallel=true ["query", "roles", "limit", "start_date", "end_date"] required=[]
+    archival_memory_insert ["letta_core"] parallel=false ["content", "tags"] required=["content"]
+    archival_memory_search ["letta_core"] parallel=true ["query", "tags", "tag_match_mode", "top_k", "start_datetime", "end_datetime"] required=["query"]
     core_memory_append ["letta_memory_core"] parallel=false ["label", "content"] required=["label","content"]
     core_memory_replace ["letta_memory_core"] parallel=false ["label", "old_content", "new_content"] required=["label","old_content","new_content"]
     memory_insert ["letta_sleeptime_core"] parallel=false ["label", "new_string", "insert_line"] required=["label","new_string"]

@@ -67,10 +67,14 @@ async fn compact(
     out: Vec<MessageId>,
     summary: MessageId,
 ) -> Result<i64, StoreError> {
-    write!(house, |tx, scope| context::compact(
-        tx, place.1, &out, summary
-    )
-    .await)
+    let message = Message {
+        id: summary,
+        ..said(place, "what was said before")
+    };
+    write!(house, |tx, scope| {
+        messages::insert(tx, scope, &[message]).await?;
+        context::compact(tx, place.1, &out, summary).await
+    })
 }
 
 async fn replace(house: &House, place: Place, by: Vec<MessageId>) -> Result<(), StoreError> {
