@@ -1,8 +1,31 @@
-//! Retrieval: texts are ranked by their words and by their meaning. Pure: an [`Index`] is made in memory
-//! from texts that the caller reads.
+//! Retrieval: texts are ranked by their words and by their meaning, by what stands around them, by who
+//! speaks and when. Pure: an [`Index`] is made in memory from texts that the caller reads.
+//!
+//! A query goes through `asked` (what it asks for), `statistics` (how rare its words are), `features` (what
+//! speaks for each text, column by column) and `weights` (what that counts together).
 
-use std::collections::HashMap;
+mod asked;
+mod dates;
+mod documents;
+mod features;
+mod form;
+mod index;
+mod irregular;
+mod statistics;
+#[cfg(test)]
+mod tests;
+mod vectors;
+mod weights;
+mod words;
 
+use std::{cmp::Ordering, collections::BinaryHeap};
+
+use self::{asked::Asked, features::Features, statistics::Statistics, weights::Scorer};
+pub use self::{
+    dates::{Span, spans},
+    index::Index,
+    words::terms,
+};
 use crate::time::Timestamp;
 
 /// What an index holds.
@@ -62,39 +85,72 @@ pub struct Filter {
     pub tags: Tags,
 }
 
-/// Which parts of the retriever are on.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    text: bool,
-    vector: bool,
+/// A part of the retriever that can be switched off, to see what it is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// The words of a text.
+    Text,
+    /// Its meaning, by its vector.
+    Dense,
+    /// The turns before and after it.
+    Neighbours,
+    /// All that was said in the same go.
+    Sittings,
+    /// Who speaks.
+    Speaker,
+    /// Whether it asks or tells, names times or numbers.
+    Form,
+    /// The times that a query names.
+    Dates,
+    /// What is newer, and what is no longer true.
+    Recency,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            text: true,
-            vector: true,
-        }
-    }
+impl Feature {
+    /// All parts, with their names.
+    pub const ALL: [(Self, &str); 8] = [
+        (Self::Text, "text"),
+        (Self::Dense, "dense"),
+        (Self::Neighbours, "neighbours"),
+        (Self::Sittings, "sittings"),
+        (Self::Speaker, "speaker"),
+        (Self::Form, "form"),
+        (Self::Dates, "dates"),
+        (Self::Recency, "recency"),
+    ];
+}
+
+/// Which parts of the retriever are on: all, unless they are taken away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settings {
+    off: u16,
 }
 
 impl Settings {
+    /// Without one part.
+    #[must_use]
+    pub const fn without(self, feature: Feature) -> Self {
+        Self {
+            off: self.off | 1 << feature as u16,
+        }
+    }
+
+    /// Whether a part is on.
+    #[must_use]
+    pub const fn has(&self, feature: Feature) -> bool {
+        self.off & (1 << feature as u16) == 0
+    }
+
     /// By words only.
     #[must_use]
-    pub fn text_only() -> Self {
-        Self {
-            text: true,
-            vector: false,
-        }
+    pub const fn text_only() -> Self {
+        Self { off: 0 }.without(Feature::Dense)
     }
 
     /// By meaning only.
     #[must_use]
-    pub fn vector_only() -> Self {
-        Self {
-            text: false,
-            vector: true,
-        }
+    pub const fn vector_only() -> Self {
+        Self { off: 0 }.without(Feature::Text)
     }
 }
 
@@ -117,20 +173,39 @@ pub struct Query<'a> {
     pub settings: &'a Settings,
 }
 
-/// What a score is made of.
+/// What a score is made of; what each part adds before the sum becomes a likelihood.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Parts {
-    /// By words.
+    /// The text's words.
     pub text: f32,
-    /// By meaning.
+    /// Its meaning.
     pub dense: f32,
+    /// What stands around it.
+    pub context: f32,
+    /// Who speaks.
+    pub person: f32,
+    /// Its form.
+    pub form: f32,
+    /// When it was said.
+    pub time: f32,
 }
 
 impl Parts {
     /// The parts with their names.
     #[must_use]
-    pub fn named(&self) -> Vec<(&'static str, f32)> {
-        vec![("text", self.text), ("dense", self.dense)]
+    pub const fn named(&self) -> [(&'static str, f32); 6] {
+        [
+            ("text", self.text),
+            ("dense", self.dense),
+            ("context", self.context),
+            ("person", self.person),
+            ("form", self.form),
+            ("time", self.time),
+        ]
+    }
+
+    fn sum(&self) -> f32 {
+        self.named().iter().map(|(_, part)| part).sum()
     }
 }
 
@@ -141,7 +216,7 @@ pub struct Hit {
     pub index: usize,
     /// The row's number.
     pub key: i64,
-    /// How likely it is relevant.
+    /// How likely it is about what was asked, from 0 to 1.
     pub score: f32,
     /// What the score is made of.
     pub parts: Parts,
@@ -152,190 +227,139 @@ pub struct Hit {
 pub struct Outcome {
     /// Best first.
     pub hits: Vec<Hit>,
-    /// Whether none seems relevant.
+    /// Whether none seems to be about what was asked.
     pub nothing_relevant: bool,
     /// The part of the texts that have vectors.
     pub embedded_share: f32,
 }
 
-#[derive(Debug)]
-struct Entry {
-    key: i64,
-    time: Timestamp,
-    session: u64,
-    role: u8,
-    tags: Vec<String>,
-    terms: HashMap<String, u32>,
-    length: u32,
-    vectors: Vec<Vec<f32>>,
-}
+/// The likelihood of the best hit below which a search says that it found nothing relevant.
+const RELEVANT: f32 = 0.2;
 
-/// The texts of one scope in memory.
-#[derive(Debug)]
-pub struct Index {
-    entries: Vec<Entry>,
-    places: HashMap<i64, usize>,
-    bytes: usize,
-}
-
-impl Index {
-    /// An empty index.
-    #[must_use]
-    pub fn new(_kind: Kind) -> Self {
-        Self {
-            entries: Vec::new(),
-            places: HashMap::new(),
-            bytes: 0,
-        }
-    }
-
-    /// Adds a text.
-    pub fn push(&mut self, document: &Document<'_>) {
-        let mut terms = HashMap::new();
-        let mut length = 0;
-        for word in words(document.text) {
-            *terms.entry(word).or_insert(0) += 1;
-            length += 1;
-        }
-        self.bytes += document.text.len() + 200;
-        self.places.insert(document.key, self.entries.len());
-        self.entries.push(Entry {
-            key: document.key,
-            time: document.time,
-            session: document.session,
-            role: document.role,
-            tags: document.tags.iter().map(ToString::to_string).collect(),
-            terms,
-            length,
-            vectors: Vec::new(),
-        });
-    }
-
-    /// Sets the vector of a chunk of a text.
-    pub fn set_vector(&mut self, key: i64, _chunk: u32, vector: &[f32]) {
-        if let Some(entry) = self
-            .places
-            .get(&key)
-            .and_then(|at| self.entries.get_mut(*at))
-        {
-            self.bytes += vector.len() * 4;
-            entry.vectors.push(vector.to_vec());
-        }
-    }
-
-    /// Takes a text out.
-    pub fn remove(&mut self, key: i64) {
-        self.entries.retain(|entry| entry.key != key);
-        self.places = self
-            .entries
-            .iter()
-            .enumerate()
-            .map(|(at, entry)| (entry.key, at))
-            .collect();
-    }
-
-    /// Bytes of memory it takes.
-    #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
-fn words(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-}
-
-fn passes(entry: &Entry, filter: &Filter) -> bool {
-    let has = |tag: &String| entry.tags.contains(tag);
-    filter.start.is_none_or(|start| entry.time >= start)
-        && filter.end.is_none_or(|end| entry.time <= end)
-        && (filter.roles.is_empty() || filter.roles.contains(&entry.role))
-        && (filter.sessions.is_empty() || filter.sessions.contains(&entry.session))
-        && match &filter.tags {
-            Tags::Every => true,
-            Tags::Any(tags) => tags.iter().any(has),
-            Tags::All(tags) => tags.iter().all(has),
-        }
-}
-
-/// What of a text is embedded.
+/// What of a text is embedded: its speaker is part of what it says.
 #[must_use]
-pub fn embedding_text(text: &str, _speaker: Option<&str>) -> String {
-    text.to_owned()
+pub fn embedding_text(text: &str, speaker: Option<&str>) -> String {
+    match speaker {
+        Some(speaker) if form::split_speaker(text).0.is_none() => format!("{speaker}: {text}"),
+        _ => text.to_owned(),
+    }
 }
 
-/// Ranks the texts of several indexes.
-#[allow(clippy::too_many_lines)]
+/// Ranks the texts of several indexes as if they were one. Equal scores rank the newer text first.
 #[must_use]
 pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
-    let asked: Vec<String> = words(query.text).collect();
-    let all: Vec<(usize, &Entry)> = indexes
-        .iter()
-        .enumerate()
-        .flat_map(|(at, index)| index.entries.iter().map(move |entry| (at, entry)))
-        .collect();
-    let count = all.len() as f32;
-    let average = all
-        .iter()
-        .map(|(_, entry)| entry.length as f32)
-        .sum::<f32>()
-        / count.max(1.0);
-    let idf: Vec<f32> = asked
-        .iter()
-        .map(|word| {
-            let with = all
-                .iter()
-                .filter(|(_, entry)| entry.terms.contains_key(word))
-                .count() as f32;
-            ((count - with + 0.5) / (with + 0.5) + 1.0).ln()
-        })
-        .collect();
-    let mut hits: Vec<Hit> = all
-        .iter()
-        .filter(|(_, entry)| passes(entry, &query.filter))
-        .map(|(index, entry)| {
-            let text: f32 = asked
-                .iter()
-                .zip(&idf)
-                .map(|(word, idf)| {
-                    let tf = entry.terms.get(word).copied().unwrap_or_default() as f32;
-                    idf * tf * 2.2
-                        / (tf + 1.2 * (0.25 + 0.75 * entry.length as f32 / average.max(1.0)))
-                })
-                .sum();
-            let dense = query.vector.map_or(0.0, |vector| {
-                entry
-                    .vectors
-                    .iter()
-                    .map(|own| own.iter().zip(vector).map(|(a, b)| a * b).sum::<f32>())
-                    .fold(0.0, f32::max)
-            });
-            let text = if query.settings.text {
-                text / (text + 3.0)
-            } else {
-                0.0
-            };
-            let dense = if query.settings.vector { dense } else { 0.0 };
-            Hit {
-                index: *index,
-                key: entry.key,
-                score: (text + dense) / 2.0,
-                parts: Parts { text, dense },
+    let asked = Asked::new(query, indexes);
+    let statistics = Statistics::of(indexes, &asked);
+    let times = indexes.iter().flat_map(|index| &index.documents.times);
+    let times = times.fold((i64::MAX, i64::MIN), |(first, last), time| {
+        (first.min(*time), last.max(*time))
+    });
+    let mut best = Best::new(query.limit);
+    for (number, index) in indexes.iter().enumerate() {
+        let features = Features::of(index, &asked, &statistics, (query.vector, query.settings));
+        let scorer = Scorer {
+            documents: &index.documents,
+            features: &features,
+            asked: &asked,
+            settings: query.settings,
+            persons: asked.is_person(index),
+            times,
+        };
+        let passing = index.documents.passing(&query.filter);
+        for text in 0..index.documents.len() {
+            if !features.speak_for(text) || !passing.has(text) {
+                continue;
             }
+            let (parts, sum) = scorer.score(text);
+            let time = index.documents.times.get(text).copied().unwrap_or_default();
+            let order = (time, number, text);
+            best.offer(Ranked { sum, order, parts });
+        }
+    }
+    let with_dense = query.vector.is_some() && query.settings.has(Feature::Dense);
+    let hits: Vec<Hit> = best
+        .into_sorted()
+        .into_iter()
+        .filter_map(|ranked| {
+            let (_, index, text) = ranked.order;
+            Some(Hit {
+                index,
+                key: *indexes.get(index)?.documents.keys.get(text)?,
+                score: weights::likelihood(ranked.sum, with_dense),
+                parts: ranked.parts,
+            })
         })
-        .filter(|hit| hit.score > 0.0)
         .collect();
-    hits.sort_by(|a, b| b.score.total_cmp(&a.score));
-    hits.truncate(query.limit);
-    let embedded = all
-        .iter()
-        .filter(|(_, entry)| !entry.vectors.is_empty())
-        .count() as f32;
+    let texts: usize = indexes.iter().map(|index| index.live).sum();
+    let embedded: usize = indexes.iter().map(|index| index.embedded).sum();
     Outcome {
-        nothing_relevant: hits.first().is_none_or(|hit| hit.score < 0.2),
+        nothing_relevant: hits.first().is_none_or(|hit| hit.score < RELEVANT),
         hits,
-        embedded_share: if count > 0.0 { embedded / count } else { 1.0 },
+        embedded_share: if texts == 0 {
+            1.0
+        } else {
+            embedded as f32 / texts as f32
+        },
+    }
+}
+
+/// A text with its score, ordered by it.
+#[derive(Debug)]
+struct Ranked {
+    sum: f32,
+    /// Time, index, text: what decides between equal scores.
+    order: (i64, usize, usize),
+    parts: Parts,
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.sum
+            .total_cmp(&other.sum)
+            .then_with(|| self.order.cmp(&other.order))
+    }
+}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Ranked {}
+
+/// The best few.
+struct Best {
+    limit: usize,
+    kept: BinaryHeap<std::cmp::Reverse<Ranked>>,
+}
+
+impl Best {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            kept: BinaryHeap::new(),
+        }
+    }
+
+    fn offer(&mut self, ranked: Ranked) {
+        if self.kept.len() < self.limit {
+            self.kept.push(std::cmp::Reverse(ranked));
+        } else if let Some(mut worst) = self.kept.peek_mut()
+            && ranked > worst.0
+        {
+            *worst = std::cmp::Reverse(ranked);
+        }
+    }
+
+    fn into_sorted(self) -> Vec<Ranked> {
+        let sorted = self.kept.into_sorted_vec();
+        sorted.into_iter().map(|reversed| reversed.0).collect()
     }
 }

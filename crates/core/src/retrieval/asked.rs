@@ -1,0 +1,161 @@
+//! What a query asks for: the terms that count, whose words, when, how many.
+
+use super::{
+    Index, Query,
+    dates::{self, Span},
+    words,
+};
+
+/// The share of the turns from which on a speaker's name says nothing about what was said.
+const FREQUENT_SPEAKER: f32 = 0.1;
+
+/// Terms of a query that are looked at, so that a pasted page costs no more than a question.
+const MAX_TERMS: usize = 64;
+
+/// A query, understood.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The terms that texts are scored by, each once.
+    pub terms: Vec<String>,
+    /// The person whose words or deeds are asked for.
+    pub person: Option<Person>,
+    /// It asks when.
+    pub when: bool,
+    /// It asks how many, how much or how long.
+    pub how_many: bool,
+    /// The times that it names.
+    pub spans: Vec<Span>,
+    /// What it says of old and new.
+    pub tense: Tense,
+}
+
+/// Somebody who is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Person {
+    /// By a term of the name.
+    Named(String),
+    /// The one who asks, as `user`, or whom they ask, as `assistant`.
+    Role(&'static str),
+}
+
+/// Whether what is, or what was, is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Tense {
+    #[default]
+    Open,
+    Now,
+    Then,
+}
+
+impl Asked {
+    /// Understands a query that is put to these indexes.
+    pub fn new(query: &Query<'_>, indexes: &[&Index]) -> Self {
+        let all = words::terms(query.text);
+        let mut asked = Self {
+            when: is_when(&all),
+            how_many: all
+                .windows(2)
+                .any(|pair| matches!(pair, [how, what] if how == "how" && QUANTITIES.contains(&what.as_str()))),
+            spans: dates::spans(query.text, query.now, query.zone),
+            tense: tense(&all),
+            ..Self::default()
+        };
+        let mut terms: Vec<String> = Vec::new();
+        for term in &all {
+            if !words::is_function_word(term) && !terms.contains(term) && terms.len() < MAX_TERMS {
+                terms.push(term.clone());
+            }
+        }
+        let named: Vec<(String, bool)> = terms
+            .iter()
+            .filter_map(|term| speaks(indexes, term).map(|often| (term.clone(), often)))
+            .collect();
+        asked.person = match named.as_slice() {
+            [(name, _)] => Some(Person::Named(name.clone())),
+            [] => role(&all).map(Person::Role),
+            _ => None,
+        };
+        let without: Vec<String> = terms
+            .iter()
+            .filter(|term| !named.iter().any(|(name, often)| *often && name == *term))
+            .cloned()
+            .collect();
+        asked.terms = if without.is_empty() { terms } else { without };
+        if asked.terms.is_empty() {
+            let mut all = all;
+            all.dedup();
+            all.truncate(MAX_TERMS);
+            asked.terms = all;
+        }
+        asked
+    }
+
+    /// For each speaker of an index, whether it is the person who is asked about.
+    pub fn is_person(&self, index: &Index) -> Vec<bool> {
+        let speakers = index.documents.speakers.iter();
+        speakers
+            .map(|speaker| match &self.person {
+                Some(Person::Named(term)) => speaker.name.contains(term),
+                Some(Person::Role(role)) => {
+                    matches!(speaker.name.as_slice(), [name] if name == role)
+                }
+                None => false,
+            })
+            .collect()
+    }
+}
+
+/// What follows `how` when a number is asked for.
+const QUANTITIES: [&str; 5] = ["mani", "much", "long", "old", "often"];
+
+fn is_when(terms: &[String]) -> bool {
+    let has = |wanted: &str| terms.iter().take(4).any(|term| term == wanted);
+    has("when")
+        || (has("what") || has("which"))
+            && ["date", "day", "month", "year", "time"]
+                .iter()
+                .any(|unit| has(unit))
+}
+
+fn tense(terms: &[String]) -> Tense {
+    let has = |words: &[&str]| terms.iter().any(|term| words.contains(&term.as_str()));
+    // In the form of stems.
+    if has(&[
+        "now", "current", "nowaday", "latest", "still", "present", "anymor",
+    ]) {
+        Tense::Now
+    } else if has(&[
+        "formerli", "previous", "origin", "initi", "first", "earlier", "former", "ago", "onc",
+    ]) {
+        Tense::Then
+    } else {
+        Tense::Open
+    }
+}
+
+/// Whose words are asked for where nobody is named.
+fn role(terms: &[String]) -> Option<&'static str> {
+    let has = |words: &[&str]| terms.iter().any(|term| words.contains(&term.as_str()));
+    if has(&["you", "your", "assist"]) {
+        Some("assist")
+    } else if has(&["i", "me", "my", "we", "our", "user", "mine"]) {
+        Some("user")
+    } else {
+        None
+    }
+}
+
+/// Whether a term is the name of one who speaks in these indexes; and whether they speak often.
+fn speaks(indexes: &[&Index], term: &str) -> Option<bool> {
+    let documents = || indexes.iter().map(|index| &index.documents);
+    let spoken: u32 = documents()
+        .flat_map(|documents| &documents.speakers)
+        .map(|speaker| speaker.turns)
+        .sum();
+    let theirs: u32 = documents()
+        .flat_map(|documents| &documents.speakers)
+        .filter(|speaker| speaker.name.iter().any(|name| name == term))
+        .map(|speaker| speaker.turns)
+        .sum();
+    (theirs > 0).then_some(theirs as f32 >= FREQUENT_SPEAKER * spoken as f32)
+}
