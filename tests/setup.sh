@@ -97,6 +97,16 @@ install_node_packages() {
     touch "$2/done"
 }
 
+# The weights of the embedding model, fetched once by the program's own command. Only tests of embeddings point
+# their servers there.
+need_models() {
+    [ -z "${MODELS_READY:-}" ] || return 0
+    need_python
+    export MNEMIC_MODELS_DIR="${MNEMIC_MODELS_DIR:-$CACHE/models}"
+    step "embedding model" env PATH="$(dirname "$PYTHON"):$PATH" "$MNEMIC_BIN" models pull
+    MODELS_READY=yes
+}
+
 # One PostgreSQL with pgvector for the whole run; MNEMIC_PG_URL and PSQL may name another one.
 need_postgres() {
     [ -z "${MNEMIC_PG_URL:-}" ] || return 0

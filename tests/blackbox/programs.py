@@ -22,13 +22,23 @@ START_SECONDS = 30
 STOP_SECONDS = 10
 
 # What the machine's own environment must not bring into a server under test.
-FOREIGN = ("MNEMIC_", "LETTA_", "OPENAI_", "ANTHROPIC_")
+FOREIGN = ("MNEMIC_", "LETTA_", "OPENAI_", "ANTHROPIC_", "HF_")
 
 
 def named(variable):
     value = os.environ.get(variable)
     assert value, f"{variable} is not set: run these tests through ./test"
     return value
+
+
+def weights():
+    """Settings of a server that embeds with the real model, whose files ./test has fetched."""
+    return {"MNEMIC_MODELS_DIR": named("MNEMIC_MODELS_DIR")}
+
+
+def no_weights(folder):
+    """Settings of one that has no model's files and gets none: it finds texts by their words, at no cost."""
+    return {"MNEMIC_MODELS_DIR": str(folder / "models"), "MNEMIC_OFFLINE": "true"}
 
 
 def free_port():
@@ -99,6 +109,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
+        self.environment |= no_weights(self.folder)
         if model:
             self.environment |= {
                 "OPENAI_API_KEY": "sk-none",

@@ -65,6 +65,8 @@ class Server:
         self.engine, self.model, self.folder = engine, model, Path(folder)
         self.port = free_port()
         self.process = None
+        # Other tests than those of embeddings count commits, to which these would add theirs.
+        self.embeddings = {"MNEMIC_DEFAULT_EMBEDDING": "none"}
         self.counter = self.folder / "counter"
         self.faults = self.folder / "faults"
         self.database = None
@@ -79,6 +81,7 @@ class Server:
             "MNEMIC_COUNTER_FILE": str(self.counter),
             "MNEMIC_FAULTS": str(self.faults),
             "MNEMIC_DATA_DIR": str(self.folder / "data"),
+            **self.embeddings,
         }
         if self.database:
             env["MNEMIC_DATABASE_URL"] = self.database

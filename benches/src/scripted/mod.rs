@@ -2,6 +2,7 @@
 //! stands in the last user message. `benches/README.md` lists the directives.
 
 pub mod directives;
+mod embeddings;
 mod messages;
 mod reply;
 mod request;

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
-    directives, directives::Directives, messages, reply, request, request::Protocol, responses,
+    directives, directives::Directives, embeddings::Embedder, messages, reply, request,
+    request::Protocol, responses,
 };
 
 /// Requests that are kept for tests to look at.
@@ -34,6 +35,7 @@ struct Control {
     failures: HashMap<String, u64>,
     /// The largest request so far, in bytes.
     largest: usize,
+    embedder: Embedder,
 }
 
 /// The scripted model.
@@ -95,6 +97,15 @@ impl Scripted {
             (Method::POST, path) if path.ends_with("/responses") => {
                 self.reply(Protocol::Responses, body).await
             }
+            (Method::POST, path) if path.ends_with("/embeddings") => self.embed(body).await,
+            (Method::GET, "/embeddings") => {
+                Ok(json_reply(200, &json!(self.control.lock().embedder)))
+            }
+            (Method::PUT, "/embeddings") => {
+                let wanted = serde_json::from_slice(&body).unwrap_or_default();
+                self.control.lock().embedder.set(wanted);
+                Ok(json_reply(200, &json!({})))
+            }
             (Method::GET, path) if path.ends_with("/models") => Ok(json_reply(200, &models())),
             (Method::GET, "/health") => Ok(json_reply(200, &json!({"status": "ok"}))),
             (Method::GET, "/requests") => Ok(json_reply(200, &json!(self.control.lock().requests))),
@@ -115,6 +126,15 @@ impl Scripted {
                 &json!({"error": {"message": "no such route"}}),
             )),
         }
+    }
+
+    async fn embed(&self, body: Bytes) -> Result<Response<Body>, std::io::Error> {
+        let (delay, (status, answer)) = {
+            let embedder = &mut self.control.lock().embedder;
+            (embedder.delay_ms, embedder.answer(&body))
+        };
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        Ok(json_reply(status, &answer))
     }
 
     fn set(&self, wanted: &Value) {
@@ -248,6 +268,7 @@ fn models() -> Value {
         model("scripted", 128_000),
         model("scripted-small", 8_192),
         model("scripted-embed", 8_192),
+        model("other-embed", 8_192),
         model(NARROW, 128_000),
     ]})
 }

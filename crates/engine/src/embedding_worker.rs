@@ -1,68 +1,92 @@
-//! The background worker that gives texts their vectors: one at a time in a database, newest texts
-//! first, and after the turns that run.
+//! The background worker that gives texts their vectors: the newest first, and after the turns that run.
+//! On PostgreSQL several processes share the work, scope by scope.
 
-use std::time::Duration;
+mod batch;
+mod gaps;
+mod texts;
 
-use mnemic_core::{
-    ids::{AgentId, ArchiveId},
-    retrieval,
-};
+use std::{collections::HashMap, time::Duration};
+
 use mnemic_store::{
-    Dialect, agents, archives,
-    embed_scopes::{self, DirtyScope, LATE_ROWS, ScopeKind},
-    messages, passages,
-    vectors::{self, TextVectors},
+    Dialect, JobFuture, StoreError, Tx,
+    embed_scopes::{self, Claim, DirtyScope, ScopeKind},
+    vectors,
 };
 use tokio::time::Instant;
 
-use crate::{Engine, EngineError, embedding::EmbeddingModel, search};
+use self::{batch::Stored, gaps::Gaps, texts::Waiting};
+use crate::{
+    Engine, EngineError,
+    embedding::{EmbeddingError, EmbeddingModel},
+};
 
 /// How often new texts are looked for.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long PostgreSQL is looked at again for rows that show late.
+/// After which time PostgreSQL is looked at again for rows that show late.
 const LATE: Duration = Duration::from_secs(5);
-/// The wait after a model that did not answer.
+/// The wait after a database that did not answer.
 const BACK_OFF: Duration = Duration::from_secs(20);
+/// How long a model rests after its first failure; each further one doubles it.
+const FIRST_REST: Duration = Duration::from_secs(2);
+/// How long it rests at the most.
+const LONGEST_REST: Duration = Duration::from_secs(120);
 /// How long one scope is worked on before a newer one may come first.
 const SLICE: Duration = Duration::from_secs(5);
-/// How long turns that run hold the worker up at the most, before each batch.
-const MAX_YIELD: Duration = Duration::from_millis(500);
-/// For how long the right to embed is held, in seconds.
-const LEASE_SECONDS: i64 = 60;
+/// For how long other processes leave a scope to the one that embeds it, in seconds: longer than a model
+/// needs for one batch.
+const LEASE_SECONDS: i64 = 300;
 /// Scopes that are tried in turn when the models of the first do not answer.
-const SCOPES: i64 = 16;
-/// Texts that are embedded together.
+const SCOPES: i64 = 64;
+/// Texts of a batch at the most.
 const BATCH: usize = 32;
-/// Rows that are looked through at once.
-const PAGE: i64 = 256;
-/// Rows whose scopes are marked at once; more than [`LATE_ROWS`].
+/// Bytes of the texts of a batch of several.
+const BATCH_BYTES: usize = 32 * 1024;
+/// Rows whose scopes are marked at once; more than the rows that may show late.
 const NOTICED: i64 = 20_000;
+/// Scopes of which is kept how far they are done.
+const KEPT: usize = 64;
 
-/// A text that waits.
-struct Waiting {
-    item: i64,
-    text: String,
+/// What one process knows between two rounds.
+struct Worker {
+    engine: Engine,
+    /// The default model that was seen last.
+    default: Option<String>,
+    /// When new texts are looked for next.
+    look_at: Instant,
+    /// When to look again for rows that show late.
+    late_at: Option<Instant>,
+    /// Models that failed, by their handles; the empty one is the default.
+    resting: HashMap<String, Rest>,
+    /// How far scopes are done, by their ids and models.
+    progress: HashMap<(String, String), Gaps>,
 }
 
-/// Rows of a scope, newest first.
-struct Leaf {
-    waiting: Vec<Waiting>,
-    /// The numbers of the first and last row; `None` when there are no more.
-    bounds: Option<(i64, i64)>,
+/// A model that failed.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    until: Instant,
+    length: Duration,
 }
 
 impl Engine {
     /// Embeds for as long as the engine runs.
     pub(crate) async fn embed_forever(self) {
         let abort = self.inner.supervisor.abort.clone();
-        let mut late_until = Instant::now();
-        let mut default = None;
+        let mut worker = Worker {
+            engine: self,
+            default: None,
+            look_at: Instant::now(),
+            late_at: None,
+            resting: HashMap::new(),
+            progress: HashMap::new(),
+        };
         loop {
-            let worked = async {
-                self.notice_new_default(&mut default).await?;
-                self.embed_some(&mut late_until).await
+            // Whatever is broken off here is begun anew by the next start.
+            let round = tokio::select! {
+                round = worker.round() => round,
+                () = abort.cancelled() => return,
             };
-            let pause = match worked.await {
+            let pause = match round {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => LOOK,
                 Err(error) => {
@@ -76,322 +100,264 @@ impl Engine {
             }
         }
     }
+}
 
+impl Worker {
     /// Looks for new texts and embeds for a while. Returns whether there is more to do.
-    async fn embed_some(&self, late_until: &mut Instant) -> Result<bool, EngineError> {
-        let mut grown = false;
-        for kind in ScopeKind::ALL {
-            let heights = self.store().read(move |tx| {
-                Box::pin(async move {
-                    embed_scopes::heights(tx, kind)
-                        .await
-                        .map_err(EngineError::from)
-                })
-            });
-            let (top, seen) = heights.await?;
-            grown |= top > seen;
+    async fn round(&mut self) -> Result<bool, EngineError> {
+        match self.engine.embeddings().default_model().await {
+            // What comes in meanwhile is found when they are switched on again.
+            Err(EmbeddingError::Disabled) => return Ok(false),
+            Ok(model) if model.is_ready() => self.notice_default(&model).await?,
+            _ => {}
         }
-        if grown && self.store().dialect() == Dialect::Postgres {
-            *late_until = Instant::now() + LATE;
-        }
-        if grown || Instant::now() < *late_until {
-            let now = self.now();
-            self.store()
-                .write(move |tx| {
-                    Box::pin(async move {
-                        for kind in ScopeKind::ALL {
-                            embed_scopes::notice(tx, kind, now, NOTICED).await?;
-                        }
-                        Ok::<_, EngineError>(())
-                    })
-                })
-                .await?;
-        }
-        let dirty = self.store().read(|tx| {
+        self.look().await?;
+        let dirty = self.engine.store().read(|tx| {
             Box::pin(async move {
                 embed_scopes::dirty(tx, SCOPES)
                     .await
                     .map_err(EngineError::from)
             })
         });
-        let mut worked = false;
         for scope in dirty.await? {
-            if !worked && !self.may_embed().await? {
-                return Ok(false);
+            if self.try_scope(&scope).await? {
+                return Ok(true);
             }
-            match self.embed_scope(&scope).await {
-                Ok(()) => return Ok(true),
-                // Another scope's model may answer.
-                Err(EngineError::Embedding(error)) if error.is_passing() => {
-                    tracing::debug!(scope = scope.scope, %error, "its texts wait for their vectors");
-                }
-                Err(EngineError::Store(mnemic_store::StoreError::NotFound { .. })) => {
-                    self.forget_scope(&scope).await?;
-                }
-                Err(error) => return Err(error),
-            }
-            worked = true;
         }
         Ok(false)
     }
 
-    /// A scope that was deleted while it waited.
-    async fn forget_scope(&self, scope: &DirtyScope) -> Result<(), EngineError> {
-        let id = scope.scope.clone();
-        self.store()
-            .write(move |tx| {
-                Box::pin(async move {
-                    embed_scopes::forget(tx, &id)
-                        .await
-                        .map_err(EngineError::from)
-                })
+    /// Marks the scopes of texts that came in.
+    async fn look(&mut self) -> Result<(), EngineError> {
+        if Instant::now() < self.look_at {
+            return Ok(());
+        }
+        self.look_at = Instant::now() + LOOK;
+        let heights = self.engine.store().read(|tx| {
+            Box::pin(async move {
+                let mut grown = false;
+                for kind in ScopeKind::ALL {
+                    let (top, seen) = embed_scopes::heights(tx, kind).await?;
+                    grown |= top > seen;
+                }
+                Ok::<_, EngineError>(grown)
             })
-            .await
+        });
+        let grown = heights.await?;
+        let is_late = self.late_at.is_some_and(|late| Instant::now() > late);
+        if !grown && !is_late {
+            return Ok(());
+        }
+        let shows_late = grown && self.engine.store().dialect() == Dialect::Postgres;
+        self.late_at = shows_late.then(|| Instant::now() + LATE);
+        let now = self.engine.now();
+        let noticed = self.engine.store().write(move |tx| {
+            Box::pin(async move {
+                for kind in ScopeKind::ALL {
+                    embed_scopes::notice(tx, kind, now, NOTICED).await?;
+                }
+                Ok::<_, EngineError>(())
+            })
+        });
+        noticed.await
     }
 
     /// Another default model than before, or the first: all texts that follow it are embedded anew.
-    async fn notice_new_default(&self, known: &mut Option<String>) -> Result<(), EngineError> {
-        let Ok(model) = self.inner.embeddings.default_model().await else {
-            return Ok(());
-        };
+    async fn notice_default(&mut self, model: &EmbeddingModel) -> Result<(), EngineError> {
         let key = model.model_key();
-        if !model.is_ready() || known.as_ref() == Some(&key) {
+        if self.default.as_ref() == Some(&key) {
             return Ok(());
         }
-        *known = Some(key.clone());
-        let now = self.now();
-        self.store()
-            .write(move |tx| {
-                Box::pin(async move {
-                    if embed_scopes::remember_default(tx, &key).await? {
-                        embed_scopes::mark_all(tx, now).await?;
-                    }
-                    Ok::<_, EngineError>(())
-                })
+        let (known, now) = (key.clone(), self.engine.now());
+        let noticed = self.engine.store().write(move |tx| {
+            Box::pin(async move {
+                if embed_scopes::remember_default(tx, &known).await? {
+                    embed_scopes::mark_all(tx, now).await?;
+                }
+                Ok::<_, EngineError>(())
             })
+        });
+        noticed.await?;
+        self.default = Some(key);
+        Ok(())
+    }
+
+    /// Embeds texts of a scope, unless its model rests or another process does. Returns whether it did.
+    async fn try_scope(&mut self, scope: &DirtyScope) -> Result<bool, EngineError> {
+        if !scope.is_there {
+            let id = scope.scope.clone();
+            self.write(move |tx| Box::pin(async move { embed_scopes::forget(tx, &id).await }))
+                .await?;
+            return Ok(true);
+        }
+        let handle = scope.handle.clone().unwrap_or_default();
+        if self.is_resting(&handle) {
+            if scope.dirty_at > 0 {
+                self.postpone(scope).await?;
+            }
+            return Ok(false);
+        }
+        if !self.claim(scope).await? {
+            return Ok(false);
+        }
+        let worked = match self.engine.model_of(scope.handle.as_deref()).await {
+            Ok(model) => self.embed_scope(scope, &model).await,
+            Err(error) => Err(error.into()),
+        };
+        self.release(scope).await?;
+        match worked {
+            Ok(()) => {
+                self.resting.remove(&handle);
+                Ok(true)
+            }
+            Err(EngineError::Embedding(error)) => {
+                self.rest(handle, &error);
+                self.postpone(scope).await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_resting(&self, handle: &str) -> bool {
+        let rest = self.resting.get(handle);
+        rest.is_some_and(|rest| Instant::now() < rest.until)
+    }
+
+    /// Lets a model rest that failed.
+    fn rest(&mut self, handle: String, error: &EmbeddingError) {
+        let before = self.resting.get(&handle).copied();
+        let length = match (error, before) {
+            // Its files may come at any time, and looking for them costs nothing.
+            (EmbeddingError::NotReady { .. }, _) | (_, None) => FIRST_REST,
+            (_, Some(before)) => (before.length * 2).min(LONGEST_REST),
+        };
+        match (error, before) {
+            // The start has said so.
+            (EmbeddingError::NotReady { .. }, _) => {}
+            (_, None) => tracing::warn!(%error, "new texts are found by their words only for now"),
+            (_, Some(_)) => tracing::debug!(%error, "texts go on waiting for their vectors"),
+        }
+        let until = Instant::now() + length;
+        self.resting.insert(handle, Rest { until, length });
+    }
+
+    /// Lets scopes with other models come first.
+    async fn postpone(&self, scope: &DirtyScope) -> Result<(), EngineError> {
+        let (scope, now) = (scope.clone(), self.engine.now());
+        self.write(move |tx| Box::pin(async move { embed_scopes::postpone(tx, &scope, now).await }))
             .await
     }
 
-    /// Whether this process is the one that embeds. SQLite has no other.
-    async fn may_embed(&self) -> Result<bool, EngineError> {
-        if self.store().dialect() == Dialect::Sqlite {
+    /// Whether this process is the one that embeds a scope. SQLite has no other.
+    async fn claim(&self, scope: &DirtyScope) -> Result<bool, EngineError> {
+        if self.engine.store().dialect() == Dialect::Sqlite {
             return Ok(true);
         }
-        let (owner, now) = (self.inner.boot_id.clone(), self.now());
-        self.store()
-            .write(move |tx| {
-                Box::pin(async move {
-                    embed_scopes::hold(tx, &owner, now, LEASE_SECONDS)
-                        .await
-                        .map_err(EngineError::from)
-                })
-            })
+        let (id, owner) = (scope.scope.clone(), self.engine.inner.boot_id.clone());
+        let claim = self.write(move |tx| {
+            Box::pin(async move { embed_scopes::claim(tx, &id, &owner, LEASE_SECONDS).await })
+        });
+        Ok(claim.await? == Claim::Held)
+    }
+
+    /// Leaves a scope to the others.
+    async fn release(&self, scope: &DirtyScope) -> Result<(), EngineError> {
+        if self.engine.store().dialect() == Dialect::Sqlite {
+            return Ok(());
+        }
+        let (id, owner) = (scope.scope.clone(), self.engine.inner.boot_id.clone());
+        self.write(move |tx| Box::pin(async move { embed_scopes::release(tx, &id, &owner).await }))
             .await
     }
 
     /// Embeds the texts of a scope, newest first, for a slice of time.
-    async fn embed_scope(&self, scope: &DirtyScope) -> Result<(), EngineError> {
-        let handle = self.handle_of(scope).await?;
-        let model = match self.model_of(handle.as_deref()).await {
-            Ok(model) => model,
-            Err(error) if error.is_passing() => return Err(error.into()),
-            // No embeddings are wanted, or nobody has the model: texts are found by their words.
-            Err(_) => return self.close_scope(scope, None, 0).await,
-        };
-        let key = model.model_key();
-        let is_same = scope.model.as_deref() == Some(key.as_str());
-        let above = if is_same { scope.done_to } else { 0 };
-        let (mut below, mut top) = (i64::MAX, above);
-        let until = Instant::now() + SLICE;
-        loop {
-            let leaf = self.leaf(scope, &key, (above, below)).await?;
-            let Some((first, last)) = leaf.bounds else {
-                break;
-            };
-            (top, below) = (top.max(first), last);
-            for batch in leaf.waiting.chunks(BATCH) {
-                self.yield_to_turns().await;
-                self.embed_batch(scope, &model, batch).await?;
-            }
-            if Instant::now() > until {
-                // The mark stays, and what is done is known by its vectors.
-                return Ok(());
-            }
-        }
-        self.close_scope(scope, Some(&key), top).await
-    }
-
-    /// Turns come first: while some run, the worker waits, but not for ever.
-    async fn yield_to_turns(&self) {
-        let until = Instant::now() + MAX_YIELD;
-        while self.inner.supervisor.is_busy() && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    async fn embed_batch(
-        &self,
+    async fn embed_scope(
+        &mut self,
         scope: &DirtyScope,
         model: &EmbeddingModel,
-        batch: &[Waiting],
     ) -> Result<(), EngineError> {
-        let mut texts = Vec::new();
-        let mut counts = Vec::with_capacity(batch.len());
-        for waiting in batch {
-            let chunks = model.chunks(&waiting.text)?;
-            counts.push((waiting.item, chunks.len()));
-            let chunks = chunks
-                .into_iter()
-                .filter_map(|range| waiting.text.get(range));
-            texts.extend(chunks.map(str::to_owned));
-        }
-        let mut made = model.embed_passages(texts).await?.into_iter();
-        let vectors: Vec<TextVectors> = counts
-            .into_iter()
-            .map(|(item, count)| TextVectors {
-                item,
-                chunks: made.by_ref().take(count).collect(),
-            })
-            .collect();
-        let (scope, key) = (scope.scope.clone(), model.model_key());
-        self.store()
-            .write(move |tx| {
-                Box::pin(async move {
-                    vectors::insert(tx, (&scope, &key), &vectors)
-                        .await
-                        .map_err(EngineError::from)
-                })
-            })
-            .await
-    }
-
-    /// The handle of the embedding model of a scope; `None` is the server's default.
-    async fn handle_of(&self, dirty: &DirtyScope) -> Result<Option<String>, EngineError> {
-        let scope = mnemic_core::scope::Scope {
-            organization: dirty.organization,
-            ..mnemic_core::scope::Scope::default()
+        let key = model.model_key();
+        let kept = (scope.scope.clone(), key.clone());
+        let is_same = scope.model.as_ref() == Some(&key);
+        let above = if is_same { scope.done_to } else { 0 };
+        let mut gaps = match self.progress.remove(&kept) {
+            Some(mut gaps) => {
+                gaps.reopen();
+                gaps
+            }
+            None => Gaps::above(above),
         };
-        let (id, kind) = (dirty.scope.clone(), dirty.kind);
-        let found = self.store().read(move |tx| {
-            Box::pin(async move {
-                Ok::<_, EngineError>(match kind {
-                    ScopeKind::Messages => match id.parse::<AgentId>() {
-                        Ok(id) => agents::get(tx, &scope, id)
-                            .await?
-                            .embedding_handle()
-                            .map(str::to_owned),
-                        Err(_) => None,
-                    },
-                    ScopeKind::Passages => match id.parse::<ArchiveId>() {
-                        Ok(id) => archives::get(tx, &scope, id)
-                            .await?
-                            .embedding_handle()
-                            .map(str::to_owned),
-                        Err(_) => None,
-                    },
-                })
-            })
-        });
-        found.await
+        let until = Instant::now() + SLICE;
+        while let Some(gap) = gaps.next() {
+            let mut leaf = self.engine.leaf(scope, &key, gap).await?;
+            let Some((first, last)) = leaf.bounds else {
+                gaps.close();
+                continue;
+            };
+            while !leaf.waiting.is_empty() {
+                if Instant::now() > until {
+                    // The mark stays.
+                    self.keep(kept, gaps);
+                    return Ok(());
+                }
+                let rest = leaf.waiting.split_off(batch_of(&leaf.waiting));
+                let batch = std::mem::replace(&mut leaf.waiting, rest);
+                let end = batch.last().map_or(last, |text| text.item);
+                if self.engine.embed_batch(scope, model, batch).await? == Stored::Outgrown {
+                    self.progress.clear();
+                    return Ok(());
+                }
+                gaps.cover(first, end);
+            }
+            gaps.cover(first, last);
+        }
+        self.close_scope(scope, &key, gaps.top).await
     }
 
-    /// The next rows of a scope downwards, and those of them that have no vectors yet.
-    async fn leaf(
-        &self,
-        scope: &DirtyScope,
-        model: &str,
-        bounds: (i64, i64),
-    ) -> Result<Leaf, EngineError> {
-        let (id, kind, model) = (scope.scope.clone(), scope.kind, model.to_owned());
-        self.store()
-            .read(move |tx| {
-                Box::pin(async move {
-                    let (rows, waiting) = match kind {
-                        ScopeKind::Messages => said(tx, &id, bounds).await?,
-                        ScopeKind::Passages => written(tx, &id, bounds).await?,
-                    };
-                    let bounds = rows.first().copied().zip(rows.last().copied());
-                    let known = vectors::known(tx, (&id, &model), &rows).await?;
-                    let waiting = waiting
-                        .into_iter()
-                        .filter(|text| !known.contains(&text.item));
-                    Ok::<_, EngineError>(Leaf {
-                        waiting: waiting.collect(),
-                        bounds,
-                    })
-                })
-            })
-            .await
+    /// Keeps how far a scope is done, of not too many scopes.
+    fn keep(&mut self, of: (String, String), gaps: Gaps) {
+        if self.progress.len() >= KEPT {
+            // The others are looked through from the beginning, which costs no model calls.
+            self.progress.clear();
+        }
+        self.progress.insert(of, gaps);
     }
 
     /// Says that a scope is done, up to the rows that may still show late.
     async fn close_scope(
         &self,
         scope: &DirtyScope,
-        model: Option<&str>,
+        model: &str,
         top: i64,
     ) -> Result<(), EngineError> {
-        let late = match self.store().dialect() {
-            Dialect::Sqlite => 0,
-            Dialect::Postgres => LATE_ROWS,
-        };
+        let late = embed_scopes::overlap(self.engine.store().dialect());
         let done_to = (top - late).max(0);
-        let (scope, model) = (scope.clone(), model.map(str::to_owned));
-        self.store()
-            .write(move |tx| {
-                Box::pin(async move {
-                    embed_scopes::done(tx, &scope, model.as_deref(), done_to).await?;
-                    if let Some(model) = &model {
-                        vectors::drop_others(tx, &scope.scope, model).await?;
-                    }
-                    Ok::<_, EngineError>(())
-                })
+        let (scope, model) = (scope.clone(), model.to_owned());
+        self.write(move |tx| {
+            Box::pin(async move {
+                embed_scopes::done(tx, &scope, Some(&model), done_to).await?;
+                vectors::drop_others(tx, &scope.scope, &model).await
             })
-            .await
+        })
+        .await
+    }
+
+    async fn write<T, F>(&self, job: F) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx<'_>) -> JobFuture<'t, T, StoreError> + Send + 'static,
+    {
+        Ok(self.engine.store().write(job).await?)
     }
 }
 
-type Rows = (Vec<i64>, Vec<Waiting>);
-
-async fn said(
-    tx: &mut mnemic_store::Tx<'_>,
-    id: &str,
-    bounds: (i64, i64),
-) -> Result<Rows, EngineError> {
-    let Ok(id) = id.parse::<AgentId>() else {
-        return Ok(Rows::default());
-    };
-    let rows = messages::downwards(tx, id, bounds, PAGE).await?;
-    let mut waiting = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let Some(text) = search::said(row.role, &row.body) else {
-            continue;
-        };
-        let speaker = row.name.as_deref().unwrap_or(row.role.as_str());
-        waiting.push(Waiting {
-            item: row.seq,
-            text: retrieval::embedding_text(&text, Some(speaker)),
-        });
-    }
-    Ok((rows.iter().map(|row| row.seq).collect(), waiting))
-}
-
-async fn written(
-    tx: &mut mnemic_store::Tx<'_>,
-    id: &str,
-    bounds: (i64, i64),
-) -> Result<Rows, EngineError> {
-    let Ok(id) = id.parse::<ArchiveId>() else {
-        return Ok(Rows::default());
-    };
-    let rows = passages::downwards(tx, id, bounds, PAGE).await?;
-    let numbers = rows.iter().map(|row| row.seq).collect();
-    let waiting = rows
-        .into_iter()
-        .filter(|row| !row.text.trim().is_empty())
-        .map(|row| Waiting {
-            item: row.seq,
-            text: retrieval::embedding_text(&row.text, None),
-        });
-    Ok((numbers, waiting.collect()))
+/// How many of the texts that come next make a batch.
+fn batch_of(waiting: &[Waiting]) -> usize {
+    let mut bytes = 0;
+    let fitting = waiting.iter().take(BATCH).take_while(|waiting| {
+        bytes += waiting.text.len();
+        bytes <= BATCH_BYTES
+    });
+    fitting.count().max(1).min(waiting.len())
 }

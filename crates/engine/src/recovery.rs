@@ -10,7 +10,7 @@ use mnemic_core::{
     runs::{RunError, StopReason},
 };
 use mnemic_store::{
-    StoreError, leases,
+    StoreError, embed_scopes, leases,
     leases::Lease,
     runs::{self, OpenRun, Progress},
     steps::{self, PendingStep},
@@ -152,7 +152,9 @@ impl Engine {
                 Box::pin(async move {
                     let open = runs::open(tx, None).await?;
                     let orphans = steps::runs_with_orphans(tx).await?;
-                    Ok::<_, StoreError>((open, orphans, leases::owners(tx).await?))
+                    let mut holders = leases::owners(tx).await?;
+                    holders.extend(embed_scopes::owners(tx).await?);
+                    Ok::<_, StoreError>((open, orphans, holders))
                 })
             })
             .await?;
@@ -168,7 +170,12 @@ impl Engine {
         let freed = dead.clone();
         self.inner
             .store
-            .write(move |tx| Box::pin(async move { leases::free_dead(tx, &freed).await }))
+            .write(move |tx| {
+                Box::pin(async move {
+                    leases::free_dead(tx, &freed).await?;
+                    embed_scopes::free_dead(tx, &freed).await
+                })
+            })
             .await?;
         for run in open
             .into_iter()

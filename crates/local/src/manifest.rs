@@ -44,6 +44,8 @@ pub struct PackageSource {
     pub requirement: String,
     /// The SHA-256 of its wheel.
     pub sha256: String,
+    /// The length of its wheel.
+    pub bytes: u64,
     /// The folder of the files in the wheel.
     pub folder: String,
 }

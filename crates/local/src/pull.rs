@@ -42,7 +42,7 @@ impl Default for PullOptions {
             from: None,
             offline: false,
             hub: HUB.to_owned(),
-            python: PathBuf::from("python3"),
+            python: PathBuf::from(if cfg!(windows) { "python" } else { "python3" }),
         }
     }
 }
@@ -94,7 +94,10 @@ impl fmt::Display for Tried {
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
     /// The folder of models cannot be written.
-    #[error("the folder of models {path}: {error}", path = path.display())]
+    #[error(
+        "the folder of models {path} cannot be written: {error}; make room in it, or name another one \
+         (models_dir, MNEMIC_MODELS_DIR)", path = path.display()
+    )]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -122,8 +125,9 @@ pub enum PullError {
 pub(crate) enum SourceError {
     #[error(transparent)]
     File(#[from] FileError),
+    /// What came cannot be written; no other source helps.
     #[error("{0}")]
-    Io(#[from] io::Error),
+    Disk(#[from] io::Error),
     #[error("{0}")]
     Said(String),
 }
@@ -193,20 +197,19 @@ pub fn pull(
         for source in &mut sources(model, options, &folder) {
             let name = source.name();
             report(Progress::Source(&name));
-            while let Some(file) = missing.last() {
-                if let Err(error) = bring(source.as_mut(), file, &folder, report) {
-                    let reason = error.to_string();
-                    report(Progress::Failed {
-                        source: &name,
-                        reason: &reason,
-                    });
-                    tried.push(Tried {
-                        source: name.clone(),
-                        reason,
-                    });
-                    break;
-                }
-                missing.pop();
+            if let Err(error) = bring_all(source.as_mut(), &mut missing, &folder, report) {
+                let reason = match error {
+                    SourceError::Disk(error) => return Err(unusable(error)),
+                    error => error.to_string(),
+                };
+                report(Progress::Failed {
+                    source: &name,
+                    reason: &reason,
+                });
+                tried.push(Tried {
+                    source: name,
+                    reason,
+                });
             }
             if missing.is_empty() {
                 break;
@@ -266,6 +269,20 @@ fn sources(model: &Model, options: &PullOptions, folder: &Path) -> Vec<Box<dyn S
         sources.push(Box::new(package::Package::new(package, python, folder)));
     }
     sources
+}
+
+/// Brings what is missing, as far as the source has it.
+fn bring_all(
+    source: &mut dyn Source,
+    missing: &mut Vec<&ModelFile>,
+    folder: &Path,
+    report: &mut Report<'_>,
+) -> Result<(), SourceError> {
+    while let Some(file) = missing.last() {
+        bring(source, file, folder, report)?;
+        missing.pop();
+    }
+    Ok(())
 }
 
 /// Brings one file to its place.

@@ -1,11 +1,26 @@
 -- Retrieval: the text index is made in memory from the rows themselves, so that the rows are the only truth; vectors
 -- stand in a table of their own, which the background worker fills.
 
+-- No version before this one wrote passages. Their numbers are never given twice, so that whoever goes on from the last
+-- number that it has read misses none, also after the newest was deleted.
 DROP TABLE passage_tags;
-ALTER TABLE passages DROP COLUMN text_hash;
-ALTER TABLE passages DROP COLUMN embed_state;
-ALTER TABLE passages DROP COLUMN embedding;
-ALTER TABLE passages DROP COLUMN embedding_model;
+DROP TABLE passages;
+CREATE TABLE passages (
+    seq @numbered,
+    id @text NOT NULL UNIQUE,
+    organization_id @text NOT NULL,
+    archive_id @text REFERENCES archives (id) ON DELETE CASCADE,
+    file_id @text REFERENCES files (id) ON DELETE CASCADE,
+    subject @text,
+    text @text NOT NULL,
+    tags @text NOT NULL,
+    metadata @text,
+    created_by @text,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+CREATE INDEX passages_by_archive ON passages (archive_id, created_at, id);
+CREATE INDEX passages_by_file ON passages (file_id, seq);
 
 -- How many passages it holds. Whoever writes passages changes it first, and so holds the row: passages become visible in
 -- the order of their numbers.
@@ -17,7 +32,7 @@ CREATE UNIQUE INDEX agents_archives_owned ON agents_archives (agent_id) WHERE is
 
 -- One row per text and model: the vectors of its chunks one after the other, as 16-bit floats.
 CREATE TABLE vectors (
-    seq @serial,
+    seq @numbered,
     -- The agent whose message it is, or the archive.
     scope @text NOT NULL,
     -- The message's or passage's seq.
@@ -37,15 +52,16 @@ CREATE TABLE embed_scopes (
     kind @text NOT NULL,
     model @text,
     done_to BIGINT NOT NULL,
-    -- When texts came in that are not embedded yet; NULL when none are.
-    dirty_at BIGINT
+    -- When texts came in that are not embedded yet; NULL when none are. Negative: when their model failed.
+    dirty_at BIGINT,
+    -- The process that embeds them, and until when the others leave them to it.
+    owner @text,
+    owned_until BIGINT
 );
 CREATE INDEX embed_scopes_dirty ON embed_scopes (dirty_at) WHERE dirty_at IS NOT NULL;
 
 -- Up to which row the worker has looked for new texts, by table.
 CREATE TABLE embed_cursors (
     name @text PRIMARY KEY,
-    seen_to BIGINT NOT NULL,
-    owner @text,
-    lease_expires_at BIGINT
+    seen_to BIGINT NOT NULL
 ) @by_key;

@@ -16,7 +16,11 @@ pub use self::{
     listing::{AgentFilter, AgentOrder, count, list},
     relations::{identities_of, set_folders, set_identities, set_tags, tags, tags_of},
 };
-use crate::{Param, Row, StoreError, Tx, params};
+use crate::{
+    Param, Row, StoreError, Tx,
+    embed_scopes::{self, ScopeKind},
+    params,
+};
 
 const COLUMNS: &str = "a.id, a.name, a.agent_type, a.system_prompt, a.description, a.metadata, \
      a.llm_config, a.embedding_config, a.model_settings, a.compaction_settings, a.response_format, \
@@ -155,7 +159,8 @@ pub async fn insert(tx: &mut Tx<'_>, scope: &Scope, agent: &Agent) -> Result<(),
     tx.insert_rows("agents", &columns, vec![row]).await
 }
 
-/// Writes a changed agent back. Its revision moves when its prompt or requests show the change.
+/// Writes a changed agent back. Its revision moves when its prompt or requests show the change. When its
+/// embedding model is another one, its messages are embedded anew in the background.
 ///
 /// # Errors
 /// There is none, or the database's.
@@ -184,6 +189,10 @@ pub async fn update(
     );
     if tx.execute(&sql, &params).await? == 0 {
         return Err(StoreError::not_found("Agent", agent.id));
+    }
+    if before.embedding_handle() != agent.embedding_handle() {
+        let of = (scope.organization, ScopeKind::Messages);
+        embed_scopes::mark(tx, of, &agent.id.to_string(), agent.updated_at).await?;
     }
     Ok(())
 }
@@ -293,5 +302,6 @@ pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: AgentId) -> Result<(), S
     if tx.execute(sql, params![id, scope.organization]).await? == 0 {
         return Err(StoreError::not_found("Agent", id));
     }
-    crate::embed_scopes::forget(tx, &id.to_string()).await
+    embed_scopes::forget(tx, &id.to_string()).await?;
+    embed_scopes::lower(tx, ScopeKind::Messages).await
 }

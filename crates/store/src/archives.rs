@@ -179,10 +179,9 @@ pub async fn update(
 /// There is none, or the database's.
 pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: ArchiveId) -> Result<(), StoreError> {
     get(tx, scope, id).await?;
-    embed_scopes::forget(tx, &id.to_string()).await?;
     let sql = "DELETE FROM archives WHERE id = $1 AND organization_id = $2";
     tx.execute(sql, params![id, scope.organization]).await?;
-    Ok(())
+    embed_scopes::forget(tx, &id.to_string()).await
 }
 
 /// Attaches an archive to an agent, as the one its passages go into or as a further one. Returns

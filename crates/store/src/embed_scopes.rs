@@ -6,7 +6,7 @@
 
 use mnemic_core::{ids::OrganizationId, time::Timestamp};
 
-use crate::{Dialect, Row, StoreError, Tx, params};
+use crate::{Dialect, Row, StoreError, Tx, leases::now_sql, params};
 
 /// What a scope's texts are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,7 +21,8 @@ impl ScopeKind {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Messages, Self::Passages];
 
-    const fn as_str(self) -> &'static str {
+    /// The table of its rows.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Messages => "messages",
             Self::Passages => "passages",
@@ -33,7 +34,7 @@ impl ScopeKind {
     }
 
     /// The column that names the scope of a row.
-    const fn owner(self) -> &'static str {
+    pub(crate) const fn owner(self) -> &'static str {
         match self {
             Self::Messages => "agent_id",
             Self::Passages => "archive_id",
@@ -54,8 +55,12 @@ pub struct DirtyScope {
     pub model: Option<String>,
     /// See there.
     pub done_to: i64,
-    /// When it was marked.
+    /// When it was marked; negative: when its model failed.
     pub dirty_at: i64,
+    /// The handle of its embedding model; `None` is the server's default.
+    pub handle: Option<String>,
+    /// Whether the agent or archive still exists.
+    pub is_there: bool,
 }
 
 /// Rows by which PostgreSQL may be late: numbers are handed out before their rows can be seen, so the
@@ -111,26 +116,111 @@ pub async fn forget(tx: &mut Tx<'_>, scope: &str) -> Result<(), StoreError> {
         .map(drop)
 }
 
-/// Takes or keeps the right to embed in this database, for `seconds`; one process at a time does.
+/// Whether a process may embed the texts of a scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// It may, for a while.
+    Held,
+    /// Another process does.
+    Of(String),
+    /// Nothing is known of the scope any more.
+    Gone,
+}
+
+/// Takes or keeps the right to embed the texts of a scope for `seconds`: one process at a time has it.
 ///
 /// # Errors
 /// The database's.
-pub async fn hold(
+pub async fn claim(
     tx: &mut Tx<'_>,
+    scope: &str,
     owner: &str,
-    now: Timestamp,
     seconds: i64,
-) -> Result<bool, StoreError> {
-    tx.execute(
-        "INSERT INTO embed_cursors (name, seen_to) VALUES ('worker', 0) \
-         ON CONFLICT (name) DO NOTHING",
-        &[],
-    )
-    .await?;
-    let sql = "UPDATE embed_cursors SET owner = $1, lease_expires_at = $3 WHERE name = 'worker' \
-               AND (owner IS NULL OR owner = $1 OR lease_expires_at < $2)";
-    let until = now.plus_micros(seconds.saturating_mul(1_000_000));
-    Ok(tx.execute(sql, params![owner, now, until]).await? > 0)
+) -> Result<Claim, StoreError> {
+    let now = now_sql(tx.dialect());
+    let sql = format!(
+        "UPDATE embed_scopes SET owner = $2, owned_until = {now} + $3 WHERE scope = $1 \
+         AND (owner IS NULL OR owner = $2 OR owned_until < {now})"
+    );
+    let micros = seconds.saturating_mul(1_000_000);
+    if tx.execute(&sql, params![scope, owner, micros]).await? > 0 {
+        return Ok(Claim::Held);
+    }
+    let sql = "SELECT owner FROM embed_scopes WHERE scope = $1";
+    let row = tx.query_opt(sql, params![scope]).await?;
+    let owner = row.map(|mut row| row.opt_text()).transpose()?;
+    Ok(owner.flatten().map_or(Claim::Gone, Claim::Of))
+}
+
+/// Gives a scope back that a process embeds, or embedded before it died.
+///
+/// # Errors
+/// The database's.
+pub async fn release(tx: &mut Tx<'_>, scope: &str, owner: &str) -> Result<(), StoreError> {
+    let sql =
+        "UPDATE embed_scopes SET owner = NULL, owned_until = NULL WHERE scope = $1 AND owner = $2";
+    tx.execute(sql, params![scope, owner]).await.map(drop)
+}
+
+/// The processes that embed something, dead ones too.
+///
+/// # Errors
+/// The database's.
+pub async fn owners(tx: &mut Tx<'_>) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT DISTINCT owner FROM embed_scopes \
+               WHERE dirty_at IS NOT NULL AND owner IS NOT NULL";
+    let rows = tx.query(sql, &[]).await?;
+    rows.into_iter().map(|mut row| row.text()).collect()
+}
+
+/// Gives the scopes of dead processes to whoever comes first.
+///
+/// # Errors
+/// The database's.
+pub async fn free_dead(tx: &mut Tx<'_>, dead: &[String]) -> Result<(), StoreError> {
+    let sql = format!(
+        "UPDATE embed_scopes SET owner = NULL, owned_until = NULL \
+         WHERE dirty_at IS NOT NULL AND {}",
+        tx.any_of("owner", 1)
+    );
+    tx.execute(&sql, params![dead.to_vec()]).await.map(drop)
+}
+
+/// Puts a scope behind those whose models answer: its own did not. Of several such, the one that was
+/// tried last comes last.
+///
+/// # Errors
+/// The database's.
+pub async fn postpone(
+    tx: &mut Tx<'_>,
+    scope: &DirtyScope,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE embed_scopes SET dirty_at = $3 WHERE scope = $1 AND dirty_at = $2";
+    let bound = params![&scope.scope, scope.dirty_at, now.0.saturating_neg()];
+    tx.execute(sql, bound).await.map(drop)
+}
+
+/// Lets all texts of a model be embedded anew: its vectors have another length than before.
+///
+/// # Errors
+/// The database's.
+pub async fn restart(tx: &mut Tx<'_>, model: &str, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE embed_scopes SET done_to = 0, dirty_at = $2 WHERE model = $1";
+    tx.execute(sql, params![model, now]).await.map(drop)
+}
+
+/// Says that the last rows of a kind may be gone: SQLite gives their numbers to the next ones.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn lower(tx: &mut Tx<'_>, kind: ScopeKind) -> Result<(), StoreError> {
+    let table = kind.as_str();
+    let sql = format!(
+        "UPDATE embed_cursors SET seen_to = (SELECT COALESCE(MAX(seq), 0) FROM {table}) \
+         WHERE name = $1 AND seen_to > (SELECT COALESCE(MAX(seq), 0) FROM {table})"
+    );
+    tx.execute(&sql, params![table]).await.map(drop)
 }
 
 /// The greatest number of a kind's rows, and up to which the worker has looked.
@@ -195,10 +285,7 @@ pub async fn notice(
         let (scope, organization): (String, OrganizationId) = (row.text()?, row.parse()?);
         let last = row.int()?;
         rows += row.int()?;
-        // Of the rows that are looked at again, most are known.
-        if last > seen || overlap(tx.dialect()) > 0 {
-            mark_if_new(tx, (organization, kind), (&scope, last), now).await?;
-        }
+        mark_if_new(tx, (organization, kind), (&scope, last, seen), now).await?;
         to = to.max(last);
     }
     let sql = "INSERT INTO embed_cursors (name, seen_to) VALUES ($1, $2) \
@@ -209,27 +296,37 @@ pub async fn notice(
     Ok(if to > seen { rows } else { 0 })
 }
 
+/// Marks a scope whose last row is new. One that is marked already is marked again, so that whoever
+/// embeds it at the moment does not take the mark away with the rows that it knows; but not for rows
+/// that are only looked at again.
 async fn mark_if_new(
     tx: &mut Tx<'_>,
     of: (OrganizationId, ScopeKind),
-    (scope, last): (&str, i64),
+    (scope, last, seen): (&str, i64, i64),
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql =
-        "SELECT 1 FROM embed_scopes WHERE scope = $1 AND (done_to >= $2 OR dirty_at IS NOT NULL)";
-    if tx.query_opt(sql, params![scope, last]).await?.is_some() {
+    let sql = "SELECT 1 FROM embed_scopes WHERE scope = $1 \
+               AND (done_to >= $2 OR ($2 <= $3 AND dirty_at IS NOT NULL))";
+    if tx
+        .query_opt(sql, params![scope, last, seen])
+        .await?
+        .is_some()
+    {
         return Ok(());
     }
     mark(tx, of, scope, now).await
 }
 
-/// The marked scopes, the newest first.
+/// The marked scopes, the newest first, and those whose models failed last.
 ///
 /// # Errors
 /// The database's.
 pub async fn dirty(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<DirtyScope>, StoreError> {
-    let sql = "SELECT scope, organization_id, kind, model, done_to, dirty_at FROM embed_scopes \
-               WHERE dirty_at IS NOT NULL ORDER BY dirty_at DESC LIMIT $1";
+    let sql = "SELECT s.scope, s.organization_id, s.kind, s.model, s.done_to, s.dirty_at, \
+                   COALESCE(a.embedding_config, r.embedding_config), COALESCE(a.id, r.id) \
+               FROM embed_scopes s LEFT JOIN agents a ON a.id = s.scope \
+                   LEFT JOIN archives r ON r.id = s.scope \
+               WHERE s.dirty_at IS NOT NULL ORDER BY s.dirty_at DESC LIMIT $1";
     let rows = tx.query(sql, params![limit]).await?;
     rows.into_iter().map(from_row).collect()
 }
@@ -243,8 +340,8 @@ pub async fn backlog(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     tx.query_one(sql, &[]).await?.int()
 }
 
-/// Says that all texts of a scope up to `done_to` have their vectors by a model. The mark goes unless
-/// it was set again meanwhile.
+/// Says that all texts of a scope up to `done_to` have their vectors by a model, and gives it back. The
+/// mark goes unless it was set again meanwhile.
 ///
 /// # Errors
 /// The database's.
@@ -254,7 +351,7 @@ pub async fn done(
     model: Option<&str>,
     done_to: i64,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE embed_scopes SET model = $2, done_to = $3, \
+    let sql = "UPDATE embed_scopes SET model = $2, done_to = $3, owner = NULL, owned_until = NULL, \
                    dirty_at = CASE WHEN dirty_at = $4 THEN NULL ELSE dirty_at END WHERE scope = $1";
     let bound = params![&scope.scope, model, done_to, scope.dirty_at];
     tx.execute(sql, bound).await.map(drop)
@@ -268,5 +365,11 @@ fn from_row(mut row: Row) -> Result<DirtyScope, StoreError> {
         model: row.opt_text()?,
         done_to: row.int()?,
         dirty_at: row.int()?,
+        handle: handle_in(row.opt_json()?),
+        is_there: row.opt_text()?.is_some(),
     })
+}
+
+fn handle_in(config: Option<serde_json::Value>) -> Option<String> {
+    Some(config?.get("handle")?.as_str()?.to_owned())
 }

@@ -174,11 +174,12 @@ pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: PassageId) -> Result<Pas
     let passage = get(tx, scope, id).await?;
     let sql = "UPDATE archives SET passage_count = passage_count - 1 WHERE id = $1";
     tx.execute(sql, params![passage.archive_id]).await?;
+    // The passage first: whoever is about to store its vectors holds it, and has ended then.
+    let sql = "DELETE FROM passages WHERE id = $1 AND organization_id = $2";
+    tx.execute(sql, params![id, scope.organization]).await?;
     let sql = "DELETE FROM vectors WHERE scope = $1 AND item = $2";
     let key = passage.archive_id.to_string();
     tx.execute(sql, params![key, passage.seq]).await?;
-    let sql = "DELETE FROM passages WHERE id = $1 AND organization_id = $2";
-    tx.execute(sql, params![id, scope.organization]).await?;
     Ok(passage)
 }
 

@@ -1,9 +1,11 @@
 //! Vectors: what texts mean, by embedding model. They are kept as 16-bit floats: the cosine of two
 //! vectors of unit length moves by less than 0.001, at half the bytes.
 
+use std::collections::HashSet;
+
 use half::f16;
 
-use crate::{Param, Row, StoreError, Tx, params};
+use crate::{Dialect, Param, Row, StoreError, Tx, embed_scopes::ScopeKind, params};
 
 /// The vectors of one text: one per chunk.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +14,15 @@ pub struct TextVectors {
     pub item: i64,
     /// One vector per chunk of the text, in order.
     pub chunks: Vec<Vec<f32>>,
+}
+
+impl TextVectors {
+    /// Numbers of each vector.
+    #[must_use]
+    pub fn dims(&self) -> i64 {
+        let dims = self.chunks.first().map_or(0, Vec::len);
+        i64::try_from(dims).unwrap_or(i64::MAX)
+    }
 }
 
 /// A stored row with its number.
@@ -24,25 +35,72 @@ pub struct Stored {
 }
 
 /// Stores the vectors of texts of one scope (an agent's messages, or an archive) made by one model.
-/// Those that are there already stay.
+/// Those that are there already stay, and texts that were deleted meanwhile get none.
 ///
 /// # Errors
 /// The database's.
 pub async fn insert(
     tx: &mut Tx<'_>,
+    kind: ScopeKind,
     (scope, model): (&str, &str),
     texts: &[TextVectors],
 ) -> Result<(), StoreError> {
+    let there = hold(tx, kind, scope, texts).await?;
     let sql = "INSERT INTO vectors (scope, item, model, dims, data) VALUES ($1, $2, $3, $4, $5) \
                ON CONFLICT (scope, model, item) DO NOTHING";
-    for text in texts {
-        let dims = text.chunks.first().map_or(0, Vec::len);
+    for text in texts.iter().filter(|text| there.contains(&text.item)) {
         let data = pack(&text.chunks);
-        let dims = i64::try_from(dims).unwrap_or(i64::MAX);
-        let bound = params![scope, text.item, model, dims, data.as_slice()];
+        let bound = params![scope, text.item, model, text.dims(), data.as_slice()];
         tx.execute(sql, bound).await?;
     }
     Ok(())
+}
+
+/// Those of the texts that are still there; until the end of the transaction nobody deletes them.
+async fn hold(
+    tx: &mut Tx<'_>,
+    kind: ScopeKind,
+    scope: &str,
+    texts: &[TextVectors],
+) -> Result<HashSet<i64>, StoreError> {
+    let sql = format!(
+        "SELECT seq FROM {} WHERE {} = $1 AND {}{}",
+        kind.as_str(),
+        kind.owner(),
+        tx.any_number("seq", 2),
+        match tx.dialect() {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => " FOR KEY SHARE",
+        }
+    );
+    let items: Vec<i64> = texts.iter().map(|text| text.item).collect();
+    let bound = [Param::from(scope), Param::numbers(&items)];
+    let rows = tx.query(&sql, &bound).await?;
+    rows.into_iter().map(|mut row| row.int()).collect()
+}
+
+/// Deletes the vectors of a model if its last one has another length than the texts' new ones: the model
+/// behind the name is another one now. Returns whether it was so.
+///
+/// # Errors
+/// The database's.
+pub async fn drop_outgrown(
+    tx: &mut Tx<'_>,
+    (scope, model): (&str, &str),
+    texts: &[TextVectors],
+) -> Result<bool, StoreError> {
+    let Some(dims) = texts.first().map(TextVectors::dims) else {
+        return Ok(false);
+    };
+    let sql = "SELECT dims FROM vectors WHERE scope = $1 AND model = $2 ORDER BY seq DESC LIMIT 1";
+    let last = tx.query_opt(sql, params![scope, model]).await?;
+    let last = last.map(|mut row| row.int()).transpose()?;
+    if last.is_none_or(|last| last == dims) {
+        return Ok(false);
+    }
+    let sql = "DELETE FROM vectors WHERE model = $1 AND dims <> $2";
+    tx.execute(sql, params![model, dims]).await?;
+    Ok(true)
 }
 
 /// The vectors of a scope by a model after a row number, in their order.
@@ -68,7 +126,7 @@ pub async fn known(
     tx: &mut Tx<'_>,
     (scope, model): (&str, &str),
     items: &[i64],
-) -> Result<std::collections::HashSet<i64>, StoreError> {
+) -> Result<HashSet<i64>, StoreError> {
     let sql = format!(
         "SELECT item FROM vectors WHERE scope = $1 AND model = $2 AND {}",
         tx.any_number("item", 3)

@@ -90,19 +90,22 @@ export class Server {
 
   static async make(engine: string, model: ScriptedModel): Promise<Server> {
     const port = await freePort();
-    const foreign = /^(MNEMIC|LETTA|OPENAI)_/;
+    const foreign = /^(MNEMIC|LETTA|OPENAI|ANTHROPIC|HF)_/;
     const own = Object.entries(process.env).filter(([name]) => !foreign.test(name));
+    const folder = mkdtempSync(join(tmpdir(), "mnemic-ts-"));
     const environment: NodeJS.ProcessEnv = {
       ...Object.fromEntries(own),
       OPENAI_API_KEY: "sk-none",
       OPENAI_BASE_URL: `http://${model.address}/v1`,
+      // Without the embedding model's files texts are found by their words.
+      MNEMIC_MODELS_DIR: join(folder, "models"),
+      MNEMIC_OFFLINE: "true",
     };
     if (engine === "postgres") {
       const name = `ts_${randomUUID().replaceAll("-", "")}`;
       execFileSync(named("PSQL"), [named("MNEMIC_PG_URL"), "-qc", `CREATE DATABASE ${name}`]);
       environment["MNEMIC_DATABASE_URL"] = named("MNEMIC_PG_URL").replace(/[^/]*$/, name);
     }
-    const folder = mkdtempSync(join(tmpdir(), "mnemic-ts-"));
     return new Server(`http://127.0.0.1:${port}`, port, folder, environment);
   }
 

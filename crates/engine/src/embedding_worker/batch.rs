@@ -1,0 +1,232 @@
+//! Making and storing the vectors of a few texts.
+
+use std::time::Duration;
+
+use mnemic_llm::LlmError;
+use mnemic_store::{
+    embed_scopes::{self, DirtyScope},
+    failpoints,
+    vectors::{self, TextVectors},
+};
+use tokio::time::Instant;
+
+use super::texts::Waiting;
+use crate::{
+    Engine, EngineError,
+    embedding::{EmbeddingError, EmbeddingModel},
+};
+
+/// Chunks that a model is given at once, and that are stored at once unless one text has more.
+const CHUNKS: usize = 32;
+/// How long turns that run hold the worker up at the most, before each call of a model.
+const MAX_YIELD: Duration = Duration::from_millis(500);
+
+/// A text in the parts that its model reads whole.
+struct Chunked {
+    item: i64,
+    chunks: Vec<String>,
+}
+
+/// How storing went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// The texts have their vectors.
+    Done,
+    /// The model's vectors have another length than before: all of them are made anew.
+    Outgrown,
+}
+
+impl Engine {
+    /// Embeds texts of a scope. Texts that the model refuses, while it takes others, are left out.
+    pub(super) async fn embed_batch(
+        &self,
+        scope: &DirtyScope,
+        model: &EmbeddingModel,
+        batch: Vec<Waiting>,
+    ) -> Result<Stored, EngineError> {
+        for group in groups(chunked(model, batch).await?) {
+            let made = match self.vectors_of(model, &group).await {
+                Err(error) if is_refusal(&error) => {
+                    self.one_by_one(scope, model, &group, error).await?
+                }
+                made => made?,
+            };
+            if self.store_vectors(scope, model, made).await? == Stored::Outgrown {
+                return Ok(Stored::Outgrown);
+            }
+        }
+        Ok(Stored::Done)
+    }
+
+    /// The vectors of the texts that the model takes, after it refused them together.
+    async fn one_by_one(
+        &self,
+        scope: &DirtyScope,
+        model: &EmbeddingModel,
+        group: &[Chunked],
+        refusal: EmbeddingError,
+    ) -> Result<Vec<TextVectors>, EngineError> {
+        // A model that takes nothing at all is no embedding model.
+        let probe = model.embed_passages(vec!["text".to_owned()]).await;
+        if probe.is_err() {
+            return Err(refusal.into());
+        }
+        let mut made = Vec::with_capacity(group.len());
+        for text in group {
+            match self.vectors_of(model, std::slice::from_ref(text)).await {
+                Ok(vectors) => made.extend(vectors),
+                Err(error) if is_refusal(&error) => tracing::warn!(
+                    scope = scope.scope, row = text.item, %error,
+                    "a text is found by its words only: its embedding model refuses it"
+                ),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(made)
+    }
+
+    async fn vectors_of(
+        &self,
+        model: &EmbeddingModel,
+        group: &[Chunked],
+    ) -> Result<Vec<TextVectors>, EmbeddingError> {
+        let chunks: Vec<String> = group.iter().flat_map(|text| text.chunks.clone()).collect();
+        let mut made = Vec::with_capacity(chunks.len());
+        for piece in chunks.chunks(CHUNKS) {
+            self.yield_to_turns().await;
+            made.extend(model.embed_passages(piece.to_vec()).await?);
+        }
+        let dims = made.first().map_or(0, Vec::len);
+        if dims == 0 || made.len() != chunks.len() || made.iter().any(|it| it.len() != dims) {
+            return Err(EmbeddingError::Failed {
+                handle: model.handle().to_owned(),
+                reason: "its vectors are not one for each text, all of one length".to_owned(),
+            });
+        }
+        let mut made = made.into_iter();
+        let vectors = group.iter().map(|text| TextVectors {
+            item: text.item,
+            chunks: made.by_ref().take(text.chunks.len()).collect(),
+        });
+        Ok(vectors.collect())
+    }
+
+    async fn store_vectors(
+        &self,
+        scope: &DirtyScope,
+        model: &EmbeddingModel,
+        made: Vec<TextVectors>,
+    ) -> Result<Stored, EngineError> {
+        let (id, kind, key, now) = (
+            scope.scope.clone(),
+            scope.kind,
+            model.model_key(),
+            self.now(),
+        );
+        let stored = self.store().write(move |tx| {
+            Box::pin(async move {
+                let outgrown = vectors::drop_outgrown(tx, (&id, &key), &made).await?;
+                if outgrown {
+                    embed_scopes::restart(tx, &key, now).await?;
+                }
+                vectors::insert(tx, kind, (&id, &key), &made).await?;
+                Ok::<_, EngineError>(outgrown)
+            })
+        });
+        if stored.await? {
+            let model = model.handle();
+            tracing::warn!(
+                model,
+                "the embedding model makes vectors of another length than before: all texts of it \
+                 are embedded anew"
+            );
+            return Ok(Stored::Outgrown);
+        }
+        failpoints::hit("vectors.stored");
+        Ok(Stored::Done)
+    }
+
+    /// Turns come first: while some run, the worker waits, but not for ever.
+    async fn yield_to_turns(&self) {
+        let until = Instant::now() + MAX_YIELD;
+        while self.inner.supervisor.is_busy() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Cuts texts into what the model reads whole, on a thread where that holds nobody up.
+async fn chunked(model: &EmbeddingModel, batch: Vec<Waiting>) -> Result<Vec<Chunked>, EngineError> {
+    let cutter = model.clone();
+    let cut = move || {
+        let cut = batch.into_iter().map(|waiting| {
+            let ranges = cutter.chunks(&waiting.text)?.into_iter();
+            let chunks = ranges.filter_map(|range| waiting.text.get(range).map(str::to_owned));
+            Ok(Chunked {
+                item: waiting.item,
+                chunks: chunks.collect(),
+            })
+        });
+        cut.collect::<Result<Vec<_>, EmbeddingError>>()
+    };
+    let cut = tokio::task::spawn_blocking(cut).await;
+    let cut = cut.map_err(|error| EmbeddingError::Failed {
+        handle: model.handle().to_owned(),
+        reason: format!("cutting a text died: {error}"),
+    })?;
+    Ok(cut?)
+}
+
+/// Texts in groups of [`CHUNKS`] chunks at the most; one that has more is a group of its own.
+fn groups(texts: Vec<Chunked>) -> Vec<Vec<Chunked>> {
+    let mut groups: Vec<Vec<Chunked>> = Vec::new();
+    let mut room = 0;
+    for text in texts.into_iter().filter(|text| !text.chunks.is_empty()) {
+        let length = text.chunks.len();
+        match groups.last_mut() {
+            Some(group) if length <= room => group.push(text),
+            _ => {
+                groups.push(vec![text]);
+                room = CHUNKS;
+            }
+        }
+        room = room.saturating_sub(length);
+    }
+    groups
+}
+
+/// Whether a model will not take a text, rather than being unable to take any.
+const fn is_refusal(error: &EmbeddingError) -> bool {
+    matches!(
+        error,
+        EmbeddingError::Provider(
+            LlmError::BadRequest { .. } | LlmError::ContextWindowExceeded { .. }
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_grouped_by_their_chunks() {
+        let text = |item, chunks| Chunked {
+            item,
+            chunks: vec!["x".to_owned(); chunks],
+        };
+        let groups = groups(vec![
+            text(1, 20),
+            text(2, 12),
+            text(3, 1),
+            text(4, 90),
+            text(5, 1),
+            text(6, 0),
+        ]);
+        let items: Vec<Vec<i64>> = groups
+            .iter()
+            .map(|group| group.iter().map(|text| text.item).collect())
+            .collect();
+        assert_eq!(items, [vec![1, 2], vec![3], vec![4], vec![5]]);
+    }
+}
