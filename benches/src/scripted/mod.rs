@@ -3,6 +3,7 @@
 
 pub mod directives;
 mod messages;
+mod overflow;
 mod reply;
 mod request;
 mod responses;
