@@ -38,6 +38,8 @@ pub struct Directives {
     pub echo: bool,
     /// Refuses requests of more tokens.
     pub overflow_above: Option<usize>,
+    /// The back end in whose words it refuses them.
+    pub refusal: Option<String>,
     /// Answers with the words of the request that begin so.
     pub keep: Option<String>,
 }
@@ -100,6 +102,7 @@ fn read(found: &mut Directives, inside: &str) {
         "echo-system" => found.echo_system = true,
         "echo" => found.echo = true,
         "overflow-above" => found.overflow_above = rest.trim().parse().ok(),
+        "refusal" => found.refusal = Some(rest.trim().to_owned()),
         "keep" => found.keep = Some(rest.trim().to_owned()),
         _ => {}
     }

@@ -4,6 +4,7 @@
 pub mod directives;
 mod embeddings;
 mod messages;
+mod overflow;
 mod reply;
 mod request;
 mod responses;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
-    directives, directives::Directives, embeddings::Embedder, messages, reply, request,
+    directives, directives::Directives, embeddings::Embedder, messages, overflow, reply, request,
     request::Protocol, responses,
 };
 
@@ -216,8 +216,11 @@ impl Scripted {
     ) -> Option<Response<Body>> {
         let text = &asked.text;
         let most = directives.overflow_above.or_else(|| real_window(body));
-        if directives.overflow || most.is_some_and(|most| asked.bytes / 4 > most) {
-            return Some(json_reply(400, &overflow(protocol)));
+        let tokens = asked.bytes / 4;
+        if directives.overflow || most.is_some_and(|most| tokens > most) {
+            let words = directives.refusal.as_deref();
+            let (status, body) = overflow::refusal(words, protocol, (tokens, most));
+            return Some(json_reply(status, &body));
         }
         let mut control = self.control.lock();
         let mut status = directives.error.or(control.fail_all);
@@ -232,17 +235,6 @@ impl Scripted {
         let error = json!({"type": "error", "error": {"message": format!("scripted error {status}"),
             "type": "scripted", "code": Value::Null}});
         Some(json_reply(status, &error))
-    }
-}
-
-/// How each provider says that a request is too long.
-fn overflow(protocol: Protocol) -> Value {
-    match protocol {
-        Protocol::Messages => json!({"type": "error", "error": {"type": "invalid_request_error",
-            "message": "prompt is too long: 210000 tokens > 200000 maximum"}}),
-        Protocol::Chat | Protocol::Responses => json!({"error": {
-            "message": "This model's maximum context length is exceeded",
-            "type": "invalid_request_error", "code": "context_length_exceeded"}}),
     }
 }
 

@@ -11,9 +11,10 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::clip::shorten;
 pub use self::{
     clip::{clip, clip_text},
-    cut::{Mode, Sized, cut, level, open_exchange},
+    cut::{Mode, Sized, Staying, cut, level, open_exchange, open_request},
     digest::{digest, transcript},
 };
 use crate::messages::{ContentPart, Message, MessageBody};

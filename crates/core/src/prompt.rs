@@ -8,6 +8,7 @@
 
 mod blocks;
 mod directories;
+mod room;
 mod rules;
 mod signature;
 
@@ -23,6 +24,7 @@ use crate::{
 };
 
 pub use directories::{Directories, DirectoryView, FileView, FileWindow};
+pub use room::render_within;
 pub use signature::{InvalidSignature, PromptSignature};
 
 /// What a system prompt holds where its memory is to stand.
@@ -82,6 +84,8 @@ pub struct PromptInputs<'a> {
     pub archive_tags: &'a [String],
     /// Whether values are shown with line numbers, to the types of agents that know them.
     pub line_numbers: bool,
+    /// Bytes of a block's value that are shown at the most; of a longer one its beginning and its end.
+    pub value_bytes: usize,
 }
 
 /// The parts of a prompt's memory, each with the tags around it. Their order is that of the fields.

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 
 use mnemic_core::{
     agents::Agent,
-    compaction::{self, Budget, CompactionStats, Mode, Sized, Trigger},
+    compaction::{self, Budget, CompactionStats, Mode, Sized, Staying, Trigger},
     conversations::Thread,
     ids::{ConversationId, MessageId},
     messages::{Message, Role},
@@ -64,8 +64,13 @@ impl Turn {
         Ok(())
     }
 
-    /// Makes a request shorter that the provider refused for its length; `false` when it cannot be.
-    pub(crate) async fn shrink(&mut self, model: &TurnModel) -> Result<bool, EngineError> {
+    /// Makes a request shorter that the provider refused for its length, telling its limit or not;
+    /// `false` when it cannot be.
+    pub(crate) async fn shrink(
+        &mut self,
+        model: &TurnModel,
+        limit: Option<i64>,
+    ) -> Result<bool, EngineError> {
         let refused = self.reckoned;
         let percent = usize::try_from(self.overflows)
             .ok()
@@ -74,7 +79,9 @@ impl Turn {
             return Ok(false);
         };
         self.overflows += 1;
-        let window = (refused * percent / 100).max(self.fixed_tokens() + LEAST_ROOM);
+        // The provider counts otherwise than we do, so that its limit is no more than a hint.
+        let most = limit.map_or(refused, |limit| limit.min(refused));
+        let window = (most * percent / 100).max(self.fixed_tokens() + LEAST_ROOM);
         self.ceiling = Some(window);
         self.make_room(model).await?;
         Ok(self.reckoned < refused)
@@ -169,11 +176,7 @@ impl Turn {
     ) -> Result<(), EngineError> {
         let entries = &self.session.entries;
         let sized: Vec<Sized> = entries.iter().map(|(_, sized)| *sized).collect();
-        let may_go = if self.inputs.is_empty() {
-            compaction::open_exchange(&sized)
-        } else {
-            sized.len()
-        };
+        let staying = self.staying(&sized, budget);
         let settings = Settings::of(&self.session.frame.agent);
         let mode = if self.overflows > 1 {
             Mode::All
@@ -181,7 +184,7 @@ impl Turn {
             settings.mode
         };
         let kept = (budget.kept - incoming).max((budget.messages - incoming) / 2);
-        let gone = compaction::cut(&sized, may_go, mode, (kept, budget.summary));
+        let gone = compaction::cut(&sized, staying, mode, (kept, budget.summary));
         if gone == 0 {
             return Ok(());
         }
@@ -194,8 +197,9 @@ impl Turn {
             self.announce(trigger, model).await;
         }
         let grown = self.session.context_tokens > budget.kept;
+        let leaving = entries_before(&self.session.entries, gone, staying.request);
         let Some(compacted) = self
-            .summarized(model, &settings, (gone, trigger, budget))
+            .summarized((model, &settings), (leaving, trigger, budget))
             .await?
         else {
             return Ok(());
@@ -216,6 +220,25 @@ impl Turn {
         Ok(())
     }
 
+    /// What must stay: in the middle of a turn the exchange that the model is to go on from, and what
+    /// the user asked for, unless that is large.
+    fn staying(&self, sized: &[Sized], budget: &Budget) -> Staying {
+        if !self.inputs.is_empty() {
+            return Staying {
+                from: sized.len(),
+                request: None,
+            };
+        }
+        let is_small = |index: &usize| {
+            let message = sized.get(*index);
+            message.is_some_and(|message| message.tokens <= budget.kept / 4)
+        };
+        Staying {
+            from: compaction::open_exchange(sized),
+            request: compaction::open_request(sized).filter(is_small),
+        }
+    }
+
     /// Whether the context is shortened for this request and nothing is stored: it has another model
     /// than the agent, or the agent forgets its context anyway.
     fn is_for_itself_only(&self) -> bool {
@@ -225,12 +248,9 @@ impl Turn {
     /// Makes the summary of the messages that leave; `None` when the run was cancelled meanwhile.
     async fn summarized(
         &self,
-        model: &TurnModel,
-        settings: &Settings,
-        (gone, trigger, budget): (usize, Trigger, &Budget),
+        (model, settings): (&TurnModel, &Settings),
+        (leaving, trigger, budget): (HashSet<MessageId>, Trigger, &Budget),
     ) -> Result<Option<Compacted>, EngineError> {
-        let entries = &self.session.entries;
-        let leaving: HashSet<MessageId> = entries.iter().take(gone).map(|(id, _)| *id).collect();
         let messages = self.context_messages().await?;
         let (out, staying): (Vec<Message>, Vec<Message>) = messages
             .into_iter()
@@ -253,9 +273,10 @@ impl Turn {
             }
         };
         let fixed = self.fixed_tokens();
+        let entries = &self.session.entries;
         let left: i64 = entries
             .iter()
-            .skip(gone)
+            .filter(|(id, _)| !leaving.contains(id))
             .map(|(_, sized)| sized.tokens)
             .sum();
         let stats = CompactionStats {
@@ -264,7 +285,7 @@ impl Turn {
             context_tokens_after: Some(fixed + left),
             context_window: model.context_window,
             messages_count_before: counted(entries.len() + 1),
-            messages_count_after: counted(entries.len() - gone + 2),
+            messages_count_after: counted(entries.len() - leaving.len() + 2),
         };
         let place = (agent.as_ref(), self.session.conversation_id);
         let summary = summary_message(place, &text, stats, self.engine.now());
@@ -369,6 +390,19 @@ impl Turn {
             ..part
         })))
     }
+}
+
+/// The oldest messages but for the request among them.
+fn entries_before(
+    entries: &[(MessageId, Sized)],
+    count: usize,
+    request: Option<usize>,
+) -> HashSet<MessageId> {
+    let oldest = entries.iter().take(count).enumerate();
+    oldest
+        .filter(|(index, _)| Some(*index) != request)
+        .map(|(_, (id, _))| *id)
+        .collect()
 }
 
 /// What is known of a model from the calls of a conversation.

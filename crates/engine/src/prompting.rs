@@ -13,9 +13,15 @@ use mnemic_core::{
 use mnemic_store::{
     StoreError, Tx, agents, blocks,
     context::{self, CompiledPrompt},
-    messages, passages,
+    messages, passages, tools,
     turns::{self, Head},
 };
+
+use crate::session;
+
+/// Percent of the model's window that prompt and tools take at the most, where showing less of large
+/// blocks keeps them to that: an agent whose memory fills the window could not make it smaller.
+const MOST_OF_WINDOW: i64 = 75;
 
 /// A compiled prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +30,13 @@ pub struct Compiled {
     pub text: String,
     /// Tokens it takes.
     pub tokens: i64,
+}
+
+impl Compiled {
+    fn of(text: String) -> Self {
+        let tokens = i64::try_from(tokens::count(&text)).unwrap_or(i64::MAX);
+        Self { text, tokens }
+    }
 }
 
 /// The prompt of a conversation: the stored one while it is true, else a new one, which is stored.
@@ -99,10 +112,20 @@ pub async fn render(
         archival_count: passages::count(tx, scope, agent.id).await?,
         archive_tags: &[],
         line_numbers: agent.llm_config.model_endpoint_type == "anthropic",
+        value_bytes: usize::MAX,
     };
-    let text = prompt::render(&inputs);
-    let tokens = i64::try_from(tokens::count(&text)).unwrap_or(i64::MAX);
-    Ok(Compiled { text, tokens })
+    let whole = Compiled::of(prompt::render(&inputs));
+    let most = agent.llm_config.context_window / 100 * MOST_OF_WINDOW;
+    // The tools are looked at only where they may matter.
+    if most <= 0 || whole.tokens <= most / 2 {
+        return Ok(whole);
+    }
+    let attached = tools::of_agent(tx, scope, agent.id).await?;
+    let cap = most - attached.iter().map(session::tool_tokens).sum::<i64>();
+    if whole.tokens <= cap {
+        return Ok(whole);
+    }
+    Ok(Compiled::of(prompt::render_within(&inputs, cap)))
 }
 
 /// Makes the stored prompt of a conversation true, whatever changed before in the same transaction.

@@ -109,7 +109,8 @@ fn spec(tool: &Tool) -> ToolSpec {
     }
 }
 
-fn tool_tokens(tool: &Tool) -> i64 {
+/// Tokens that a tool takes in a request.
+pub(crate) fn tool_tokens(tool: &Tool) -> i64 {
     let count = mnemic_core::tokens::count(&tool.json_schema.to_string());
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -59,11 +59,9 @@ impl Turn {
         let answer = match self.ask(&model).await {
             Ok(answer) => answer,
             Err(error) => {
-                let too_long = matches!(
-                    error,
-                    EngineError::Llm(LlmError::ContextWindowExceeded { .. })
-                );
-                if too_long && self.shrink(&model).await? {
+                if let EngineError::Llm(LlmError::ContextWindowExceeded { limit, .. }) = &error
+                    && self.shrink(&model, *limit).await?
+                {
                     return Ok(StepEnd::Continue);
                 }
                 if let EngineError::Llm(error) = &error {

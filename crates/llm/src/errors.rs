@@ -60,6 +60,8 @@ pub enum LlmError {
         provider: String,
         /// Its words.
         message: String,
+        /// Tokens that it says it takes.
+        limit: Option<i64>,
     },
     /// The provider refuses the request as such.
     #[error("provider `{provider}` refuses the request with status {status} ({message})")]

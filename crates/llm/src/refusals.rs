@@ -55,6 +55,19 @@ const OVERFLOW: [&str; 29] = [
     "`inputs` tokens + `max_new_tokens` must be",
 ];
 
+/// What stands right before the tokens that they take. Same sources.
+const LIMITS: [&str; 6] = [
+    "maximum context length is ",
+    "maximum prompt length is ",
+    "maximum model length of ",
+    "context length of only ",
+    "available context size (",
+    " tokens > ",
+];
+
+/// A smaller number is no window.
+const LEAST_LIMIT: i64 = 256;
+
 /// Codes and phrases by which they say that the money is gone.
 const NO_CREDIT: [&str; 7] = [
     "insufficient_quota",
@@ -99,7 +112,12 @@ fn classify(
     }
     // 429 is never an overflow, though "request too large" for a rate limit reads like one.
     if status == 413 || (matches!(status, 400 | 422 | 500) && says(&OVERFLOW)) {
-        return LlmError::ContextWindowExceeded { provider, message };
+        let limit = told_limit(&lower);
+        return LlmError::ContextWindowExceeded {
+            provider,
+            message,
+            limit,
+        };
     }
     match status {
         401 | 403 => LlmError::Authentication { provider, message },
@@ -126,6 +144,19 @@ fn classify(
             message,
         },
     }
+}
+
+/// The tokens that a provider says that it takes.
+fn told_limit(lower: &str) -> Option<i64> {
+    LIMITS.iter().find_map(|phrase| {
+        let (_, after) = lower.split_once(phrase)?;
+        let digits: String = after
+            .chars()
+            .filter(|c| *c != ',')
+            .take_while(char::is_ascii_digit)
+            .collect();
+        digits.parse().ok().filter(|limit| *limit >= LEAST_LIMIT)
+    })
 }
 
 /// The status that an error's code or type stands for.
@@ -255,69 +286,84 @@ mod tests {
         )
     }
 
+    /// Status, body and the limit that it tells.
+    const OVERFLOWS: [(u16, &str, Option<i64>); 13] = [
+        // OpenAI
+        (
+            400,
+            r#"{"error":{"message":"This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+            Some(8_192),
+        ),
+        (
+            400,
+            r#"{"error":{"message":"Your input exceeds the context window of this model.","type":"invalid_request_error","code":null}}"#,
+            None,
+        ),
+        // llama-server
+        (
+            400,
+            r#"{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":4096}}"#,
+            Some(4_096),
+        ),
+        (
+            500,
+            r#"{"error":{"code":500,"message":"the request exceeds the available context size. try increasing the context size or enable context shift","type":"server_error"}}"#,
+            None,
+        ),
+        // vLLM, old and new
+        (
+            400,
+            r#"{"object":"error","message":"This model's maximum context length is 4096 tokens. However, you requested 5000 tokens","type":"BadRequestError","param":null,"code":400}"#,
+            Some(4_096),
+        ),
+        (
+            400,
+            r#"{"error":{"message":"The decoder prompt (length 5000) is longer than the maximum model length of 4096.","type":"BadRequestError","code":400}}"#,
+            Some(4_096),
+        ),
+        // LM Studio
+        (
+            400,
+            r#"{"error":"Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens, which is not enough."}"#,
+            Some(4_096),
+        ),
+        (
+            400,
+            r#"{"error":"The number of tokens to keep from the initial prompt is greater than the context length."}"#,
+            None,
+        ),
+        // Ollama
+        (
+            400,
+            r#"{"error":{"message":"the input length exceeds the context length","type":"invalid_request_error"}}"#,
+            None,
+        ),
+        // OpenRouter, with the provider's words inside
+        (
+            400,
+            r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"message\":\"prompt is too long: 210000 tokens > 200000 maximum\"}"}}}"#,
+            Some(200_000),
+        ),
+        (413, "Payload Too Large", None),
+        // Groq, xAI
+        (
+            400,
+            r#"{"error":{"message":"Please reduce the length of the messages or completion.","type":"invalid_request_error"}}"#,
+            None,
+        ),
+        (
+            400,
+            r#"{"code":"invalid-argument","error":"This model's maximum prompt length is 131072 but the request contains 140000 tokens."}"#,
+            Some(131_072),
+        ),
+    ];
+
     #[test]
     fn every_servers_overflow_is_recognised() {
-        for (status, body) in [
-            // OpenAI
-            (
-                400,
-                r#"{"error":{"message":"This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
-            ),
-            (
-                400,
-                r#"{"error":{"message":"Your input exceeds the context window of this model.","type":"invalid_request_error","code":null}}"#,
-            ),
-            // llama-server
-            (
-                400,
-                r#"{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":4096}}"#,
-            ),
-            (
-                500,
-                r#"{"error":{"code":500,"message":"the request exceeds the available context size. try increasing the context size or enable context shift","type":"server_error"}}"#,
-            ),
-            // vLLM, old and new
-            (
-                400,
-                r#"{"object":"error","message":"This model's maximum context length is 4096 tokens. However, you requested 5000 tokens","type":"BadRequestError","param":null,"code":400}"#,
-            ),
-            (
-                400,
-                r#"{"error":{"message":"The decoder prompt (length 5000) is longer than the maximum model length of 4096.","type":"BadRequestError","code":400}}"#,
-            ),
-            // LM Studio
-            (
-                400,
-                r#"{"error":"Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens, which is not enough."}"#,
-            ),
-            (
-                400,
-                r#"{"error":"The number of tokens to keep from the initial prompt is greater than the context length."}"#,
-            ),
-            // Ollama
-            (
-                400,
-                r#"{"error":{"message":"the input length exceeds the context length","type":"invalid_request_error"}}"#,
-            ),
-            // OpenRouter, with the provider's words inside
-            (
-                400,
-                r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"message\":\"prompt is too long: 210000 tokens > 200000 maximum\"}"}}}"#,
-            ),
-            (413, "Payload Too Large"),
-            // Groq, xAI
-            (
-                400,
-                r#"{"error":{"message":"Please reduce the length of the messages or completion.","type":"invalid_request_error"}}"#,
-            ),
-            (
-                400,
-                r#"{"code":"invalid-argument","error":"This model's maximum prompt length is 131072 but the request contains 140000 tokens."}"#,
-            ),
-        ] {
+        for (status, body, told) in OVERFLOWS {
             let error = error(status, body);
             assert!(
-                matches!(error, LlmError::ContextWindowExceeded { .. }),
+                matches!(error, LlmError::ContextWindowExceeded { limit, .. } if limit == told),
                 "{body}: {error:?}"
             );
             assert!(!error.is_retryable());

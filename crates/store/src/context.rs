@@ -1,6 +1,8 @@
 //! The context of a conversation: which messages the model sees, in order. Rows are appended; the
 //! compiled prompt is the first.
 
+use std::collections::{HashMap, HashSet};
+
 use mnemic_core::{
     ids::{AgentId, ConversationId, MessageId},
     messages::{Message, MessageBody, Role},
@@ -82,7 +84,7 @@ pub async fn message_ids(
 pub async fn which_are_in_context(
     tx: &mut Tx<'_>,
     message_ids: &[MessageId],
-) -> Result<std::collections::HashSet<MessageId>, StoreError> {
+) -> Result<HashSet<MessageId>, StoreError> {
     let ids: Vec<String> = message_ids.iter().map(ToString::to_string).collect();
     // By the thread, whose entries are found by their key: messages stand in no index of it.
     let sql = format!(
@@ -102,7 +104,7 @@ pub async fn default_message_ids(
     tx: &mut Tx<'_>,
     scope: &Scope,
     agents: &[AgentId],
-) -> Result<std::collections::HashMap<AgentId, Vec<MessageId>>, StoreError> {
+) -> Result<HashMap<AgentId, Vec<MessageId>>, StoreError> {
     let ids: Vec<String> = agents.iter().map(ToString::to_string).collect();
     let sql = format!(
         "SELECT c.agent_id, e.message_id FROM conversations c \
@@ -112,8 +114,7 @@ pub async fn default_message_ids(
         tx.unindexed("c.organization_id"),
         tx.any_of("c.agent_id", 2)
     );
-    let mut found: std::collections::HashMap<AgentId, Vec<MessageId>> =
-        std::collections::HashMap::new();
+    let mut found: HashMap<AgentId, Vec<MessageId>> = HashMap::new();
     for mut row in tx.query(&sql, params![scope.organization, ids]).await? {
         found.entry(row.parse()?).or_default().push(row.parse()?);
     }
@@ -148,8 +149,8 @@ pub async fn replace(
         .map(drop)
 }
 
-/// Puts a summary into a context in the place of older messages, which stay in recall memory. Returns
-/// the context's new revision.
+/// Puts a summary into a context in the place of older messages, which stay in recall memory. It comes
+/// right after the prompt: what stays of the older messages follows it. Returns the context's new revision.
 ///
 /// # Errors
 /// [`StoreError::Contended`] when one of the messages is not in the context any more, the conversation
@@ -161,25 +162,45 @@ pub async fn compact(
     summary: MessageId,
 ) -> Result<i64, StoreError> {
     let ids: Vec<String> = message_ids.iter().map(ToString::to_string).collect();
+    let leaving: HashSet<MessageId> = message_ids.iter().copied().collect();
+    // Everything from the prompt to the last that leaves.
     let among = tx.any_of("message_id", 2);
-    let sql = format!(
-        "SELECT COALESCE(MIN(position), -1), COUNT(DISTINCT message_id) FROM context_entries \
-         WHERE conversation_id = $1 AND {among}"
+    let older = format!(
+        "SELECT position, message_id FROM context_entries WHERE conversation_id = $1 \
+             AND position <= (SELECT MAX(position) FROM context_entries \
+                 WHERE conversation_id = $1 AND {among}) \
+             AND message_id <> COALESCE((SELECT prompt_message_id FROM conversations \
+                 WHERE id = $1), '') ORDER BY position"
     );
-    let mut found = tx
-        .query_one(&sql, params![conversation_id, ids.clone()])
-        .await?;
-    let (position, count) = (found.int()?, found.int()?);
-    if position < 0 || usize::try_from(count) != Ok(ids.len()) {
-        return Err(StoreError::Contended);
+    let rows = tx.query(&older, params![conversation_id, ids]).await?;
+    let (mut positions, mut now) = (Vec::with_capacity(rows.len()), vec![summary]);
+    for mut row in rows {
+        positions.push(row.int()?);
+        now.push(row.parse()?);
     }
-    let sql = format!("DELETE FROM context_entries WHERE conversation_id = $1 AND {among}");
-    tx.execute(&sql, params![conversation_id, ids]).await?;
-    tx.execute(
-        "INSERT INTO context_entries (conversation_id, position, message_id) VALUES ($1, $2, $3)",
-        params![conversation_id, position, summary],
-    )
-    .await?;
+    let found: HashSet<MessageId> = now.iter().copied().collect();
+    let Some(last) = positions
+        .last()
+        .copied()
+        .filter(|_| leaving.is_subset(&found))
+    else {
+        return Err(StoreError::Contended);
+    };
+    now.retain(|id| !leaving.contains(id));
+    let sql = "DELETE FROM context_entries WHERE conversation_id = $1 AND position <= $2 \
+                   AND message_id <> COALESCE((SELECT prompt_message_id FROM conversations \
+                       WHERE id = $1), '')";
+    tx.execute(sql, params![conversation_id, last]).await?;
+    let entry = |(position, id): (&i64, &MessageId)| {
+        vec![
+            Param::from(conversation_id),
+            Param::Int(*position),
+            Param::from(id),
+        ]
+    };
+    let rows = positions.iter().zip(&now).map(entry).collect();
+    let columns = ["conversation_id", "position", "message_id"];
+    tx.insert_rows("context_entries", &columns, rows).await?;
     let sql = "UPDATE conversations SET context_revision = context_revision + 1 WHERE id = $1 \
                RETURNING context_revision";
     tx.query_opt(sql, params![conversation_id])

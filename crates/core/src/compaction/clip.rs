@@ -1,5 +1,7 @@
 //! How a message is shown that is too long: its beginning and its end, and between them a note.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::cut::level;
@@ -13,6 +15,9 @@ const IMAGE_TOKENS: i64 = 1_600;
 
 /// How often a text is made shorter before nothing of it is shown.
 const TRIES: usize = 12;
+
+/// What stands for the middle of a message.
+const NOT_SHOWN: &str = "characters are not shown here; conversation_search finds them";
 
 /// Bytes below which a piece of text says nothing, so that only the note is shown.
 const MIN_PIECE: usize = 24;
@@ -55,12 +60,13 @@ pub fn clip_text(text: &str, cap: i64) -> String {
     let cap = cap.max(0);
     let mut allowed = size.min(cap.saturating_mul(8));
     for _ in 0..TRIES {
-        let shown = shorten(text, usize::try_from(allowed).unwrap_or(usize::MAX));
+        let bytes = usize::try_from(allowed).unwrap_or(usize::MAX);
+        let shown = shorten(text, bytes, NOT_SHOWN);
         let count = i64::try_from(tokens::count(&shown))
             .unwrap_or(i64::MAX)
             .max(1);
         if count <= cap {
-            return shown;
+            return shown.into_owned();
         }
         allowed = (allowed.saturating_mul(cap) / count * 9 / 10)
             .min(allowed - 1)
@@ -107,22 +113,29 @@ fn shortened(body: &MessageBody, level: i64) -> MessageBody {
     let mut body = body.clone();
     for part in &mut body.content {
         if let ContentPart::Text { text } = part {
-            *text = shorten(text, bytes);
+            cut(text, bytes);
         }
     }
     for call in &mut body.tool_calls {
         call.arguments = shorten_arguments(&call.arguments, bytes);
     }
     for result in &mut body.tool_returns {
-        result.text = shorten(&result.text, bytes);
+        cut(&mut result.text, bytes);
     }
     body
 }
 
-/// The first two thirds and the last third of so many bytes of a text, with a note between them.
-pub(super) fn shorten(text: &str, bytes: usize) -> String {
+fn cut(text: &mut String, bytes: usize) {
+    if let Cow::Owned(shown) = shorten(text, bytes, NOT_SHOWN) {
+        *text = shown;
+    }
+}
+
+/// The first two thirds and the last third of so many bytes of a text, with a note between them that says
+/// what is `not_shown`.
+pub(crate) fn shorten<'t>(text: &'t str, bytes: usize, not_shown: &str) -> Cow<'t, str> {
     if text.len() <= bytes {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let (head, tail) = if bytes < MIN_PIECE {
         ("", "")
@@ -134,13 +147,14 @@ pub(super) fn shorten(text: &str, bytes: usize) -> String {
             text.get(tail..).unwrap_or_default(),
         )
     };
-    let hidden = text.len() - head.len() - tail.len();
-    let note = format!("[{hidden} characters are not shown here; conversation_search finds them]");
-    if head.is_empty() {
+    let hidden = text.get(head.len()..text.len() - tail.len());
+    let hidden = hidden.unwrap_or_default().chars().count();
+    let note = format!("[{hidden} {not_shown}]");
+    Cow::Owned(if head.is_empty() {
         note
     } else {
         format!("{head}\n{note}\n{tail}")
-    }
+    })
 }
 
 /// Arguments of about so many bytes: long texts in them are cut, and what is no JSON, or long without
@@ -160,11 +174,11 @@ fn shorten_arguments(arguments: &str, bytes: usize) -> String {
         if room > 0 {
             let level = usize::try_from(level(&lengths, room)).unwrap_or(usize::MAX);
             let level = level.max(SHORT_VALUE);
-            each_text(&mut value, &mut |text| *text = shorten(text, level));
+            each_text(&mut value, &mut |text| cut(text, level));
             return value.to_string();
         }
     }
-    json!({ "not_shown": shorten(arguments, bytes / 2) }).to_string()
+    json!({ "not_shown": shorten(arguments, bytes / 2, NOT_SHOWN) }).to_string()
 }
 
 fn length_of(bytes: usize) -> i64 {

@@ -42,17 +42,36 @@ pub fn open_exchange(messages: &[Sized]) -> usize {
     }
 }
 
-/// How many of the oldest messages leave so that the others, with a summary of `summary` tokens, take
-/// at most `kept`; never more than `may_go`. What stays never begins with a return whose call would be
-/// gone. Nothing leaves where only an earlier summary could.
+/// The message that a turn in the middle of its steps answers: the last that the user sent, unless a
+/// summary stands in its place.
 #[must_use]
-pub fn cut(messages: &[Sized], may_go: usize, mode: Mode, (kept, summary): (i64, i64)) -> usize {
-    let may_go = may_go.min(messages.len());
+pub fn open_request(messages: &[Sized]) -> Option<usize> {
+    messages
+        .iter()
+        .rposition(|message| message.role == Role::User && !message.is_summary)
+}
+
+/// What may not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Staying {
+    /// Everything from here on.
+    pub from: usize,
+    /// A message before that.
+    pub request: Option<usize>,
+}
+
+/// How many of the oldest messages leave, but for the request among them, so that the others, with a
+/// summary of `summary` tokens, take at most `kept`. What stays never begins with a return whose call
+/// would be gone. Nothing leaves where only an earlier summary could.
+#[must_use]
+pub fn cut(messages: &[Sized], staying: Staying, mode: Mode, (kept, summary): (i64, i64)) -> usize {
+    let may_go = staying.from.min(messages.len());
     let is_worth_it = |count: usize| {
         messages
             .iter()
             .take(count)
-            .any(|message| !message.is_summary)
+            .enumerate()
+            .any(|(index, message)| !message.is_summary && staying.request != Some(index))
     };
     let all = if is_worth_it(may_go) { may_go } else { 0 };
     let Mode::SlidingWindow { share } = mode else {
@@ -60,15 +79,17 @@ pub fn cut(messages: &[Sized], may_go: usize, mode: Mode, (kept, summary): (i64,
     };
     let first = (share.clamp(0.0, 1.0) * 100.0) as usize;
     for percent in (first..100).step_by(STRIDE) {
-        let count = (messages.len() * percent).div_ceil(100).max(1);
+        // One message would only give way to another.
+        let count = (messages.len() * percent).div_ceil(100).max(2);
         let count = past_returns(messages, count);
         if count >= may_go {
             break;
         }
         let left: i64 = messages
             .iter()
-            .skip(count)
-            .map(|message| message.tokens)
+            .enumerate()
+            .filter(|(index, _)| *index >= count || staying.request == Some(*index))
+            .map(|(_, message)| message.tokens)
             .sum();
         if is_worth_it(count) && left + summary <= kept {
             return count;

@@ -26,6 +26,14 @@ fn sized(letters: &str, tokens: &[i64]) -> Vec<Sized> {
         .collect()
 }
 
+/// All from here on stays.
+const fn from(from: usize) -> Staying {
+    Staying {
+        from,
+        request: None,
+    }
+}
+
 fn message(role: Role, body: MessageBody) -> Message {
     Message {
         id: MessageId::new(),
@@ -61,34 +69,66 @@ fn stats() -> CompactionStats {
 #[test]
 fn a_sliding_window_lets_go_of_its_share_and_of_more_when_that_is_too_little() {
     let ten = sized("uauauauaua", &[10]);
-    assert_eq!(cut(&ten, 10, SLIDING, (1_000, 10)), 3);
-    assert_eq!(cut(&ten, 10, SLIDING, (60, 10)), 5);
-    assert_eq!(cut(&ten, 10, SLIDING, (15, 10)), 10, "none fits: all go");
-    assert_eq!(cut(&ten, 10, Mode::All, (1_000, 10)), 10);
+    let none = Mode::SlidingWindow { share: 0.0 };
+    assert_eq!(
+        cut(&ten, from(10), none, (1_000, 10)),
+        2,
+        "one message would only give way to another"
+    );
+    assert_eq!(cut(&ten, from(10), SLIDING, (1_000, 10)), 3);
+    assert_eq!(cut(&ten, from(10), SLIDING, (60, 10)), 5);
+    assert_eq!(
+        cut(&ten, from(10), SLIDING, (15, 10)),
+        10,
+        "none fits: all go"
+    );
+    assert_eq!(cut(&ten, from(10), Mode::All, (1_000, 10)), 10);
 }
 
 #[test]
 fn returns_go_with_their_calls() {
     let calls = sized("uctttauaua", &[10]);
-    assert_eq!(cut(&calls, 10, SLIDING, (1_000, 10)), 5);
+    assert_eq!(cut(&calls, from(10), SLIDING, (1_000, 10)), 5);
     assert_eq!(open_exchange(&sized("uauctt", &[1])), 3);
     assert_eq!(open_exchange(&sized("uaua", &[1])), 4);
     assert_eq!(open_exchange(&sized("tt", &[1])), 0);
     assert_eq!(open_exchange(&[]), 0);
+    assert_eq!(open_request(&sized("suauct", &[1])), Some(3));
+    assert_eq!(open_request(&sized("sct", &[1])), None);
     let open = sized("uauctt", &[10]);
     assert_eq!(
-        cut(&open, 3, Mode::All, (0, 10)),
+        cut(&open, from(3), Mode::All, (0, 10)),
         3,
         "the open exchange stays"
     );
 }
 
 #[test]
+fn what_the_user_asked_for_stays_while_the_steps_for_it_leave() {
+    let long_turn = sized("uauctctctctct", &[10]);
+    let staying = Staying {
+        from: 11,
+        request: Some(2),
+    };
+    assert_eq!(cut(&long_turn, staying, SLIDING, (100, 10)), 5);
+    assert_eq!(
+        cut(&long_turn, staying, SLIDING, (70, 10)),
+        9,
+        "the request counts among what stays"
+    );
+    let only_that = Staying {
+        from: 2,
+        request: Some(1),
+    };
+    assert_eq!(cut(&sized("suct", &[10]), only_that, Mode::All, (5, 1)), 0);
+}
+
+#[test]
 fn a_summary_alone_is_not_summarized_again() {
-    assert_eq!(cut(&sized("s", &[10]), 1, Mode::All, (5, 1)), 0);
-    assert_eq!(cut(&sized("sct", &[10]), 1, SLIDING, (5, 1)), 0);
-    assert_eq!(cut(&sized("su", &[10]), 2, Mode::All, (5, 1)), 2);
-    assert_eq!(cut(&[], 0, SLIDING, (5, 1)), 0);
+    assert_eq!(cut(&sized("s", &[10]), from(1), Mode::All, (5, 1)), 0);
+    assert_eq!(cut(&sized("sct", &[10]), from(1), SLIDING, (5, 1)), 0);
+    assert_eq!(cut(&sized("su", &[10]), from(2), Mode::All, (5, 1)), 2);
+    assert_eq!(cut(&[], from(0), SLIDING, (5, 1)), 0);
 }
 
 #[test]
@@ -242,32 +282,74 @@ const TURNS: &str = "s?(u(ct{1,3}){0,3}a){0,12}(uct{1,2})?";
 proptest! {
     #[test]
     fn a_cut_keeps_calls_with_returns_and_what_stays_fits(
-        letters in TURNS, sizes in prop::collection::vec(1i64..300, 1..9),
+        letters in TURNS, sizes in prop::collection::vec(1i64..300, 1..9), spares in any::<bool>(),
         kept in 0i64..3_000, summary in 1i64..100, share in 0.0f64..=1.0, all in any::<bool>(),
     ) {
         let messages = sized(&letters, &sizes);
         let mode = if all { Mode::All } else { Mode::SlidingWindow { share } };
-        let may_go = open_exchange(&messages);
-        let gone = cut(&messages, may_go, mode, (kept, summary));
-        prop_assert!(gone <= may_go);
-        let rest = &messages[gone..];
-        prop_assert!(gone == 0 || rest.first().is_none_or(|first| first.role != Role::Tool));
-        let left: i64 = rest.iter().map(|message| message.tokens).sum();
-        prop_assert!(gone == 0 || gone == may_go || left + summary <= kept);
+        let request = open_request(&messages).filter(|_| spares);
+        let staying = Staying { from: open_exchange(&messages), request };
+        let gone = cut(&messages, staying, mode, (kept, summary));
+        prop_assert!(gone <= staying.from);
+        let rest = after(&messages, gone, request);
+        prop_assert!(pairs_are_whole(&rest), "{letters}: {gone}");
+        let left = tokens_of(&rest);
+        let least = tokens_of(&after(&messages, staying.from, request));
+        // It fits wherever it can.
+        prop_assert!(gone == 0 || gone == staying.from || left + summary <= kept);
+        if gone > 0 && least + summary <= kept {
+            prop_assert!(left + summary <= kept);
+        }
         // No smaller share would have made the rest fit.
         let first = (share * 100.0) as usize;
         for percent in (first..100).step_by(10).filter(|_| !all) {
-            let count = past(&messages, (messages.len() * percent).div_ceil(100).max(1));
-            let worth = messages.iter().take(count).any(|message| !message.is_summary);
-            let left: i64 = messages.iter().skip(count).map(|message| message.tokens).sum();
+            let count = past(&messages, (messages.len() * percent).div_ceil(100).max(2));
+            let leaving = messages.iter().take(count).enumerate();
+            let worth = leaving.into_iter().any(|(index, one)| !one.is_summary && Some(index) != request);
+            let left = tokens_of(&after(&messages, count, request));
             prop_assert!(count >= gone || !worth || left + summary > kept);
         }
-        // With the summary in their place and room enough, a second look lets nothing else go than the
-        // share that it must: it ends.
-        let mut after = vec![Sized { role: Role::User, tokens: summary, is_summary: true }];
-        after.extend(rest);
-        let again = cut(&after, open_exchange(&after), mode, (kept, summary));
-        prop_assert!(again <= after.len() && (!rest.is_empty() || again == 0));
+    }
+
+    #[test]
+    fn compacting_again_and_again_comes_to_an_end(
+        letters in TURNS, sizes in prop::collection::vec(1i64..300, 1..9), spares in any::<bool>(),
+        kept in 0i64..3_000, summary in 1i64..100, share in 0.0f64..=1.0, all in any::<bool>(),
+    ) {
+        let mode = if all { Mode::All } else { Mode::SlidingWindow { share } };
+        let mut messages = sized(&letters, &sizes);
+        for _ in 0..=letters.len() {
+            let request = open_request(&messages).filter(|_| spares);
+            let staying = Staying { from: open_exchange(&messages), request };
+            let gone = cut(&messages, staying, mode, (kept, summary));
+            if gone == 0 {
+                break;
+            }
+            let before = messages.iter().filter(|one| !one.is_summary).count();
+            messages = after(&messages, gone, request);
+            messages.insert(0, Sized { role: Role::User, tokens: summary, is_summary: true });
+            prop_assert!(messages.iter().filter(|one| !one.is_summary).count() < before);
+            prop_assert_eq!(messages.iter().filter(|one| one.is_summary).count(), 1);
+        }
+        let request = open_request(&messages).filter(|_| spares);
+        let staying = Staying { from: open_exchange(&messages), request };
+        prop_assert_eq!(cut(&messages, staying, mode, (kept, summary)), 0);
+        prop_assert!(pairs_are_whole(&messages));
+    }
+
+    #[test]
+    fn the_room_for_incoming_messages_holds_them_beside_a_summary(
+        window in 2_000i64..200_000, share in 0i64..75, answer in prop::option::of(1i64..100_000),
+        drift in 0i64..20_000, sizes in prop::collection::vec(1i64..50_000, 1..6), context in 0i64..50_000,
+    ) {
+        let fixed = window * share / 100;
+        let budget = Budget::new(window, fixed, answer, drift);
+        prop_assert!(budget.kept <= budget.messages && budget.messages + fixed <= window);
+        prop_assert!(budget.summary < budget.messages);
+        let cap = budget.incoming(&sizes, context.min(budget.messages));
+        let shown: i64 = sizes.iter().map(|size| *size.min(&cap)).sum();
+        let least = MIN_SHOWN * sizes.len() as i64;
+        prop_assert!(shown + budget.summary <= budget.messages.max(least + budget.summary));
     }
 
     #[test]
@@ -311,4 +393,25 @@ fn past(messages: &[Sized], count: usize) -> usize {
         .skip(count)
         .take_while(|message| message.role == Role::Tool);
     count + returns.count()
+}
+
+/// What stays when so many of the oldest leave, but for the request.
+fn after(messages: &[Sized], gone: usize, request: Option<usize>) -> Vec<Sized> {
+    let stays = |(index, _): &(usize, &Sized)| *index >= gone || Some(*index) == request;
+    let staying = messages.iter().enumerate().filter(stays);
+    staying.map(|(_, one)| *one).collect()
+}
+
+fn tokens_of(messages: &[Sized]) -> i64 {
+    messages.iter().map(|message| message.tokens).sum()
+}
+
+/// Whether every return follows its call, or another return of the same.
+fn pairs_are_whole(messages: &[Sized]) -> bool {
+    let mut is_open = false;
+    messages.iter().all(|message| {
+        let fits = message.role != Role::Tool || is_open;
+        is_open = matches!(message.role, Role::Tool | Role::Assistant);
+        fits
+    })
 }

@@ -3,13 +3,17 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use super::{BlockView, PromptInputs};
-use crate::agents::AgentType;
+use crate::{agents::AgentType, compaction};
 
 const INTRODUCTION: &str = "These blocks are your core memory. They are always in view, and what you \
 write into them you will still know later.\n";
 
 const NUMBERS: &str = "Lines are shown with their numbers (`1→ `) so that you can name them. The numbers \
 are not part of the memory: never write them in an edit.\n";
+
+/// What stands for the middle of a value that is too long.
+const NOT_SHOWN: &str = "characters of this block are not shown: it is too long for your context window; \
+make it shorter";
 
 pub(super) fn render(inputs: &PromptInputs<'_>) -> Option<String> {
     if !inputs.agent_type.has_core_memory() || inputs.blocks.is_empty() {
@@ -21,7 +25,7 @@ pub(super) fn render(inputs: &PromptInputs<'_>) -> Option<String> {
         text.push_str(NUMBERS);
     }
     for block in &inputs.blocks {
-        push_block(&mut text, block, numbered);
+        push_block(&mut text, block, (numbered, inputs.value_bytes));
     }
     text.push_str("\n</memory_blocks>");
     Some(text)
@@ -35,7 +39,7 @@ const fn knows_line_numbers(agent_type: AgentType) -> bool {
     )
 }
 
-fn push_block(text: &mut String, block: &BlockView<'_>, numbered: bool) {
+fn push_block(text: &mut String, block: &BlockView<'_>, (numbered, bytes): (bool, usize)) {
     let label = block.label;
     let _ = write!(text, "\n<{label}>\n");
     if let Some(description) = block.description {
@@ -56,6 +60,8 @@ fn push_block(text: &mut String, block: &BlockView<'_>, numbered: bool) {
     } else {
         Cow::Borrowed(block.value)
     };
+    // Cut after they are numbered, so that the lines at the end keep their numbers.
+    let value = compaction::shorten(&value, bytes, NOT_SHOWN);
     let _ = write!(text, "<value>\n{value}\n</value>\n</{label}>\n");
 }
 

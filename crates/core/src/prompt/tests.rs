@@ -35,6 +35,7 @@ fn inputs<'a>(system: &'a str, rules: &'a [Value]) -> PromptInputs<'a> {
         archival_count: 0,
         archive_tags: &[],
         line_numbers: false,
+        value_bytes: usize::MAX,
     }
 }
 
@@ -382,5 +383,50 @@ proptest! {
     fn signatures_survive_their_text(inputs in prop::collection::vec(("[a-z]{1,9}-[0-9a-f]{8}", 0i64..), 1..6)) {
         let signature = PromptSignature::new(inputs);
         prop_assert_eq!(PromptSignature::parse(&signature.to_text()), Ok(signature));
+    }
+}
+
+#[test]
+fn a_block_too_large_for_the_window_is_shown_in_part_and_says_so() {
+    let long = format!("begin\n{}end", "a fact of many\n".repeat(9_000));
+    let mut with_long = inputs("Be kind.", &[]);
+    with_long.blocks.push(BlockView {
+        label: "long",
+        value: &long,
+        ..NOTES
+    });
+    let text = render_within(&with_long, 2_000);
+    assert!(crate::tokens::count(&text) <= 2_000);
+    assert!(
+        crate::tokens::count(&text) > 1_500,
+        "what room there is, is used"
+    );
+    for shown in [
+        "begin\na fact",
+        "fact of many\nend\n</value>",
+        "make it shorter",
+        "chars_current=135009",
+        "Ada.\nSails.",
+        "Be kind.",
+    ] {
+        assert!(text.contains(shown), "{shown}");
+    }
+    with_long.line_numbers = true;
+    let numbered = render_within(&with_long, 2_000);
+    assert!(numbered.contains("9002→ end"), "lines keep their numbers");
+    assert_eq!(render_within(&with_long, 1_000_000), render(&with_long));
+}
+
+proptest! {
+    #[test]
+    fn prompts_fit_where_shorter_blocks_can_make_them_fit(
+        values in prop::collection::vec("(\\PC{0,30}\n?){0,60}", 1..5), cap in 400i64..2_000,
+    ) {
+        let mut some = inputs("Be kind.", &[]);
+        some.blocks = values.iter().map(|value| BlockView { value, ..NOTES }).collect();
+        let text = render_within(&some, cap);
+        let count = crate::tokens::count(&text) as i64;
+        let least = crate::tokens::count(&render(&PromptInputs { value_bytes: 1_000, ..some.clone() })) as i64;
+        prop_assert!(count <= cap.max(least), "{count} of {cap}, least {least}");
     }
 }

@@ -2,7 +2,7 @@
 //! come meanwhile wait in line.
 
 use mnemic_core::{
-    compaction::{self, Budget, CompactionStats, Sized, Trigger},
+    compaction::{self, Budget, CompactionStats, Sized, Staying, Trigger},
     conversations::Thread,
     ids::{AgentId, MessageId, RunId},
     messages::Message,
@@ -122,7 +122,11 @@ impl Engine {
         let budget = Budget::new(window, fixed, agent.llm_config.max_tokens, 0);
         let sized: Vec<Sized> = held.messages.iter().map(as_sized).collect();
         let limits = (budget.kept, budget.summary);
-        let gone = compaction::cut(&sized, sized.len(), settings.mode, limits);
+        let staying = Staying {
+            from: sized.len(),
+            request: None,
+        };
+        let gone = compaction::cut(&sized, staying, settings.mode, limits);
         let before = held.messages.len() + 1;
         let after = before - gone + 1;
         if after >= before {

@@ -24,6 +24,10 @@ const AGREEMENT: &str = "Understood. I will answer with the summary alone.";
 /// Tokens that a summarizer may answer, at the least and the most: models that reason think in them too.
 const ANSWER_TOKENS: (i64, i64) = (1_024, 8_192);
 
+/// Percent of its window's room that a summarizer is given to read, in one try after the other while it
+/// says that it is too much.
+const READING: [i64; 3] = [100, 50, 15];
+
 /// What a summary is made of.
 pub(crate) struct Material<'a> {
     pub agent: &'a Agent,
@@ -45,6 +49,8 @@ enum NoSummary {
     Call(#[from] LlmError),
     #[error("the model answered nothing")]
     Empty,
+    #[error("the model's window is far smaller than it is known to be")]
+    Overflow,
 }
 
 impl NoSummary {
@@ -85,7 +91,7 @@ impl Material<'_> {
         format!("{text}<conversation>\n{said}\n</conversation>")
     }
 
-    fn call(&self, resolved: &ResolvedModel) -> Call {
+    fn call(&self, resolved: &ResolvedModel, percent: i64) -> Call {
         let settings = self.settings;
         let window = resolved.context_window;
         let (least, most) = ANSWER_TOKENS;
@@ -96,7 +102,7 @@ impl Material<'_> {
             .map_or(answer, |max| max.min(answer));
         let prompt = i64::try_from(tokens::count(&settings.prompt)).unwrap_or(0);
         // A tenth of the window is for what its provider counts more than we do.
-        let cap = window - window / 10 - answer - prompt;
+        let cap = (window - window / 10 - answer - prompt) / 100 * percent;
         let mut transcript = Transcript::for_endpoint(&resolved.endpoint);
         let mut push = |role, text: String| {
             let body = &MessageBody::text(text);
@@ -153,7 +159,17 @@ impl Engine {
 
     async fn summary_by(&self, material: &Material<'_>, model: &str) -> Result<String, NoSummary> {
         let resolved = self.inner.catalogue.resolve(model).await?;
-        let completion = self.inner.client.call(&material.call(&resolved)).await?;
+        let mut tries = READING.into_iter();
+        let completion = loop {
+            let Some(percent) = tries.next() else {
+                return Err(NoSummary::Overflow);
+            };
+            let call = material.call(&resolved, percent);
+            match self.inner.client.call(&call).await {
+                Err(LlmError::ContextWindowExceeded { .. }) => {}
+                other => break other?,
+            }
+        };
         let text = material.clipped(&completion.body.plain_text());
         if text.is_empty() {
             return Err(NoSummary::Empty);

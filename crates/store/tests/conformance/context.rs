@@ -206,12 +206,12 @@ async fn whatever_happens_to_a_context_it_is_the_list_that_it_should_be() {
                         list.extend(append(house, place, 1).await);
                         let mut out = list.clone();
                         out.retain(|_| next(2) == 0);
-                        out.push(list[0]);
+                        out.push(list[next(list.len())]);
                         out.sort_by_key(|id| list.iter().position(|one| one == id));
                         out.dedup();
                         let summary = MessageId::new();
-                        list.retain(|id| *id == out[0] || !out.contains(id));
-                        list[0] = summary;
+                        list.retain(|id| !out.contains(id));
+                        list.insert(0, summary);
                         let revision = compact(house, place, out.clone(), summary).await.unwrap();
                         assert_eq!(revision, head(house, place).await.context_revision);
                         let again = compact(house, place, out, MessageId::new()).await;
