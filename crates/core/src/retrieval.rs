@@ -234,7 +234,7 @@ pub struct Outcome {
 }
 
 /// The likelihood of the best hit below which a search says that it found nothing relevant.
-const RELEVANT: f32 = 0.2;
+const RELEVANT: f32 = 0.1;
 
 /// What of a text is embedded: its speaker is part of what it says.
 #[must_use]
@@ -270,13 +270,15 @@ pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
             if !features.speak_for(text) || !passing.has(text) {
                 continue;
             }
-            let (parts, sum) = scorer.score(text);
+            let (parts, log_odds) = scorer.score(text);
             let time = index.documents.times.get(text).copied().unwrap_or_default();
-            let order = (time, number, text);
-            best.offer(Ranked { sum, order, parts });
+            best.offer(Ranked {
+                log_odds,
+                order: (time, number, text),
+                parts,
+            });
         }
     }
-    let with_dense = query.vector.is_some() && query.settings.has(Feature::Dense);
     let hits: Vec<Hit> = best
         .into_sorted()
         .into_iter()
@@ -285,7 +287,7 @@ pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
             Some(Hit {
                 index,
                 key: *indexes.get(index)?.documents.keys.get(text)?,
-                score: weights::likelihood(ranked.sum, with_dense),
+                score: weights::likelihood(ranked.log_odds),
                 parts: ranked.parts,
             })
         })
@@ -306,7 +308,7 @@ pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
 /// A text with its score, ordered by it.
 #[derive(Debug)]
 struct Ranked {
-    sum: f32,
+    log_odds: f32,
     /// Time, index, text: what decides between equal scores.
     order: (i64, usize, usize),
     parts: Parts,
@@ -314,8 +316,8 @@ struct Ranked {
 
 impl Ord for Ranked {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.sum
-            .total_cmp(&other.sum)
+        self.log_odds
+            .total_cmp(&other.log_odds)
             .then_with(|| self.order.cmp(&other.order))
     }
 }

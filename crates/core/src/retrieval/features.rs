@@ -39,8 +39,6 @@ pub(super) struct Features {
     pub dense_neighbours: Vec<f32>,
     /// The mean cosine of the best texts of the sitting.
     pub dense_sitting: Vec<f32>,
-    /// The cosine of the turn before, where that ends with a question.
-    pub dense_question: Vec<f32>,
 }
 
 impl Features {
@@ -64,7 +62,6 @@ impl Features {
         let dense = &features.dense;
         if settings.has(Feature::Neighbours) && !documents.sittings.is_empty() {
             features.dense_neighbours = of_neighbours(documents, dense);
-            features.dense_question = of_question(documents, dense);
             if settings.has(Feature::Text) {
                 features.own_question = of_question(documents, &own);
                 features.window = windows(index, asked, statistics);

@@ -24,9 +24,8 @@ pub(super) struct Form(u8);
 
 impl Form {
     const ASKS: u8 = 1;
-    const ONLY_ASKS: u8 = 2;
-    const TIME: u8 = 4;
-    const NUMBER: u8 = 8;
+    const TIME: u8 = 2;
+    const NUMBER: u8 = 4;
 
     /// The form of a text, and who speaks when the text itself begins with that ("Mia: ...").
     pub fn of(text: &str) -> (Self, Option<&str>) {
@@ -35,9 +34,6 @@ impl Form {
         let said = said.trim_end();
         if said.ends_with(['?', '？']) {
             bits |= Self::ASKS;
-            if !said.contains(['.', '!', '。', '！']) {
-                bits |= Self::ONLY_ASKS;
-            }
         }
         words::for_each_term(said, |term| {
             if is_time_word(term) {
@@ -53,11 +49,6 @@ impl Form {
     /// It ends with a question.
     pub const fn asks(self) -> bool {
         self.0 & Self::ASKS != 0
-    }
-
-    /// It is nothing but a question.
-    pub const fn only_asks(self) -> bool {
-        self.0 & Self::ONLY_ASKS != 0
     }
 
     /// It names a time.
@@ -147,9 +138,8 @@ mod tests {
     #[test]
     fn questions_times_and_numbers_show_in_the_form() {
         let form = |text| Form::of(text).0;
-        assert!(form("Where is it?").only_asks());
         assert!(form("It is gone. Where is it?").asks());
-        assert!(!form("It is gone. Where is it?").only_asks());
+        assert!(!form("Where is it? It is gone.").asks());
         assert!(form("We met last Friday").tells_time() && form("back in 1999").tells_time());
         assert!(form("She has three cats").tells_number() && form("it cost 40").tells_number());
         assert_eq!(form("It is gone."), Form::default());
