@@ -536,6 +536,17 @@ def test_unknown_things_and_wrong_settings_are_told(client, agent, http):
     assert answer.status_code == 422
 
 
+def test_the_window_of_a_conversation_is_that_of_its_own_model(client, make_agent, http):
+    agent = make_agent(compaction_settings={"prompt": NAMES_FACTS})
+    thread = client.conversations.create(agent_id=agent.id, model="openai-proxy/scripted-small")
+    for n in range(4):
+        http.post(f"/v1/conversations/{thread.id}/messages", json={"input": f"fact-{n}", "streaming": False})
+    client.conversations.messages.compact(thread.id)
+    listed = http.get(f"/v1/conversations/{thread.id}/messages").json()
+    (notice,) = [json.loads(m["content"]) for m in listed if "system_alert" in str(m.get("content"))]
+    assert notice["compaction_stats"]["context_window"] == 8_192
+
+
 def test_conversations_are_compacted_by_themselves(client, make_agent, http):
     agent = make_agent(context_window_limit=WINDOW, compaction_settings={"prompt": NAMES_FACTS})
     thread = client.conversations.create(agent_id=agent.id)
