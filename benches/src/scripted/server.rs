@@ -30,7 +30,8 @@ struct Control {
     record: bool,
     latency: Duration,
     fail_all: Option<u16>,
-    requests: Vec<Value>,
+    /// The requests as they came.
+    requests: Vec<String>,
     /// How often a text has failed already.
     failures: HashMap<String, u64>,
     /// The largest request so far, in bytes.
@@ -108,7 +109,10 @@ impl Scripted {
             }
             (Method::GET, path) if path.ends_with("/models") => Ok(json_reply(200, &models())),
             (Method::GET, "/health") => Ok(json_reply(200, &json!({"status": "ok"}))),
-            (Method::GET, "/requests") => Ok(json_reply(200, &json!(self.control.lock().requests))),
+            (Method::GET, "/requests") => {
+                let list = self.recorded(parts.uri.query().unwrap_or_default());
+                Ok(full(200, "application/json", list))
+            }
             (Method::DELETE, "/requests") => {
                 self.control.lock().requests.clear();
                 Ok(json_reply(200, &json!({})))
@@ -135,6 +139,15 @@ impl Scripted {
         };
         tokio::time::sleep(Duration::from_millis(delay)).await;
         Ok(json_reply(status, &answer))
+    }
+
+    /// The recorded requests that hold the word of a query, as JSON.
+    fn recorded(&self, query: &str) -> String {
+        let word = query.strip_prefix("containing=").unwrap_or_default();
+        let control = self.control.lock();
+        let found = control.requests.iter().filter(|text| text.contains(word));
+        let found: Vec<&str> = found.map(String::as_str).collect();
+        format!("[{}]", found.join(","))
     }
 
     fn set(&self, wanted: &Value) {
@@ -202,7 +215,7 @@ impl Scripted {
             }
             control
                 .requests
-                .push(serde_json::from_slice(body).unwrap_or_default());
+                .push(String::from_utf8_lossy(body).into_owned());
         }
         control.latency
     }

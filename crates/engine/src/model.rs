@@ -37,13 +37,7 @@ impl Engine {
             .unwrap_or(&own);
         let resolved = self.inner.catalogue.resolve(handle).await?;
         let config = &session.frame.agent.llm_config;
-        let is_own = handle == own;
-        let context_window = match config.context_window {
-            window if is_own && window > 0 => window,
-            _ => resolved
-                .context_window
-                .min(self.inner.settings.max_context_window),
-        };
+        let context_window = self.window(&session.frame.agent, handle, Some(&resolved));
         Ok(TurnModel {
             resolved,
             context_window,
@@ -51,6 +45,25 @@ impl Engine {
             reasoning_effort: reasoning_effort(config),
             thinking: thinking(session.frame.agent.model_settings.as_ref(), config),
         })
+    }
+
+    /// Tokens that request and answer may take together: what the agent says of its own model, and what
+    /// is known of any other.
+    pub(crate) fn window(
+        &self,
+        agent: &Agent,
+        handle: &str,
+        resolved: Option<&ResolvedModel>,
+    ) -> i64 {
+        let most = self.inner.settings.max_context_window;
+        let own = agent.llm_config.context_window;
+        match resolved {
+            Some(resolved) if own <= 0 || handle != handle_of(agent) => {
+                resolved.context_window.min(most)
+            }
+            _ if own > 0 => own,
+            _ => most,
+        }
     }
 }
 

@@ -104,12 +104,11 @@ impl Engine {
                 () = self.inner.supervisor.abort.cancelled() => return,
             }
             let owner = self.inner.boot_id.clone();
-            let live = self.inner.supervisor.all();
-            if live.is_empty() {
+            let held = self.inner.supervisor.conversations();
+            if held.is_empty() {
                 continue;
             }
-            let held = live.iter().map(|run| run.conversation_id.to_string());
-            let held = held.collect();
+            let held = held.iter().map(ToString::to_string).collect();
             let renewed = self.inner.store.write(move |tx| {
                 Box::pin(async move { leases::renew_all(tx, &owner, held).await })
             });

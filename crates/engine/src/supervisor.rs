@@ -2,7 +2,7 @@
 //! other in this process, and ends everything at shutdown.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +19,8 @@ use crate::live::LiveRun;
 #[derive(Default)]
 pub(crate) struct Supervisor {
     runs: Mutex<HashMap<RunId, Arc<LiveRun>>>,
+    /// Conversations that are held for something else than a run.
+    held: Mutex<HashSet<ConversationId>>,
     /// Told when a conversation becomes free in this process.
     freed: Mutex<HashMap<ConversationId, Arc<Notify>>>,
     pub(crate) tasks: TaskTracker,
@@ -51,6 +53,24 @@ impl Supervisor {
     /// All live runs.
     pub(crate) fn all(&self) -> Vec<Arc<LiveRun>> {
         self.runs.lock().values().cloned().collect()
+    }
+
+    /// Notes that a conversation is held for something else than a run.
+    pub(crate) fn hold(&self, id: ConversationId) {
+        self.held.lock().insert(id);
+    }
+
+    /// Notes that it is not any more, and tells the runs that wait for it.
+    pub(crate) fn let_go(&self, id: ConversationId) {
+        self.held.lock().remove(&id);
+        self.conversation_freed(id);
+    }
+
+    /// All conversations that are held in this process.
+    pub(crate) fn conversations(&self) -> HashSet<ConversationId> {
+        let mut all = self.held.lock().clone();
+        all.extend(self.runs.lock().values().map(|run| run.conversation_id));
+        all
     }
 
     /// What tells waiters that the conversation may be free. An entry lives as long as somebody waits.

@@ -21,7 +21,7 @@ use super::{
     summarizer::Material,
     summary_message,
 };
-use crate::{Engine, EngineError, model, session::Frame, threads};
+use crate::{Engine, EngineError, session::Frame, threads};
 
 /// What a compaction came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,11 +64,12 @@ impl Engine {
         let work = async move {
             let held = engine.hold(&scope, agent_id, thread).await?;
             let (lease, id) = (held.lease.clone(), held.head.conversation_id);
+            engine.inner.supervisor.hold(id);
             let done = engine.compact_held(&scope, held, overrides).await;
             if done.is_err() {
                 engine.let_go(lease).await;
             }
-            engine.inner.supervisor.conversation_freed(id);
+            engine.inner.supervisor.let_go(id);
             done
         };
         let task = self.inner.supervisor.tasks.spawn(work);
@@ -116,9 +117,11 @@ impl Engine {
     ) -> Result<CompactionResult, EngineError> {
         let agent = with_overrides((*held.frame.agent).clone(), overrides)?;
         let settings = Settings::of(&agent);
-        let own = model::handle_of(&agent);
-        let own = held.frame.model_override.clone().unwrap_or(own);
-        let (window, fixed) = (agent.llm_config.context_window, held.frame.fixed_tokens());
+        let own = held.frame.model_handle();
+        // A provider that is away is no reason not to compact.
+        let resolved = self.inner.catalogue.resolve(&own).await.ok();
+        let window = self.window(&agent, &own, resolved.as_ref());
+        let fixed = held.frame.fixed_tokens();
         let budget = Budget::new(window, fixed, agent.llm_config.max_tokens, 0);
         let sized: Vec<Sized> = held.messages.iter().map(as_sized).collect();
         let limits = (budget.kept, budget.summary);

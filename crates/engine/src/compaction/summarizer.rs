@@ -24,8 +24,8 @@ const AGREEMENT: &str = "Understood. I will answer with the summary alone.";
 /// Tokens that a summarizer may answer, at the least and the most: models that reason think in them too.
 const ANSWER_TOKENS: (i64, i64) = (1_024, 8_192);
 
-/// Percent of its window's room that a summarizer is given to read, in one try after the other while it
-/// says that it is too much.
+/// Percent of what there is that a summarizer is given to read, in one try after the other while it says
+/// that it is too much.
 const READING: [i64; 3] = [100, 50, 15];
 
 /// What a summary is made of.
@@ -102,7 +102,7 @@ impl Material<'_> {
             .map_or(answer, |max| max.min(answer));
         let prompt = i64::try_from(tokens::count(&settings.prompt)).unwrap_or(0);
         // A tenth of the window is for what its provider counts more than we do.
-        let cap = (window - window / 10 - answer - prompt) / 100 * percent;
+        let cap = (window - window / 10 - answer - prompt).max(compaction::MIN_SHOWN);
         let mut transcript = Transcript::for_endpoint(&resolved.endpoint);
         let mut push = |role, text: String| {
             let body = &MessageBody::text(text);
@@ -113,7 +113,12 @@ impl Material<'_> {
             push(Role::User, REQUEST.to_owned());
             push(Role::Assistant, AGREEMENT.to_owned());
         }
-        push(Role::User, self.text(cap.max(compaction::MIN_SHOWN)));
+        let mut text = self.text(cap);
+        if percent < 100 {
+            let whole = i64::try_from(tokens::count(&text)).unwrap_or(cap);
+            text = self.text(whole * percent / 100);
+        }
+        push(Role::User, text);
         let mut call = Call::new(
             Arc::clone(&resolved.endpoint),
             resolved.model.clone(),
