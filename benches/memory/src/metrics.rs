@@ -19,7 +19,7 @@ pub fn ndcg(ranks: &[Option<usize>], k: usize) -> f64 {
     let within = ranks.iter().flatten().filter(|rank| **rank < k);
     let gain: f64 = within.map(|rank| discount(*rank)).sum();
     let ideal: f64 = (0..ranks.len().min(k)).map(discount).sum();
-    gain / ideal.max(f64::MIN_POSITIVE)
+    (gain + 0.0) / ideal.max(f64::MIN_POSITIVE)
 }
 
 /// One over the place of the first evidence.
@@ -52,7 +52,8 @@ pub fn auroc(larger: &[f32], smaller: &[f32]) -> Option<f64> {
 /// The mean; 0 of nothing.
 #[must_use]
 pub fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / (values.len() as f64).max(1.0)
+    // The sum of nothing is -0.
+    (values.iter().sum::<f64>() + 0.0) / (values.len() as f64).max(1.0)
 }
 
 /// The interval that holds a mean with 95 % certainty, by drawing questions anew (percentile bootstrap).

@@ -104,12 +104,13 @@ impl Writer {
     /// Plans all that is told of somebody.
     fn person(&mut self, number: usize) {
         let first = FIRST.get(number % FIRST.len()).copied().unwrap_or_default();
-        let family = (number / FIRST.len()).checked_sub(1);
-        let family = family.and_then(|index| LAST.get(index % LAST.len()));
+        // Each pair of a first and a family name occurs once.
+        let family = LAST.get((number / FIRST.len() + number) % LAST.len());
+        let family = family.copied().unwrap_or_default();
         let person = Person {
             owner: self.random.below(2),
             relation: self.pick(&RELATIONS),
-            name: family.map_or(first.to_owned(), |family| format!("{first} {family}")),
+            name: format!("{first} {family}"),
         };
         let mut topics: Vec<&Topic> = TOPICS.iter().collect();
         self.random.shuffle(&mut topics);

@@ -432,7 +432,7 @@ pub const FIRST: [&str; 40] = [
     "Oksana", "Idris",
 ];
 
-/// Family names, for when first names do not suffice.
+/// Family names.
 pub const LAST: [&str; 40] = [
     "Brandt",
     "Okafor",
