@@ -33,6 +33,8 @@ impl Turn {
 pub struct Question {
     /// Its name in the source, unique in the conversation.
     pub id: String,
+    /// To which set it belongs, where there are several.
+    pub set: String,
     /// What kind of question the source says that it is.
     pub kind: String,
     /// What is asked.
@@ -111,6 +113,14 @@ pub fn with_caption(text: &str, caption: Option<&str>) -> String {
     }
 }
 
+impl Conversation {
+    /// Keeps only the questions of some sets.
+    pub fn keep_sets(&mut self, sets: &[String]) {
+        self.questions
+            .retain(|question| sets.contains(&question.set));
+    }
+}
+
 /// All conversations as one: their sessions follow each other, and each question still means its own turns.
 #[must_use]
 pub fn pooled(conversations: Vec<Conversation>) -> Conversation {
@@ -163,6 +173,7 @@ mod tests {
     fn question(evidence: usize) -> Question {
         Question {
             id: "1".into(),
+            set: String::new(),
             kind: "single".into(),
             text: "?".into(),
             asked: Timestamp(0),

@@ -12,6 +12,17 @@ pub const BUDGETS: [usize; 3] = [500, 1_000, 2_000];
 /// Hits of a question by which scores are compared with what they promise.
 const CALIBRATED: usize = 10;
 
+/// One of the first hits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct First {
+    /// Its score.
+    pub score: f32,
+    /// The sum of the parts of its score.
+    pub sum: f32,
+    /// Whether it is evidence.
+    pub is_evidence: bool,
+}
+
 /// A ranking compared with the labels.
 #[derive(Debug, Clone)]
 pub struct Judged {
@@ -29,8 +40,8 @@ pub struct Judged {
     pub nothing_relevant: Option<bool>,
     /// The share of the evidence within each of [`BUDGETS`].
     pub kept: [f64; BUDGETS.len()],
-    /// The scores of the first hits, and whether they are evidence.
-    pub scores: Vec<(f32, bool)>,
+    /// The first hits.
+    pub first: Vec<First>,
     /// How long the search took.
     pub took: Duration,
 }
@@ -67,8 +78,12 @@ impl<'a> Judge<'a> {
             best_score: ranking.found.first().map_or(0.0, |found| found.score),
             nothing_relevant: ranking.nothing_relevant,
             kept: BUDGETS.map(|budget| metrics::recall(&ranks, self.fitting(ranking, budget))),
-            scores: first
-                .map(|found| (found.score, question.evidence.contains(&found.turn)))
+            first: first
+                .map(|found| First {
+                    score: found.score,
+                    sum: found.parts.iter().map(|(_, part)| part).sum(),
+                    is_evidence: question.answerable && question.evidence.contains(&found.turn),
+                })
                 .collect(),
             ranks,
             took: ranking.took,
@@ -141,7 +156,7 @@ update | Well? | 1:1 1:3 < 1:2 | now
         let found = order.iter().map(|turn| Found {
             turn: *turn,
             score: 0.5,
-            parts: Vec::new(),
+            parts: vec![("text", 2.0), ("dense", 1.0)],
         });
         let ranking = Ranking {
             found: found.collect(),
@@ -167,6 +182,8 @@ update | Well? | 1:1 1:3 < 1:2 | now
         let judged = judged(&[1, 0, 2]);
         assert_eq!(judged.kept, [1.0; 3]);
         assert_eq!(judged.ranks, [Some(1), Some(2)]);
-        assert_eq!(judged.scores, [(0.5, false), (0.5, true), (0.5, true)]);
+        let evidence: Vec<bool> = judged.first.iter().map(|hit| hit.is_evidence).collect();
+        assert_eq!(evidence, [false, true, true]);
+        assert_eq!((judged.first[0].score, judged.first[0].sum), (0.5, 3.0));
     }
 }

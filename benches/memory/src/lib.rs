@@ -1,5 +1,6 @@
 //! Measures how well what was said is found again, on labelled long conversations.
 
+pub mod calibration;
 pub mod conversation;
 pub mod corpus;
 pub mod dump;

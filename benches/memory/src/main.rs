@@ -37,6 +37,10 @@ struct Options {
     /// Measure no more than so many conversations.
     #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
     conversations: usize,
+    /// Ask only the questions of these sets: `own` stand in the conversations' files, others are named by
+    /// their folders.
+    #[arg(long, value_delimiter = ',')]
+    sets: Vec<String>,
     /// Index turns as passages that stand alone.
     #[arg(long)]
     as_passages: bool,
@@ -88,6 +92,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let (source, mut conversations) = load(&options)?;
     conversations.truncate(options.conversations);
+    if !options.sets.is_empty() {
+        conversations
+            .iter_mut()
+            .for_each(|one| one.keep_sets(&options.sets));
+    }
     if options.pooled {
         conversations = vec![pooled(conversations)];
     }
@@ -148,7 +157,7 @@ fn chosen(only: &[String]) -> Result<Vec<Variant>, String> {
     let all = variants();
     let known = |name: &String| all.iter().any(|variant| variant.name == name.trim());
     if let Some(name) = only.iter().find(|name| !known(name)) {
-        let names: Vec<&str> = all.iter().map(|variant| variant.name).collect();
+        let names: Vec<&str> = all.iter().map(|variant| variant.name.as_str()).collect();
         return Err(format!(
             "there is no {name:?}; there are: {}",
             names.join(", ")
@@ -206,7 +215,7 @@ fn measure<'a>(
         .map(|of| summary::recalls(of));
     let summaries = chosen.iter().zip(&judged).map(|(variant, judged)| {
         let whole = whole.as_deref().filter(|_| variant.name != WHOLE);
-        summary::sum_up(variant.name, judged, whole)
+        summary::sum_up(&variant.name, judged, whole)
     });
     Ok(Report {
         data: Data {

@@ -170,7 +170,30 @@ fn scores(out: &mut impl Write, whole: &Summary) -> io::Result<()> {
         )
         .write(out)?;
     }
-    let rows = whole.calibration.iter().map(|bin| {
+    let Some(calibration) = &whole.calibration else {
+        return Ok(());
+    };
+    if let Some(best) = calibration.threshold {
+        writeln!(
+            out,
+            "Best bound of the best score: {:.3}; {} % of the answerable questions are above, {} % of the \
+             unanswerable below.\n",
+            best.score,
+            percent(best.answerable_above),
+            percent(best.unanswerable_below)
+        )?;
+    }
+    if let Some(fitted) = calibration.fitted {
+        writeln!(
+            out,
+            "Scores are off by {} points in the mean; the likelihood that fits best has the slope {:.3} and the \
+             middle {:.2}.\n",
+            percent(calibration.error),
+            fitted.slope,
+            fitted.middle
+        )?;
+    }
+    let rows = calibration.bins.iter().map(|bin| {
         vec![
             format!("{:.1}", bin.from),
             bin.hits.to_string(),

@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
+    calibration::Calibration,
     judge::{BUDGETS, Judged},
     metrics,
 };
 
 /// How many of the first hits count.
 pub const CUTS: [usize; 3] = [5, 10, 20];
-
-/// Width of the bins of scores.
-const BINS: usize = 10;
 
 /// Figures of evidence; each list belongs to [`CUTS`].
 #[derive(Debug, Clone, Serialize)]
@@ -50,19 +48,6 @@ pub struct Confusion {
     pub rightly_something: usize,
 }
 
-/// Hits with about the same score.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Bin {
-    /// The lowest score.
-    pub from: f64,
-    /// How many hits.
-    pub hits: usize,
-    /// Their mean score.
-    pub score: f64,
-    /// The share of them that is evidence.
-    pub evidence: f64,
-}
-
 /// All figures of a way to rank.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
@@ -92,8 +77,8 @@ pub struct Summary {
     pub kept: [f64; BUDGETS.len()],
     /// Milliseconds of a query, median and 99 of 100.
     pub milliseconds: (f64, f64),
-    /// The first ten hits of each question by their scores; empty for plain ways, whose scores promise nothing.
-    pub calibration: Vec<Bin>,
+    /// What the scores promise; plain ways promise nothing.
+    pub calibration: Option<Calibration>,
     /// The figures of evidence of each kind of question.
     pub kinds: BTreeMap<String, Evidence>,
 }
@@ -139,11 +124,7 @@ pub fn sum_up(name: &str, judged: &[Judged], whole: Option<&[f64]>) -> Summary {
             over(&|one| one.kept.get(place).copied().unwrap_or_default())
         }),
         milliseconds: milliseconds(judged),
-        calibration: if says {
-            calibration(judged)
-        } else {
-            Vec::new()
-        },
+        calibration: says.then(|| Calibration::of(judged)),
         kinds: kinds(judged),
     }
 }
@@ -211,27 +192,6 @@ fn milliseconds(judged: &[Judged]) -> (f64, f64) {
     )
 }
 
-fn calibration(judged: &[Judged]) -> Vec<Bin> {
-    let mut bins: Vec<Vec<(f64, bool)>> = vec![Vec::new(); BINS];
-    for (score, is_evidence) in judged.iter().flat_map(|one| &one.scores) {
-        let bin = (score * BINS as f32).clamp(0.0, (BINS - 1) as f32) as usize;
-        if let Some(bin) = bins.get_mut(bin) {
-            bin.push((f64::from(*score), *is_evidence));
-        }
-    }
-    let bin = |(number, hits): (usize, Vec<(f64, bool)>)| {
-        let scores: Vec<f64> = hits.iter().map(|(score, _)| *score).collect();
-        let evidence: Vec<f64> = hits.iter().map(|(_, is)| f64::from(*is)).collect();
-        Bin {
-            from: number as f64 / BINS as f64,
-            hits: hits.len(),
-            score: metrics::mean(&scores),
-            evidence: metrics::mean(&evidence),
-        }
-    };
-    bins.into_iter().enumerate().map(bin).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -247,7 +207,7 @@ mod tests {
             best_score,
             nothing_relevant: Some(best_score < 0.3),
             kept: [0.0, 0.5, 1.0],
-            scores: vec![(best_score, answerable)],
+            first: Vec::new(),
             took: Duration::from_millis(2),
         }
     }
@@ -294,13 +254,5 @@ mod tests {
         let against = sum_up("x", &four(), Some(&whole)).against_whole.unwrap();
         assert!((against.mean + 0.25).abs() < 1e-9);
         assert!(against.interval.0 < -0.4 && against.interval.1 >= -1e-9);
-    }
-
-    #[test]
-    fn scores_are_compared_with_what_they_promise() {
-        let bins = sum_up("x", &four(), None).calibration;
-        assert_eq!((bins[9].hits, bins[9].evidence), (1, 1.0));
-        assert_eq!((bins[1].hits, bins[1].evidence), (1, 0.0));
-        assert!((bins[4].score - 0.4).abs() < 1e-6);
     }
 }

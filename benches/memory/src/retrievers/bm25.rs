@@ -1,4 +1,4 @@
-//! BM25 as the textbooks have it, with the stemmer of the Snowball project. It shares nothing with the
+//! BM25 as the textbooks have it, with the stemmer of the Snowball project. It shares nothing but that with the
 //! retriever that it is compared with, so that a mistake in that one shows.
 
 use std::collections::HashMap;

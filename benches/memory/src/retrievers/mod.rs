@@ -6,7 +6,7 @@ mod bm25;
 use std::time::{Duration, Instant};
 
 pub use baselines::Baseline;
-use mnemic_core::retrieval::{Filter, Index, Query, Settings, search};
+use mnemic_core::retrieval::{Feature, Filter, Index, Query, Settings, search};
 
 use crate::{conversation::Question, corpus::Corpus};
 
@@ -17,7 +17,7 @@ pub const WHOLE: &str = "whole";
 #[derive(Debug, Clone)]
 pub struct Variant {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// How it ranks.
     pub way: Way,
 }
@@ -42,15 +42,37 @@ impl Variant {
     }
 }
 
-/// All that is measured. This is the one place that lists the parts of the retriever: each is left out,
-/// and each that can rank by itself stands alone.
+/// All that is measured: our retriever without each of its parts, each part that can rank alone, these two
+/// with each of the others, and the plain ways.
 #[must_use]
 pub fn variants() -> Vec<Variant> {
-    let ours = [
-        (WHOLE, Settings::default()),
-        ("words alone", Settings::text_only()),
-        ("vectors alone", Settings::vector_only()),
-    ];
+    let ours = |name: String, settings| Variant {
+        name,
+        way: Way::Ours(settings),
+    };
+    let mut all = vec![ours(WHOLE.to_owned(), Settings::default())];
+    for (part, name) in Feature::ALL {
+        all.push(ours(
+            format!("without {name}"),
+            Settings::default().without(part),
+        ));
+    }
+    for (part, name) in Feature::ALL {
+        if matches!(part, Feature::Text | Feature::Dense) {
+            all.push(ours(format!("{name} alone"), only(&[part])));
+        }
+    }
+    let both = [Feature::Text, Feature::Dense];
+    all.push(ours("text and dense".to_owned(), only(&both)));
+    for (part, name) in Feature::ALL {
+        if !both.contains(&part) {
+            let [text, dense] = both;
+            all.push(ours(
+                format!("these and {name}"),
+                only(&[text, dense, part]),
+            ));
+        }
+    }
     let plain = [
         ("plain BM25", Baseline::Bm25),
         ("plain BM25 of three turns", Baseline::Windows),
@@ -59,10 +81,21 @@ pub fn variants() -> Vec<Variant> {
         ("plain RRF of these three", Baseline::FusedThree),
         ("plain sums, smoothed", Baseline::Smoothed),
     ];
-    let ours = ours.map(|(name, settings)| (name, Way::Ours(settings)));
-    let plain = plain.map(|(name, baseline)| (name, Way::Plain(baseline)));
-    let all = ours.into_iter().chain(plain);
-    all.map(|(name, way)| Variant { name, way }).collect()
+    all.extend(plain.map(|(name, baseline)| Variant {
+        name: name.to_owned(),
+        way: Way::Plain(baseline),
+    }));
+    all
+}
+
+/// Our retriever with these parts and no others.
+fn only(parts: &[Feature]) -> Settings {
+    let others = Feature::ALL
+        .iter()
+        .filter(|(part, _)| !parts.contains(part));
+    others.fold(Settings::default(), |settings, (part, _)| {
+        settings.without(*part)
+    })
 }
 
 /// A turn that was found.
@@ -113,7 +146,7 @@ impl<'a> Searched<'a> {
 
     /// Bytes of memory that our index says it takes.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.index.bytes()
     }
 
@@ -152,7 +185,7 @@ impl<'a> Searched<'a> {
             Some(Found {
                 turn: usize::try_from(hit.key).ok()?,
                 score: hit.score,
-                parts: hit.parts.named(),
+                parts: hit.parts.named().to_vec(),
             })
         });
         Ranking {

@@ -174,6 +174,7 @@ fn question(
     let last = conversation.turns.last();
     let question = Question {
         id: (number + 1).to_string(),
+        set: String::new(),
         kind: (*kind).to_owned(),
         text: plain(&asked.question),
         asked: last.map_or(Timestamp(0), |turn| turn.time),

@@ -95,6 +95,7 @@ fn conversation(instance: Instance) -> Result<Conversation, String> {
     };
     let question = Question {
         id: of.clone(),
+        set: String::new(),
         kind: instance.question_type,
         text: instance.question,
         asked,

@@ -1,6 +1,9 @@
 //! The development set: conversations as plain text, one file for each. The README tells the format.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use jiff::civil::{Date, DateTime};
 use mnemic_core::time::Timestamp;
@@ -14,37 +17,60 @@ const KINDS: [&str; 5] = ["single", "multi", "time", "update", "none"];
 /// The hour of the day at which questions are asked.
 const HOUR_OF_QUESTIONS: i8 = 12;
 
-/// Reads a file, or all files `*.txt` of a folder in the order of their names.
+/// The set of the questions that stand in a conversation's own file.
+pub const OWN_SET: &str = "own";
+
+/// Reads a file, or all files `*.txt` of a folder in the order of their names. A file of the same name in a
+/// folder beside a conversation holds more questions about it; that folder's name is the name of their set.
 ///
 /// # Errors
 /// A file cannot be read, or a line of it is wrong.
 pub fn load(path: &Path) -> Result<Vec<Conversation>, SourceError> {
     if path.is_file() {
-        return Ok(vec![load_file(path)?]);
+        return Ok(vec![load_file(path, &[])?]);
     }
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
     let unreadable = |error| SourceError::Unreadable {
         path: path.to_owned(),
         error,
     };
-    let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
-        let file = entry.map_err(unreadable)?.path();
-        if file.extension().is_some_and(|extension| extension == "txt") {
-            files.push(file);
+        let entry = entry.map_err(unreadable)?.path();
+        if entry.is_dir() {
+            folders.push(entry);
+        } else if entry
+            .extension()
+            .is_some_and(|extension| extension == "txt")
+        {
+            files.push(entry);
         }
     }
     files.sort();
+    folders.sort();
     if files.is_empty() {
         return Err(SourceError::Empty {
             path: path.to_owned(),
         });
     }
-    files.iter().map(|file| load_file(file)).collect()
+    files.iter().map(|file| load_file(file, &folders)).collect()
 }
 
-fn load_file(path: &Path) -> Result<Conversation, SourceError> {
+fn load_file(path: &Path, folders: &[PathBuf]) -> Result<Conversation, SourceError> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    parse(&read(path)?, &stem, &path.display().to_string())
+    let mut reader = Reader::new(&stem);
+    reader.read(&read(path)?, &path.display().to_string())?;
+    for folder in folders {
+        let more = folder.join(path.file_name().unwrap_or_default());
+        if more.is_file() {
+            reader.set = folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            reader.read(&read(&more)?, &more.display().to_string())?;
+        }
+    }
+    Ok(reader.conversation)
 }
 
 /// Reads a conversation; `file` is what errors call it.
@@ -52,34 +78,10 @@ fn load_file(path: &Path) -> Result<Conversation, SourceError> {
 /// # Errors
 /// A line is wrong.
 pub fn parse(text: &str, name: &str, file: &str) -> Result<Conversation, SourceError> {
-    let mut reader = Reader {
-        conversation: Conversation {
-            name: name.to_owned(),
-            ..Conversation::default()
-        },
-        ..Reader::default()
-    };
-    let mut number = 0;
-    let error = |line: usize, what: String| SourceError::Line {
-        file: file.to_owned(),
-        line,
-        what,
-    };
-    for line in text.lines() {
-        number += 1;
-        let line = line.trim_end();
-        if !line.is_empty() {
-            reader
-                .line(line, number)
-                .map_err(|what| error(number, what))?;
-        }
-    }
-    if reader.conversation.turns.is_empty() {
-        return Err(error(number, "there are no turns".to_owned()));
-    }
+    let mut reader = Reader::new(name);
+    reader.read(text, file)?;
     Ok(reader.conversation)
 }
-
 #[derive(Default)]
 struct Reader {
     conversation: Conversation,
@@ -89,9 +91,43 @@ struct Reader {
     start: Timestamp,
     turns: usize,
     asked: Option<Timestamp>,
+    /// To which set the questions belong that are read now.
+    set: String,
 }
 
 impl Reader {
+    fn new(name: &str) -> Self {
+        Self {
+            conversation: Conversation {
+                name: name.to_owned(),
+                ..Conversation::default()
+            },
+            set: OWN_SET.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    fn read(&mut self, text: &str, file: &str) -> Result<(), SourceError> {
+        let error = |line: usize, what: String| SourceError::Line {
+            file: file.to_owned(),
+            line,
+            what,
+        };
+        self.asked = None;
+        let mut last = 0;
+        for (number, line) in (1..).zip(text.lines().map(str::trim_end)) {
+            last = number;
+            if !line.is_empty() {
+                self.line(line, number)
+                    .map_err(|what| error(number, what))?;
+            }
+        }
+        if self.conversation.turns.is_empty() {
+            return Err(error(last, "there are no turns".to_owned()));
+        }
+        Ok(())
+    }
+
     fn line(&mut self, line: &str, number: usize) -> Result<(), String> {
         if let Some(names) = line.strip_prefix("@speakers ") {
             self.speakers = names
@@ -184,9 +220,18 @@ impl Reader {
         if before.is_empty() == (*kind == "update") {
             return Err("updates, and only they, name outdated turns after <".to_owned());
         }
+        let own = self.set == OWN_SET;
+        let of_set = |text: &str| {
+            if own {
+                text.to_owned()
+            } else {
+                format!("{} {text}", self.set)
+            }
+        };
         self.conversation.questions.push(Question {
-            id: number.to_string(),
-            kind: (*kind).to_owned(),
+            id: of_set(&number.to_string()),
+            set: self.set.clone(),
+            kind: of_set(kind),
             text: (*text).to_owned(),
             asked,
             answerable: !now.is_empty(),
@@ -271,6 +316,30 @@ none | What is the name of Tom's boat? | | (never said)
         assert!(!read.questions[1].is_update());
         assert!(!read.questions[3].answerable);
         assert_eq!(update.asked.to_iso().get(..13), Some("2024-01-20T12"));
+    }
+
+    #[test]
+    fn more_questions_stand_in_a_folder_that_names_their_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let literal = folder.path().join("literal");
+        std::fs::create_dir(&literal).unwrap();
+        std::fs::write(folder.path().join("a.txt"), TEXT).unwrap();
+        std::fs::write(folder.path().join("b.txt"), TEXT).unwrap();
+        let more =
+            "@questions 2024-01-21\nsingle | Which room do the kids want? | 1:2 | the bigger\n";
+        std::fs::write(literal.join("a.txt"), more).unwrap();
+        let mut read = load(folder.path()).unwrap();
+        assert_eq!(read[1].questions.len(), 4);
+        let last = read[0].questions.last().unwrap();
+        assert_eq!(
+            (last.kind.as_str(), &last.evidence[..]),
+            ("literal single", &[1][..])
+        );
+        read[0].keep_sets(&["literal".to_owned()]);
+        assert_eq!(read[0].questions.len(), 1);
+        std::fs::write(literal.join("a.txt"), "single | x | 1:2 | y\n").unwrap();
+        let told = load(folder.path()).unwrap_err().to_string();
+        assert!(told.contains("literal"), "{told}");
     }
 
     #[test]

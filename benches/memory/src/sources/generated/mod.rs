@@ -338,6 +338,7 @@ impl Writer {
             *count += 1;
             conversation.questions.push(Question {
                 id: (number + 1).to_string(),
+                set: String::new(),
                 kind: fact.kind.to_owned(),
                 text,
                 asked,
