@@ -77,9 +77,9 @@ pub fn variants() -> Vec<Variant> {
         ("plain BM25", Baseline::Bm25),
         ("plain BM25 of three turns", Baseline::Windows),
         ("plain vectors", Baseline::Dense),
-        ("plain RRF of BM25, vectors", Baseline::FusedTwo),
-        ("plain RRF of these three", Baseline::FusedThree),
-        ("plain sums, smoothed", Baseline::Smoothed),
+        ("plain RRF of two", Baseline::FusedTwo),
+        ("plain RRF of three", Baseline::FusedThree),
+        ("plain smoothed sums", Baseline::Smoothed),
     ];
     all.extend(plain.map(|(name, baseline)| Variant {
         name: name.to_owned(),
