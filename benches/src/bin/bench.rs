@@ -30,6 +30,9 @@ struct Options {
     /// The process id of that PostgreSQL's first process, for its processor time.
     #[arg(long)]
     postgres_pid: Option<u32>,
+    /// The handle of the server's embedding model; `none` for no embeddings.
+    #[arg(long)]
+    embedding: Option<String>,
     /// Leave SQLite out.
     #[arg(long)]
     postgres_only: bool,
@@ -68,43 +71,11 @@ async fn main() -> io::Result<()> {
             .iter()
             .map(|(name, report)| ((*name).to_owned(), report.to_json()))
             .collect();
-        let whole = json!({"machine": machine(), "engines": engines});
+        let whole = json!({"machine": process::machine(), "engines": engines});
         std::fs::write(path, serde_json::to_vec_pretty(&whole)?)?;
         writeln!(out, "\nwritten to {}", path.display())?;
     }
     Ok(())
-}
-
-/// The machine, so that figures of different ones are not compared by mistake.
-fn machine() -> serde_json::Value {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    json!({
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
-        "processor": model.map(|text| text.trim_matches([':', ' ', '\t'])),
-        "kernel": kernel.trim(),
-    })
-}
-
-/// A folder that is removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("mnemic-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left in the temporary folder harms nobody.
-        std::fs::remove_dir_all(&self.0).ok();
-    }
 }
 
 async fn measure(
@@ -113,12 +84,12 @@ async fn measure(
     scripted: &Running,
     database: Option<&str>,
 ) -> io::Result<Report> {
-    let folder = Folder::new()?;
+    let folder = process::Folder::new("turns")?;
     let scale = if options.quick { 10 } else { 1 };
     let mut report = Report::default();
     report.add(
         "fdatasync of the disk, p50 ms",
-        process::fsync_ms(&folder.0)?,
+        process::fsync_ms(folder.path())?,
         "",
     );
     report.add(
@@ -126,7 +97,14 @@ async fn measure(
         process::processor_ms(),
         "",
     );
-    let start = || process::start_server(program, &folder.0, scripted.address, database);
+    let start = process::Start {
+        program,
+        folder: folder.path(),
+        model: scripted.address,
+        database,
+        embedding: options.embedding.as_deref(),
+    };
+    let start = || process::start_server(&start);
     // The first start makes the tables; what follows is what a user waits for every day.
     drop(start()?);
     let mut starts = Vec::new();

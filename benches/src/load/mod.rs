@@ -2,6 +2,8 @@
 
 pub mod client;
 pub mod figures;
+pub mod memory;
 pub mod process;
 pub mod report;
 pub mod scenarios;
+pub mod texts;

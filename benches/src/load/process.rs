@@ -3,10 +3,12 @@
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+
+use serde_json::{Value, json};
 
 /// Ticks per second of the times in `/proc/PID/stat`: USER_HZ, which is 100 on every Linux that
 /// distributions ship (proc(5)).
@@ -55,13 +57,19 @@ pub fn family(pid: u32) -> Vec<u32> {
 /// Megabytes of memory that a process holds (VmRSS).
 #[must_use]
 pub fn memory_mb(pid: u32) -> f64 {
+    status_mb(pid, "VmRSS:")
+}
+
+/// Megabytes of memory that a process held at most (VmHWM).
+#[must_use]
+pub fn peak_memory_mb(pid: u32) -> f64 {
+    status_mb(pid, "VmHWM:")
+}
+
+fn status_mb(pid: u32, field: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap_or("0");
-    line.split_whitespace()
-        .next()
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    line.and_then(|line| line.split_whitespace().next())
         .and_then(|word| word.parse::<f64>().ok())
         .unwrap_or(0.0)
         / 1024.0
@@ -113,17 +121,32 @@ pub fn start_scripted(program: &Path) -> io::Result<Running> {
     Ok(Running { child, address })
 }
 
-/// Starts the server on a data folder and waits for its first 200 on `/v1/health`; returns how many
-/// milliseconds that took.
+/// What a server is started with.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// The server's program.
+    pub program: &'a Path,
+    /// The data folder.
+    pub folder: &'a Path,
+    /// The scripted model.
+    pub model: SocketAddr,
+    /// The PostgreSQL database to use in place of SQLite.
+    pub database: Option<&'a str>,
+    /// The handle of the embedding model; `none` for no embeddings, the server's own choice unless set.
+    pub embedding: Option<&'a str>,
+}
+
+/// Starts the server and waits for its first 200 on `/v1/health`; returns how many milliseconds that took.
 ///
 /// # Errors
 /// The program cannot be started, or does not answer within 30 s.
-pub fn start_server(
-    program: &Path,
-    folder: &Path,
-    model: SocketAddr,
-    database: Option<&str>,
-) -> io::Result<(Running, f64)> {
+pub fn start_server(start: &Start<'_>) -> io::Result<(Running, f64)> {
+    let Start {
+        program,
+        folder,
+        model,
+        ..
+    } = *start;
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let log = std::fs::File::create(folder.join("server.log"))?;
     let mut command = Command::new(program);
@@ -142,8 +165,11 @@ pub fn start_server(
         .env("OPENAI_BASE_URL", format!("http://{model}/v1"))
         .stdout(Stdio::null())
         .stderr(log);
-    if let Some(url) = database {
+    if let Some(url) = start.database {
         command.env("MNEMIC_DATABASE_URL", url);
+    }
+    if let Some(handle) = start.embedding {
+        command.env("MNEMIC_DEFAULT_EMBEDDING", handle);
     }
     let begun = Instant::now();
     let running = Running {
@@ -165,6 +191,50 @@ fn is_healthy(address: SocketAddr) -> io::Result<bool> {
     let mut line = String::new();
     BufReader::new(socket).read_line(&mut line)?;
     Ok(line.contains(" 200 "))
+}
+
+/// A folder for a server's data, which is removed at the end.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new one in the folder of temporary files.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn new(name: &str) -> io::Result<Self> {
+        let name = format!("mnemic-bench-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left in the temporary folder harms nobody.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// The machine, so that figures of different ones are not compared by mistake.
+#[must_use]
+pub fn machine() -> Value {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    json!({
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "processor": model.map(|text| text.trim_matches([':', ' ', '\t'])),
+        "kernel": kernel.trim(),
+    })
 }
 
 /// The median time of a fixed computation (ordering 200,000 numbers) in milliseconds, by which

@@ -1,6 +1,9 @@
 //! All figures of one engine, as a table and as JSON.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +11,7 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, Clone)]
 pub struct Figure {
     /// What was measured, with its unit.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The value.
     pub value: f64,
     /// What it is to reach, in words; empty when nothing was set.
@@ -24,9 +27,9 @@ pub struct Report {
 
 impl Report {
     /// Adds a figure.
-    pub fn add(&mut self, name: &'static str, value: f64, target: &'static str) {
+    pub fn add(&mut self, name: impl Into<Cow<'static, str>>, value: f64, target: &'static str) {
         self.figures.push(Figure {
-            name,
+            name: name.into(),
             value,
             target,
         });
@@ -38,7 +41,7 @@ impl Report {
         let mut fields = Map::new();
         for figure in &self.figures {
             let field = json!({"value": figure.value, "target": figure.target});
-            fields.insert(figure.name.to_owned(), field);
+            fields.insert(figure.name.clone().into_owned(), field);
         }
         Value::Object(fields)
     }
