@@ -233,8 +233,8 @@ pub struct Outcome {
     pub embedded_share: f32,
 }
 
-/// The likelihood of the best hit below which a search says that it found nothing relevant.
-const RELEVANT: f32 = 0.1;
+/// Texts among which what is newer can move up.
+const CLOSE: usize = 10;
 
 /// What of a text is embedded: its speaker is part of what it says.
 #[must_use]
@@ -250,11 +250,7 @@ pub fn embedding_text(text: &str, speaker: Option<&str>) -> String {
 pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
     let asked = Asked::new(query, indexes);
     let statistics = Statistics::of(indexes, &asked);
-    let times = indexes.iter().flat_map(|index| &index.documents.times);
-    let times = times.fold((i64::MAX, i64::MIN), |(first, last), time| {
-        (first.min(*time), last.max(*time))
-    });
-    let mut best = Best::new(query.limit);
+    let mut best = Best::new(query.limit.max(CLOSE));
     for (number, index) in indexes.iter().enumerate() {
         let features = Features::of(index, &asked, &statistics, (query.vector, query.settings));
         let scorer = Scorer {
@@ -263,40 +259,44 @@ pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
             asked: &asked,
             settings: query.settings,
             persons: asked.is_person(index),
-            times,
         };
         let passing = index.documents.passing(&query.filter);
         for text in 0..index.documents.len() {
             if !features.speak_for(text) || !passing.has(text) {
                 continue;
             }
-            let (parts, log_odds) = scorer.score(text);
+            let (parts, calibration) = scorer.score(text);
             let time = index.documents.times.get(text).copied().unwrap_or_default();
             best.offer(Ranked {
-                log_odds,
+                log_odds: calibration.log_odds(parts.sum()),
+                calibration,
                 order: (time, number, text),
                 parts,
             });
         }
     }
-    let hits: Vec<Hit> = best
-        .into_sorted()
-        .into_iter()
-        .filter_map(|ranked| {
-            let (_, index, text) = ranked.order;
-            Some(Hit {
-                index,
-                key: *indexes.get(index)?.documents.keys.get(text)?,
-                score: weights::likelihood(ranked.log_odds),
-                parts: ranked.parts,
-            })
+    let mut ranked = best.into_sorted();
+    if query.settings.has(Feature::Recency) {
+        prefer_new(&mut ranked, indexes, asked.tense);
+    }
+    ranked.truncate(query.limit);
+    let relevant = ranked
+        .iter()
+        .any(|ranked| ranked.calibration.may_be_relevant(ranked.parts.sum()));
+    let hits = ranked.into_iter().filter_map(|ranked| {
+        let (_, index, text) = ranked.order;
+        Some(Hit {
+            index,
+            key: *indexes.get(index)?.documents.keys.get(text)?,
+            score: ranked.calibration.likelihood(ranked.parts.sum()),
+            parts: ranked.parts,
         })
-        .collect();
+    });
     let texts: usize = indexes.iter().map(|index| index.live).sum();
     let embedded: usize = indexes.iter().map(|index| index.embedded).sum();
     Outcome {
-        nothing_relevant: hits.first().is_none_or(|hit| hit.score < RELEVANT),
-        hits,
+        hits: hits.collect(),
+        nothing_relevant: !relevant,
         embedded_share: if texts == 0 {
             1.0
         } else {
@@ -305,10 +305,33 @@ pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
     }
 }
 
+/// Lets what is newer move up among the best, where a query asks what is the case.
+fn prefer_new(ranked: &mut [Ranked], indexes: &[&Index], tense: asked::Tense) {
+    let most = weights::preference_for_new(tense);
+    if most == 0.0 {
+        return;
+    }
+    let times = indexes.iter().flat_map(|index| &index.documents.times);
+    let (first, last) = times.fold((i64::MAX, i64::MIN), |(first, last), time| {
+        (first.min(*time), last.max(*time))
+    });
+    let all = last.saturating_sub(first).max(1) as f32;
+    let close = ranked.len().min(CLOSE);
+    for one in ranked.iter_mut().take(close) {
+        let newness = one.order.0.saturating_sub(first) as f32 / all;
+        one.parts.time += most * newness;
+        one.log_odds = one.calibration.log_odds(one.parts.sum());
+    }
+    if let Some(best) = ranked.get_mut(..close) {
+        best.sort_by(|a, b| b.cmp(a));
+    }
+}
+
 /// A text with its score, ordered by it.
 #[derive(Debug)]
 struct Ranked {
     log_odds: f32,
+    calibration: weights::Calibration,
     /// Time, index, text: what decides between equal scores.
     order: (i64, usize, usize),
     parts: Parts,

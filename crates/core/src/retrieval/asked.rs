@@ -41,10 +41,15 @@ pub(super) enum Person {
 /// Whether what is, or what was, is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Tense {
+    /// It does not say.
     #[default]
     Open,
+    /// What is: "does she", "are they".
+    Present,
+    /// What is now, in so many words.
     Now,
-    Then,
+    /// What was.
+    Past,
 }
 
 impl Asked {
@@ -118,19 +123,29 @@ fn is_when(terms: &[String]) -> bool {
 }
 
 fn tense(terms: &[String]) -> Tense {
+    const NOW: [&str; 7] = [
+        "now", "current", "nowaday", "latest", "still", "anymor", "today",
+    ];
+    const FORMERLY: [&str; 8] = [
+        "formerli", "former", "previous", "origin", "initi", "first", "earlier", "befor",
+    ];
+    // In the form of stems, as `words` makes them.
+    const PRESENT: [&str; 8] = ["doe", "do", "is", "are", "am", "has", "have", "can"];
+    const PAST: [&str; 4] = ["did", "was", "were", "had"];
     let has = |words: &[&str]| terms.iter().any(|term| words.contains(&term.as_str()));
-    // In the form of stems.
-    if has(&[
-        "now", "current", "nowaday", "latest", "still", "present", "anymor",
-    ]) {
-        Tense::Now
-    } else if has(&[
-        "formerli", "previous", "origin", "initi", "first", "earlier", "former", "ago", "onc",
-    ]) {
-        Tense::Then
-    } else {
-        Tense::Open
+    if has(&NOW) {
+        return Tense::Now;
     }
+    if has(&FORMERLY) {
+        return Tense::Past;
+    }
+    // The first auxiliary is the question's own.
+    let mut found = terms.iter().filter_map(|term| match term.as_str() {
+        term if PRESENT.contains(&term) => Some(Tense::Present),
+        term if PAST.contains(&term) => Some(Tense::Past),
+        _ => None,
+    });
+    found.next().unwrap_or_default()
 }
 
 /// Whose words are asked for where nobody is named.
@@ -158,4 +173,46 @@ fn speaks(indexes: &[&Index], term: &str) -> Option<bool> {
         .map(|speaker| speaker.turns)
         .sum();
     (theirs > 0).then_some(theirs as f32 >= FREQUENT_SPEAKER * spoken as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tense_of(text: &str) -> Tense {
+        tense(&words::terms(text))
+    }
+
+    #[test]
+    fn the_tense_of_a_question_is_that_of_its_auxiliary() {
+        for text in [
+            "Where does Mia live?",
+            "What is Tom's job?",
+            "Do they have a dog?",
+        ] {
+            assert_eq!(tense_of(text), Tense::Present, "{text}");
+        }
+        for text in [
+            "Where did Mia go?",
+            "Who was there?",
+            "What was the first boat?",
+        ] {
+            assert_eq!(tense_of(text), Tense::Past, "{text}");
+        }
+        for text in [
+            "Where does Mia live now?",
+            "Tom's current job",
+            "Is he still ill?",
+        ] {
+            assert_eq!(tense_of(text), Tense::Now, "{text}");
+        }
+        assert_eq!(tense_of("Mia's garden"), Tense::Open);
+    }
+
+    #[test]
+    fn questions_for_times_and_numbers_are_told() {
+        let when = |text: &str| is_when(&words::terms(text));
+        assert!(when("When did she leave?") && when("In which year did she leave?"));
+        assert!(!when("What did she say when she left?") && !when("What did she say?"));
+    }
 }

@@ -1,8 +1,8 @@
 //! How the features of a text become its score.
 //!
-//! The weights were fitted by pairwise logistic regression (evidence against other turns) on the development
-//! set of `benches/memory`, conversation against conversation, and rounded. `benches/memory/README.md` says how
-//! to fit them again.
+//! The weights come from pairwise logistic regression (evidence against the other turns of its conversation) on the
+//! development set of `benches/memory`, where each conversation was judged by weights fitted on the others, and were
+//! rounded. That of dates is set by hand: few questions there name one.
 
 use super::{
     Feature, Parts, Settings,
@@ -29,46 +29,64 @@ struct Weights {
     number: f32,
     length: f32,
     dates: f32,
-    recent: f32,
-    recent_now: f32,
     superseded: f32,
     with_dense: Calibration,
     without_dense: Calibration,
 }
 
-/// How a sum becomes a likelihood. The middle is where half of the answerable questions of the development set have
-/// their best text; at the tenth that [`super::RELEVANT`] names, all but two in a hundred have one.
+/// How a sum becomes the likelihood that a text answers: logistic regression over the best hits of all
+/// questions of the development set.
 #[derive(Debug, Clone, Copy)]
-struct Calibration {
+pub(super) struct Calibration {
     slope: f32,
     middle: f32,
+    /// The sum from which on a text may be relevant: of 98 in 100 questions that can be answered, the
+    /// best text reaches it.
+    relevant: f32,
+}
+
+impl Calibration {
+    /// The logarithm of the odds that a text with that sum answers.
+    pub fn log_odds(self, sum: f32) -> f32 {
+        self.slope * (sum - self.middle)
+    }
+
+    /// The likelihood that a text with that sum answers.
+    pub fn likelihood(self, sum: f32) -> f32 {
+        1.0 / (1.0 + (-self.log_odds(sum)).exp())
+    }
+
+    /// Whether a text with that sum may have to do with the query.
+    pub const fn may_be_relevant(self, sum: f32) -> bool {
+        sum >= self.relevant
+    }
 }
 
 /// Turns of conversations.
 const TURNS: Weights = Weights {
-    own: 7.5,
-    window: 3.1,
-    sitting: 2.9,
-    own_question: 4.9,
-    dense: 2.9,
-    dense_neighbours: 5.2,
-    dense_sitting: 8.1,
-    speaker: 2.3,
-    asks: -0.9,
-    time: 1.9,
-    number: 1.6,
-    length: 2.3,
+    own: 10.0,
+    window: 4.5,
+    sitting: 3.4,
+    own_question: 7.0,
+    dense: 3.1,
+    dense_neighbours: 4.9,
+    dense_sitting: 8.7,
+    speaker: 2.7,
+    asks: -1.0,
+    time: 2.0,
+    number: 2.2,
+    length: 2.0,
     dates: 4.0,
-    recent: 0.4,
-    recent_now: 3.0,
     superseded: -1.0,
     with_dense: Calibration {
-        slope: 0.5,
-        middle: 18.5,
+        slope: 0.36,
+        middle: 24.4,
+        relevant: 14.0,
     },
     without_dense: Calibration {
         slope: 0.5,
-        middle: 14.0,
+        middle: 18.0,
+        relevant: 10.0,
     },
 };
 
@@ -82,14 +100,17 @@ const LONE: Weights = Weights {
     dense_neighbours: 0.0,
     dense_sitting: 0.0,
     length: 0.5,
-    with_dense: LONE_CALIBRATION,
-    without_dense: LONE_CALIBRATION,
+    with_dense: Calibration {
+        slope: 0.7,
+        middle: 10.3,
+        relevant: 3.9,
+    },
+    without_dense: Calibration {
+        slope: 0.6,
+        middle: 8.8,
+        relevant: 2.8,
+    },
     ..TURNS
-};
-
-const LONE_CALIBRATION: Calibration = Calibration {
-    slope: 0.8,
-    middle: 6.0,
 };
 
 /// Scores the texts of one index.
@@ -100,13 +121,11 @@ pub(super) struct Scorer<'a> {
     pub settings: &'a Settings,
     /// By speaker: whether it is the one who is asked about.
     pub persons: Vec<bool>,
-    /// The first and last time of all texts.
-    pub times: (i64, i64),
 }
 
 impl Scorer<'_> {
-    /// The parts of a text's score, and the logarithm of its odds to be about what was asked.
-    pub fn score(&self, text: usize) -> (Parts, f32) {
+    /// The parts of a text's score, and what their sum means.
+    pub fn score(&self, text: usize) -> (Parts, Calibration) {
         let (documents, features) = (self.documents, self.features);
         let sitting = documents.sitting.get(text).copied().unwrap_or(NONE);
         let weights = if sitting == NONE { LONE } else { TURNS };
@@ -132,8 +151,7 @@ impl Scorer<'_> {
         } else {
             weights.with_dense
         };
-        let log_odds = calibration.slope * (parts.sum() - calibration.middle);
-        (parts, log_odds)
+        (parts, calibration)
     }
 
     fn person(&self, text: usize, weights: &Weights) -> f32 {
@@ -173,26 +191,20 @@ impl Scorer<'_> {
         if self.settings.has(Feature::Dates) && !self.asked.spans.is_empty() {
             score += weights.dates * dates::fit(&self.asked.spans, Timestamp(time));
         }
-        if self.settings.has(Feature::Recency) {
-            let (first, last) = self.times;
-            let age =
-                (last.saturating_sub(time)) as f32 / (last.saturating_sub(first)).max(1) as f32;
-            let newness = 1.0 - age;
-            score += match self.asked.tense {
-                Tense::Now => weights.recent_now * newness,
-                Tense::Open => weights.recent * newness,
-                Tense::Then => 0.0,
-            };
-            if self.documents.superseded.get(text) == Some(&true) && self.asked.tense != Tense::Then
-            {
-                score += weights.superseded;
-            }
+        let is_past = self.documents.superseded.get(text) == Some(&true);
+        if self.settings.has(Feature::Recency) && is_past && self.asked.tense != Tense::Past {
+            score += weights.superseded;
         }
         score
     }
 }
 
-/// The likelihood of which these are the log-odds.
-pub(super) fn likelihood(log_odds: f32) -> f32 {
-    1.0 / (1.0 + (-log_odds).exp())
+/// What is added, among the best texts, to the newest of all and in proportion to those between, when a query
+/// asks what is the case: what was said last is what is true. Fitted to the questions about changes.
+pub(super) const fn preference_for_new(tense: Tense) -> f32 {
+    match tense {
+        Tense::Now => 6.0,
+        Tense::Present => 4.0,
+        Tense::Past | Tense::Open => 0.0,
+    }
 }
