@@ -21,60 +21,48 @@ pub(super) fn refusal(
         Protocol::Messages => "anthropic",
         Protocol::Responses => "responses",
     };
-    match back_end.unwrap_or(usual) {
-        "anthropic" => (
-            400,
-            json!({"type": "error", "error": {"type": "invalid_request_error",
+    let back_end = back_end.unwrap_or(usual);
+    let status = if back_end == "anthropic-size" {
+        413
+    } else {
+        400
+    };
+    let body = match back_end {
+        "anthropic" => json!({"type": "error", "error": {"type": "invalid_request_error",
                 "message": format!("prompt is too long: {asked} tokens > {most} maximum")}}),
-        ),
-        "anthropic-size" => (
-            413,
-            json!({"type": "error", "error": {"type": "request_too_large",
+        "anthropic-size" => json!({"type": "error", "error": {"type": "request_too_large",
                 "message": "Request exceeds the maximum size"}}),
-        ),
-        "responses" => (
-            400,
+        "responses" => {
             json!({"error": {"message": "Your input exceeds the context window of this model. \
                 Please adjust your input and try again.", "type": "invalid_request_error",
-                "param": "input", "code": "context_length_exceeded"}}),
-        ),
-        "llama-server" => (
-            400,
-            json!({"error": {"code": 400, "type": "exceed_context_size_error",
+                "param": "input", "code": "context_length_exceeded"}})
+        }
+        "llama-server" => json!({"error": {"code": 400, "type": "exceed_context_size_error",
                 "message": format!("request ({asked} tokens) exceeds the available context size \
                     ({most} tokens), try increasing it"),
                 "n_prompt_tokens": asked, "n_ctx": most}}),
-        ),
-        "ollama" => (
-            400,
-            json!({"error": {"message": "the input length exceeds the context length",
+        "ollama" => json!({"error": {"message": "the input length exceeds the context length",
                 "type": "invalid_request_error", "param": null, "code": null}}),
-        ),
-        "vllm" => (
-            400,
+        "vllm" => {
             json!({"object": "error", "message": format!("This model's maximum context length is \
                 {most} tokens. However, you requested {asked} tokens in the messages, Please \
                 reduce the length of the messages."), "type": "BadRequestError", "param": null,
-                "code": 400}),
-        ),
-        "lm-studio" => (
-            400,
+                "code": 400})
+        }
+        "lm-studio" => {
             json!({"error": format!("Trying to keep the first {asked} tokens when context the \
                 overflows. However, the model is loaded with context length of only {most} \
-                tokens, which is not enough.")}),
-        ),
-        "openrouter" => (
-            400,
+                tokens, which is not enough.")})
+        }
+        "openrouter" => {
             json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {
                 "raw": format!("{{\"message\":\"prompt is too long: {asked} tokens > {most} \
-                    maximum\"}}")}}}),
-        ),
-        _ => (
-            400,
-            json!({"error": {"message": format!("This model's maximum context length is {most} \
+                    maximum\"}}")}}})
+        }
+        _ => json!({"error": {"message": format!("This model's maximum context length is {most} \
                 tokens. However, your messages resulted in {asked} tokens. Please reduce the \
                 length of the messages."), "type": "invalid_request_error", "param": "messages",
                 "code": "context_length_exceeded"}}),
-        ),
-    }
+    };
+    (status, body)
 }
