@@ -33,6 +33,8 @@ pub(super) struct Features {
     pub sitting: Vec<f32>,
     /// The words of the turn before, where that ends with a question.
     pub own_question: Vec<f32>,
+    /// The mean of the words of the turns two before and two after.
+    pub own_nearby: Vec<f32>,
     /// The cosine of text and query.
     pub dense: Vec<f32>,
     /// The mean cosine of the neighbours.
@@ -64,6 +66,7 @@ impl Features {
             features.dense_neighbours = of_neighbours(documents, dense);
             if settings.has(Feature::Text) {
                 features.own_question = of_question(documents, &own);
+                features.own_nearby = of_second_neighbours(documents, &own);
                 features.window = windows(index, asked, statistics);
             }
         }
@@ -216,6 +219,17 @@ fn of_neighbours(documents: &Documents, column: &[f32]) -> Vec<f32> {
             let beside = neighbours(documents, text).into_iter().flatten();
             beside.map(|other| at(column, other)).sum::<f32>() / 2.0
         })
+        .collect()
+}
+
+fn of_second_neighbours(documents: &Documents, column: &[f32]) -> Vec<f32> {
+    let second = |links: &[u32], text: usize| {
+        let first = links.get(text).copied().unwrap_or(NONE);
+        let second = links.get(first as usize).copied().unwrap_or(NONE);
+        at(column, second as usize)
+    };
+    (0..documents.len())
+        .map(|text| (second(&documents.previous, text) + second(&documents.next, text)) / 2.0)
         .collect()
 }
 

@@ -20,6 +20,7 @@ struct Weights {
     window: f32,
     sitting: f32,
     own_question: f32,
+    own_nearby: f32,
     dense: f32,
     dense_neighbours: f32,
     dense_sitting: f32,
@@ -68,6 +69,7 @@ const TURNS: Weights = Weights {
     window: 4.5,
     sitting: 3.4,
     own_question: 7.0,
+    own_nearby: 8.0,
     dense: 3.1,
     dense_neighbours: 4.9,
     dense_sitting: 8.7,
@@ -79,8 +81,8 @@ const TURNS: Weights = Weights {
     dates: 4.0,
     superseded: -1.0,
     with_dense: Calibration {
-        slope: 0.36,
-        middle: 24.4,
+        slope: 0.3,
+        middle: 26.5,
         relevant: 14.0,
     },
     without_dense: Calibration {
@@ -96,6 +98,7 @@ const LONE: Weights = Weights {
     window: 0.0,
     sitting: 0.0,
     own_question: 0.0,
+    own_nearby: 0.0,
     dense: 6.0,
     dense_neighbours: 0.0,
     dense_sitting: 0.0,
@@ -140,6 +143,7 @@ impl Scorer<'_> {
             dense: weights.dense * at(&features.dense, text),
             context: weights.sitting * at(&features.sitting, text)
                 + weights.own_question * at(&features.own_question, text)
+                + weights.own_nearby * at(&features.own_nearby, text)
                 + weights.dense_neighbours * at(&features.dense_neighbours, text)
                 + weights.dense_sitting * at(&features.dense_sitting, text),
             person: self.person(text, &weights),
