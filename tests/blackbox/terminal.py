@@ -71,7 +71,10 @@ class Terminal:
 
     def ends(self, seconds=20):
         """Waits until the program is over; its exit code."""
-        return self.process.wait(seconds)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"the program is not over after:\n{self.text[-2000:]}") from error
 
     def close(self):
         if self.process.poll() is None:

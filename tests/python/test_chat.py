@@ -134,6 +134,32 @@ def test_the_password_is_given_by_flag_or_variable(chats, own_server):
         assert done.returncode == 0 and "* Ada" in done.stdout, done.stderr
 
 
+def test_a_wrong_password_and_an_unknown_name_are_told(chats, own_server, server):
+    locked = own_server(MNEMIC_SECURE="true", MNEMIC_PASSWORD="sesame")
+    done = chats.piped(["hi"], "--url", locked.url, "--token", "open up")
+    assert done.returncode == 1 and done.stdout == "" and "--token" in done.stderr
+    done = chats.piped(["/agents nobody"], "--url", locked.url, "--token", "sesame")
+    assert done.returncode == 1 and "there is no agent 'nobody'" in done.stderr
+
+
+def test_how_full_the_context_is_is_told_and_it_is_compacted(chats, server, named_agent, token):
+    lines = ["/context", *(f"fact-{n} {token}" for n in range(4)), "/context", "/compact", "/history 20"]
+    done = chats.piped(lines, named_agent.name, "--url", server.url)
+    assert done.returncode == 0, done.stderr
+    assert " of 128000 tokens" in done.stdout and "9 messages in the context became 7." in done.stdout
+    assert "system_alert" not in done.stdout and "(The earlier part of this conversation" in done.stdout
+    for n in range(4):
+        assert f"you: fact-{n} {token}" in done.stdout, "what left the context is still in the history"
+
+
+def test_a_search_is_told_in_a_few_lines(chats, server, named_agent, token):
+    lines = [f"The boat {token} is blue", f'[[call conversation_search {{"query": "{token}"}}]] which colour?']
+    done = chats.piped(lines, named_agent.name, "--url", server.url)
+    assert f"· conversation_search {{\"query\": \"{token}\"}}" in done.stderr
+    assert "  → " in done.stderr and f"    user: The boat {token} is blue" in done.stderr
+    assert '{"message"' not in done.stderr
+
+
 def test_without_a_model_one_is_told_how_to_get_one(chats, own_server):
     server = own_server(with_model=False)
     done = chats.piped(["hi"], "--url", server.url)
@@ -201,8 +227,24 @@ def test_ctrl_c_cancels_the_turn_and_the_next_line_works(terminal, client, named
     terminal.sees(">")
     terminal.enters("[[echo]] go on")
     terminal.sees("[[echo]] go on\n[[echo]] go on")
-    runs = list(client.runs.list(agent_id=named_agent.id))
-    assert sorted(run.status for run in runs) == ["cancelled", "completed"]
+    # The words are shown before the run's end is.
+    ended = ["cancelled", "completed"]
+    eventually(lambda: sorted(run.status for run in client.runs.list(agent_id=named_agent.id)) == ended, ended)
+
+
+def test_lines_that_are_typed_while_the_agent_talks_are_all_read(terminal, model, token):
+    terminal.enters("[[words 40]] [[delay 50]] tell me")
+    terminal.sees("noted the point")
+    terminal.enters(f"[[echo]] one {token}")
+    terminal.enters("/memory human")
+    terminal.enters(f"[[echo]] two {token}")
+    for said in (f"> [[echo]] one {token}", "> /memory human", "Ada sails.", f"> [[echo]] two {token}"):
+        terminal.sees(said)
+    terminal.sees(f"[[echo]] two {token}")
+    assert len(model.requests(f"two {token}")) == 1
+    terminal.sees(">")
+    terminal.types(UP + UP)
+    terminal.sees("/memory human")
 
 
 def test_a_second_ctrl_c_leaves(terminal):
@@ -277,6 +319,7 @@ def test_a_server_that_is_gone_is_replaced_where_its_address_was_not_given(chats
     terminal.enters("/history")
     terminal.sees("one runs now as long as this chat")
     terminal.sees("you: [[echo]] one")
+    terminal.sees("Companion>")
     terminal.types(CTRL_D)
     assert terminal.ends() == 0
     eventually(lambda: not is_listening(server.port), "the server of the chat is stopped")
@@ -293,3 +336,19 @@ def test_the_first_agent_is_made_by_answering_questions(chats, own_server, own_c
     (agent,) = own_client(server).agents.list()
     assert agent.name == "Ada"
     assert {block.label for block in own_client(server).agents.blocks.list(agent.id)} == {"human", "persona"}
+
+
+def test_nothing_is_asked_where_no_agent_can_be_made(chats, own_server):
+    terminal = chats.terminal("--url", own_server(with_model=False).url)
+    terminal.sees("no model is configured")
+    assert terminal.ends() == 1 and "called?" not in terminal.text
+
+
+def test_another_agent_is_made_and_talked_to(terminal, client, token):
+    terminal.enters("/new")
+    terminal.sees("What is the new agent to be called?")
+    terminal.enters(f"new-{token}")
+    terminal.sees("Which model")
+    terminal.enters("")
+    terminal.sees(f"new-{token}>")
+    assert [agent.name for agent in client.agents.list(name=f"new-{token}")] == [f"new-{token}"]

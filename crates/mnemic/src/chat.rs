@@ -150,8 +150,13 @@ impl Chat {
         let mut interrupted = false;
         loop {
             let line = match input.next(&self.agent.name).await? {
-                Entry::Line(line) if line.trim().is_empty() => continue,
+                Entry::Line(line) | Entry::Ahead(line) if line.trim().is_empty() => continue,
                 Entry::Line(line) => line,
+                Entry::Ahead(line) => {
+                    let shown = format!("{}> {line}", self.agent.name);
+                    self.screen.say(Style::Plain, &shown);
+                    line
+                }
                 Entry::Interrupted if !interrupted => {
                     interrupted = true;
                     self.screen

@@ -123,7 +123,19 @@ pub async fn choose(
     }
     let mut known = list(client).await?;
     match known.len() {
-        0 => create(client, None, asking).await,
+        0 => {
+            // Before anything is asked that would be for nothing.
+            if models(client).await?.is_empty() {
+                return Err(ChatError::NoModel);
+            }
+            let name = match asking {
+                Asking::Allowed => {
+                    ask_name("There is no agent yet. What is the first one to be called?")?
+                }
+                Asking::Never => FIRST_NAME.to_owned(),
+            };
+            create(client, Some(&name), asking).await
+        }
         1 => known.pop().ok_or(ChatError::NoModel),
         _ if asking == Asking::Never => Err(ChatError::Usage(format!(
             "there are several agents: name one ({})",
@@ -151,11 +163,7 @@ pub async fn create(
 ) -> Result<Agent, ChatError> {
     let name = match name {
         Some(name) => name.to_owned(),
-        None if asking == Asking::Allowed => blocking(|| {
-            inquire::Text::new("There is no agent yet. What is the first one to be called?")
-                .with_default(FIRST_NAME)
-                .prompt()
-        })?,
+        None if asking == Asking::Allowed => ask_name("What is the new agent to be called?")?,
         None => FIRST_NAME.to_owned(),
     };
     let mut body = json!({
@@ -238,6 +246,14 @@ fn pick<T>(question: &str, items: Vec<T>, shown: impl Fn(&T) -> String) -> Resul
         .into_iter()
         .nth(chosen.index)
         .ok_or_else(|| ChatError::Usage("nothing was chosen".to_owned()))
+}
+
+fn ask_name(question: &str) -> Result<String, ChatError> {
+    blocking(|| {
+        inquire::Text::new(question)
+            .with_default(FIRST_NAME)
+            .prompt()
+    })
 }
 
 fn confirm(question: &str) -> Result<bool, ChatError> {

@@ -10,7 +10,7 @@ use super::{
     editor,
     error::ChatError,
     screen::{Style, clipped},
-    turn::{calls_of, content},
+    turn::{calls_of, content, gist},
 };
 
 /// Results of a search that are shown.
@@ -265,18 +265,22 @@ impl Chat {
         for message in messages {
             let date = day(text(message, "date"));
             let (style, line) = match text(message, "message_type") {
-                "user_message" => (
-                    Style::Plain,
-                    format!("you: {}", content(message.get("content"))),
-                ),
+                "user_message" => {
+                    let said = content(message.get("content"));
+                    match notice(&said) {
+                        Some(notice) => (Style::Dim, format!("({})", clipped(&notice, MAX_SHOWN))),
+                        None => (Style::Plain, format!("you: {said}")),
+                    }
+                }
                 "assistant_message" => {
                     let said = content(message.get("content"));
                     (Style::Plain, format!("{}: {said}", self.agent.name))
                 }
                 "tool_call_message" => (Style::Dim, calls(message)),
                 "tool_return_message" => {
-                    let said = clipped(&content(message.get("tool_return")), MAX_SHOWN);
-                    (Style::Dim, format!("→ {said}"))
+                    let said = gist(&content(message.get("tool_return")));
+                    let first = said.first().map(|line| line.trim().to_owned());
+                    (Style::Dim, first.unwrap_or_default())
                 }
                 "reasoning_message" => (Style::Dim, text(message, "reasoning").to_owned()),
                 _ => continue,
@@ -287,7 +291,10 @@ impl Chat {
     }
 
     async fn context(&mut self) -> Result<(), ChatError> {
-        let found = self.client.get(&self.agent.path("/context")).await?;
+        let found = match self.client.get(&self.agent.path("/context")).await {
+            Err(error) if error.is_missing() => return self.last_call().await,
+            found => found?,
+        };
         let number = |key: &str| found.get(key).and_then(Value::as_i64).unwrap_or_default();
         let (now, most) = (
             number("context_window_size_current"),
@@ -312,6 +319,29 @@ impl Chat {
         self.say(&format!(
             "{recall} messages in recall memory, {archival} passages in archival memory"
         ));
+        Ok(())
+    }
+
+    /// How full the context was at the last call, for servers that cannot tell more.
+    async fn last_call(&mut self) -> Result<(), ChatError> {
+        let agent = self.client.get(&self.agent.path("")).await?;
+        let query = [("agent_id", self.agent.id.as_str()), ("limit", "20")];
+        let steps = self.client.find("/v1/steps/", &query).await?;
+        let window = agent.pointer("/llm_config/context_window");
+        let window = window.and_then(Value::as_i64).unwrap_or_default();
+        let messages = agent.get("message_ids").and_then(Value::as_array);
+        let messages = messages.map_or(0, |ids| ids.len().saturating_sub(1));
+        let total = |step: &Value| step.get("total_tokens").and_then(Value::as_i64);
+        // A call that failed has none.
+        match rows(&steps).filter_map(total).find(|total| *total > 0) {
+            Some(now) => {
+                let share = now.saturating_mul(100) / window.max(1);
+                self.say(&format!(
+                    "{now} of {window} tokens ({share} %) at the last call; {messages} messages now"
+                ));
+            }
+            None => self.say(&format!("Nothing of {window} tokens is used yet.")),
+        }
         Ok(())
     }
 
@@ -370,6 +400,13 @@ fn day(date: &str) -> String {
 fn segment(text: &str) -> String {
     let encoded: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
     encoded.replace('+', "%20")
+}
+
+/// What the server told the agent in the user's place, such as a summary.
+fn notice(said: &str) -> Option<String> {
+    let parsed: Value = serde_json::from_str(said).ok()?;
+    let is_notice = text(&parsed, "type") == "system_alert";
+    is_notice.then(|| text(&parsed, "message").to_owned())
 }
 
 fn calls(message: &Value) -> String {

@@ -3,9 +3,9 @@
 use std::{borrow::Cow, path::Path};
 
 use reedline::{
-    EditCommand, Emacs, FileBackedHistory, KeyCode, KeyModifiers, Prompt, PromptEditMode,
-    PromptHistorySearch, Reedline, ReedlineEvent, Signal, ValidationResult, Validator,
-    default_emacs_keybindings,
+    EditCommand, Emacs, FileBackedHistory, HistoryItem, KeyCode, KeyModifiers, Prompt,
+    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, Signal, ValidationResult,
+    Validator, default_emacs_keybindings,
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 
@@ -19,6 +19,8 @@ const HISTORY_LINES: usize = 5_000;
 pub enum Entry {
     /// A message or a command.
     Line(String),
+    /// The same, typed before it was asked for: it is not shown at the prompt yet.
+    Ahead(String),
     /// The input was broken off (Ctrl-C).
     Interrupted,
     /// There is no more.
@@ -68,6 +70,15 @@ impl Input {
                 let Some(mut reading) = editor.take() else {
                     return Ok(Entry::End);
                 };
+                if let Some(entry) = typed_ahead() {
+                    if let Entry::Ahead(line) = &entry {
+                        let item = HistoryItem::from_command_line(line.as_str());
+                        // What cannot be remembered can still be said.
+                        reading.history_mut().save(item).ok();
+                    }
+                    *editor = Some(reading);
+                    return Ok(entry);
+                }
                 let prompt = Name(name.to_owned());
                 let read = tokio::task::spawn_blocking(move || {
                     let signal = reading.read_line(&prompt);
@@ -89,6 +100,42 @@ impl Input {
             },
         }
     }
+}
+
+/// What was typed while nobody read. The editor would take the first line of it and lose the others.
+#[cfg(unix)]
+fn typed_ahead() -> Option<Entry> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let input = std::io::stdin();
+    let mut text = String::new();
+    loop {
+        let mut readable = [PollFd::new(&input, PollFlags::IN)];
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        if poll(&mut readable, Some(&at_once)).is_ok_and(|count| count == 0) {
+            // The beginning of a line stays for the editor.
+            return (!text.is_empty()).then_some(Entry::Ahead(text));
+        }
+        // While no editor is at work the terminal gives whole lines, one at a time.
+        if input.read_line(&mut text).ok()? == 0 {
+            return Some(Entry::End);
+        }
+        match text.trim_end_matches(['\r', '\n']) {
+            line if line.ends_with('\\') => {
+                text = line.trim_end_matches('\\').to_owned();
+                text.push('\n');
+            }
+            line => return Some(Entry::Ahead(line.to_owned())),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn typed_ahead() -> Option<Entry> {
+    None
 }
 
 /// A line of a pipe, with those that follow a backslash at its end.

@@ -19,6 +19,9 @@ const MAX_ARGUMENTS: usize = 160;
 /// Characters of a tool's return that are shown.
 const MAX_RETURN: usize = 300;
 
+/// Results of a search that are shown.
+const MAX_FOUND: usize = 3;
+
 /// Blocks that are looked at for changes.
 const MAX_BLOCKS: &str = "100";
 
@@ -39,7 +42,6 @@ impl Chat {
             blocks,
             ..Shown::default()
         };
-        let mut cancelled = false;
         let mut interrupt = pin!(tokio::signal::ctrl_c());
         let client = self.client.clone();
         let mut opening = pin!(client.stream(&path, &body));
@@ -55,10 +57,10 @@ impl Chat {
             let frame = tokio::select! {
                 frame = frames.next() => frame?,
                 _ = &mut interrupt => {
-                    if cancelled {
+                    if shown.cancelled {
                         return Ok(Outcome::Leave);
                     }
-                    cancelled = true;
+                    shown.cancelled = true;
                     interrupt.set(tokio::signal::ctrl_c());
                     self.screen.note(Style::Dim, "(cancelling; Ctrl-C again leaves)");
                     tokio::spawn(cancel(self.client.clone(), self.agent.path(""), shown.run.clone()));
@@ -94,7 +96,12 @@ impl Chat {
             return Ok(());
         }
         let screen = &mut self.screen;
-        match text(body.get("message_type")).unwrap_or_default() {
+        let kind = text(body.get("message_type")).unwrap_or_default();
+        // What was on its way when it was cancelled.
+        if shown.cancelled && kind != "stop_reason" && kind != "error_message" {
+            return Ok(());
+        }
+        match kind {
             "assistant_message" => screen.flow(Flow::Answer, &content(body.get("content"))),
             "reasoning_message" => {
                 screen.flow(
@@ -149,8 +156,9 @@ impl Chat {
             let words = text(arguments.get("message")).unwrap_or_default();
             self.screen.flow(Flow::Answer, words);
         } else {
-            let line = format!("  → {}", clipped(&said, MAX_RETURN));
-            self.screen.note(Style::Dim, &line);
+            for line in gist(&said) {
+                self.screen.note(Style::Dim, &line);
+            }
         }
         Ok(())
     }
@@ -174,6 +182,8 @@ struct Shown {
     blocks: Blocks,
     calls: Vec<Call>,
     error: Option<String>,
+    /// Whether the person has cancelled it.
+    cancelled: bool,
 }
 
 /// A call of a tool, as far as it has come.
@@ -227,6 +237,23 @@ impl Shown {
         let at = self.calls.iter().position(|call| call.id == id)?;
         Some(self.calls.remove(at))
     }
+}
+
+/// What a tool returned, in a few lines: of a search what it says and the first it has found.
+pub(super) fn gist(said: &str) -> Vec<String> {
+    let parsed: Value = serde_json::from_str(said).unwrap_or_default();
+    let results = parsed.get("results").and_then(Value::as_array);
+    let (Some(message), Some(results)) = (text(parsed.get("message")), results) else {
+        return vec![format!("  → {}", clipped(said, MAX_RETURN))];
+    };
+    let mut lines = vec![format!("  → {}", clipped(message, MAX_RETURN))];
+    for found in results.iter().take(MAX_FOUND) {
+        let who = text(found.get("role")).map(|role| format!("{role}: "));
+        let what = text(found.get("content")).unwrap_or_default();
+        let line = format!("{}{what}", who.unwrap_or_default());
+        lines.push(format!("    {}", clipped(&line, MAX_ARGUMENTS)));
+    }
+    lines
 }
 
 fn is_memory_tool(name: &str) -> bool {
