@@ -4,11 +4,13 @@ Environment, set by ./test: MNEMIC_BIN and SCRIPTED_MODEL_BIN name the programs,
 PostgreSQL in which databases may be made, PSQL its client.
 """
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -95,6 +97,15 @@ class ScriptedModel:
         assert found, f"the model was not asked anything with {containing!r}"
         return found[-1]
 
+    def embed_as(self, **wanted):
+        """How embeddings are answered from now on: dims, status, status_for, delay_ms, missing, synonyms."""
+        self.http.put("/embeddings", json=wanted).raise_for_status()
+
+    def embedded(self, model=None):
+        """The texts that it was asked to embed, by one of its models or by all."""
+        asked = self.http.get("/embeddings").raise_for_status().json()["asked"]
+        return [text for name, text in asked if model in (None, name)]
+
     def stop(self):
         self.http.close()
         self.process.kill()
@@ -140,6 +151,16 @@ class Server:
             return httpx.get(f"{self.url}/v1/health/", timeout=5).status_code == 200
         except httpx.TransportError:
             return False
+
+    def query(self, sql):
+        """The rows of a statement about its tables, as tuples of text."""
+        if self.engine == "sqlite":
+            with contextlib.closing(sqlite3.connect(f"file:{self.folder}/data/mnemic.db?mode=ro", uri=True)) as database:
+                return [tuple(str(value) for value in row) for row in database.execute(sql)]
+        url = self.environment["MNEMIC_DATABASE_URL"]
+        command = [named("PSQL"), url, "-qAt", "-F", "\t", "-c", f"SET search_path TO mnemic; {sql}"]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return [tuple(line.split("\t")) for line in output.splitlines()]
 
     def log(self, lines=60):
         text = (self.folder / "log").read_text(errors="replace")

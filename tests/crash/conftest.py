@@ -15,6 +15,11 @@ def model():
 
 
 @pytest.fixture(params=os.environ.get("MNEMIC_ENGINES", "sqlite,postgres").split(","))
-def server(request, model):
-    with harness.server(request.param, model) as found:
+def engine(request):
+    return request.param
+
+
+@pytest.fixture
+def server(engine, model):
+    with harness.server(engine, model) as found:
         yield found

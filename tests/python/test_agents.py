@@ -28,7 +28,9 @@ def test_an_agent_needs_only_a_model(client):
 def test_a_new_agent_has_the_default_tools(client):
     agent = client.agents.create(model=MODEL)
     names = {tool.name for tool in client.agents.tools.list(agent.id)}
-    assert names == {"conversation_search", "memory_insert", "memory_replace"}
+    assert names == {
+        "archival_memory_insert", "archival_memory_search", "conversation_search", "memory_insert", "memory_replace",
+    }
 
 
 def test_base_tools_can_be_left_out_and_others_named(client):

@@ -5,8 +5,10 @@ import time
 import httpx
 import pytest
 from conftest import ENGINES, client_of
-from programs import MODEL, Server, eventually, make_database, run_sql
+from programs import MODEL, ScriptedModel, Server, eventually, make_database, run_sql
 from talk import of_kind, send, user
+
+EMBEDDER = "openai/scripted-embed"
 
 
 @pytest.fixture(scope="session", params=[engine for engine in ENGINES if engine == "postgres"])
@@ -78,6 +80,40 @@ def test_the_runs_of_a_dead_server_are_taken_over(replicas, token):
     eventually(is_over(two, run), "the other one brought it to its end", 30)
     assert len(of_kind(two.agents.messages.list(agent.id), "user_message")) == 1
     assert send(two, agent, "and on").stop_reason.stop_reason == "end_turn"
+
+
+def test_replicas_share_the_embedding_and_a_dead_ones_part_is_taken_over(engine, token):
+    """Each replica has a provider of its own, which tells what it was asked."""
+    database = make_database()
+    providers = [ScriptedModel(), ScriptedModel()]
+    for provider in providers:
+        provider.embed_as(delay_ms=300)
+    settings = {"MNEMIC_ENCRYPTION_KEY": "the key that both of them have", "MNEMIC_DEFAULT_EMBEDDING": EMBEDDER}
+    servers = [Server(engine, provider, database=database, **settings).start() for provider in providers]
+    texts = [f"{token} {archive} {n}" for archive in range(8) for n in range(100)]
+
+    def asked():
+        return [[text for text in provider.embedded() if text.startswith(token)] for provider in providers]
+
+    def stored():
+        return int(servers[1].query("SELECT COUNT(*) FROM vectors")[0][0])
+
+    try:
+        with client_of(servers[0]) as client:
+            for start in range(0, len(texts), 100):
+                archive = client.archives.create(name=token)
+                passages = [{"text": text} for text in texts[start : start + 100]]
+                client.archives.passages.create_many(archive.id, passages=passages)
+        eventually(lambda: all(asked()), "both of them embed", 60)
+        servers[0].kill()
+        eventually(lambda: stored() == len(texts), "the other one embeds the rest", 60)
+        one, two = asked()
+        assert set(one + two) == set(texts)
+        # The dead one's last batch is made again, no other.
+        assert len(one + two) - len(texts) <= 32
+    finally:
+        for running in (*servers, *providers):
+            (running.stop if isinstance(running, ScriptedModel) else running.close)()
 
 
 def test_a_database_that_is_gone_is_a_503_and_health_answers(engine, model):

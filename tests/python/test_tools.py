@@ -3,7 +3,10 @@
 import letta_client
 import pytest
 
+from talk import send
+
 BUILTIN = {
+    "archival_memory_insert", "archival_memory_search",
     "conversation_search", "core_memory_append", "core_memory_replace", "memory_insert", "memory_replace",
     "memory_rethink", "memory_finish_edits", "memory", "memory_apply_patch", "send_message",
 }
@@ -51,7 +54,7 @@ def test_attaching_answers_null_to_the_sdk_and_the_agent_to_others(client, http,
 def test_the_tools_of_an_agent_iterate_completely(client, agent):
     for order in ("asc", "desc"):
         assert sorted(names(client.agents.tools.list(agent.id, limit=1, order=order))) == [
-            "conversation_search", "memory_insert", "memory_replace",
+            "archival_memory_insert", "archival_memory_search", "conversation_search", "memory_insert", "memory_replace",
         ]
 
 
@@ -61,3 +64,14 @@ def test_an_unknown_tool_is_404(client, agent):
         client.tools.retrieve(unknown)
     with pytest.raises(letta_client.NotFoundError, match=unknown):
         client.agents.tools.attach(unknown, agent_id=agent.id)
+
+
+def test_the_tool_that_is_to_run_first_is_asked_for_in_the_first_step_only(client, make_agent, model, token):
+    rules = [{"type": "run_first", "tool_name": "conversation_search"}]
+    agent = make_agent(tool_rules=rules)
+    answer = send(client, agent, f'[[call conversation_search {{"query": "boats"}}]] {token}')
+    assert [message.message_type for message in answer.messages][:2] == ["tool_call_message", "tool_return_message"]
+    first, second = model.requests(token)
+    assert [tool["function"]["name"] for tool in first["tools"]] == ["conversation_search"]
+    assert first["tool_choice"] == "required"
+    assert len(second["tools"]) > 1 and second.get("tool_choice") in (None, "auto")

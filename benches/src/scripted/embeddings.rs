@@ -1,5 +1,6 @@
-//! Vectors of the scripted model: texts of equal words get equal ones, and a text that says
-//! `[[means WORDS]]` gets that of the words.
+//! Vectors of the scripted model: texts of equal words get equal ones; a word may be told to mean another.
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,9 +23,11 @@ pub(super) struct Embedder {
     pub delay_ms: u64,
     /// Leaves out so many vectors.
     missing: usize,
-    /// All texts so far.
+    /// Words that mean others.
+    synonyms: HashMap<String, String>,
+    /// All texts so far, each with the model that was asked.
     #[serde(skip_deserializing)]
-    asked: Vec<String>,
+    asked: Vec<(String, String)>,
 }
 
 impl Embedder {
@@ -42,8 +45,12 @@ impl Embedder {
             Some(Value::Array(texts)) => texts.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         };
-        self.asked
-            .extend(texts.iter().map(|text| (*text).to_owned()));
+        let model = request.get("model").and_then(Value::as_str);
+        let model = model.unwrap_or_default();
+        let asked = texts
+            .iter()
+            .map(|text| (model.to_owned(), (*text).to_owned()));
+        self.asked.extend(asked);
         let is_meant = |words: &String| texts.iter().any(|text| text.contains(words));
         if let Some(status) = self.status
             && self.status_for.as_ref().is_none_or(is_meant)
@@ -57,32 +64,25 @@ impl Embedder {
             .iter()
             .take(kept)
             .enumerate()
-            .map(|(index, text)| json!({"index": index, "embedding": vector(text, dims)}))
+            .map(|(index, text)| json!({"index": index, "embedding": self.vector(text, dims)}))
             .collect();
-        (
-            200,
-            json!({"object": "list", "data": rows, "model": request.get("model")}),
-        )
+        (200, json!({"object": "list", "data": rows, "model": model}))
     }
-}
 
-/// A vector in the direction of the text's words.
-fn vector(text: &str, dims: usize) -> Vec<f32> {
-    let meant = text
-        .split_once("[[means ")
-        .and_then(|(_, rest)| Some(rest.split_once("]]")?.0));
-    let mut vector = vec![0.001_f32; dims];
-    let words = meant.unwrap_or(text).to_lowercase();
-    for word in words.split(|c: char| !c.is_alphanumeric()) {
-        if word.is_empty() {
-            continue;
+    /// A vector in the direction of the text's words.
+    fn vector(&self, text: &str, dims: usize) -> Vec<f32> {
+        let mut vector = vec![0.001_f32; dims];
+        let text = text.to_lowercase();
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        for word in words.filter(|word| !word.is_empty()) {
+            let word = self.synonyms.get(word).map_or(word, String::as_str);
+            let digest = Sha256::digest(word.as_bytes());
+            for (number, byte) in vector.iter_mut().zip(digest.iter().cycle()) {
+                *number += f32::from(*byte) - 127.5;
+            }
         }
-        let digest = Sha256::digest(word.as_bytes());
-        for (number, byte) in vector.iter_mut().zip(digest.iter().cycle()) {
-            *number += f32::from(*byte) - 127.5;
-        }
+        vector
     }
-    vector
 }
 
 #[cfg(test)]
@@ -100,10 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_mean_the_same_have_the_same_vector() {
-        let one = vector("The keel [[means a boat]]", 16);
-        assert_eq!(one, vector("a vessel [[means a boat]]", 16));
-        assert_ne!(one, vector("the keel", 16));
+    fn words_that_mean_the_same_have_the_same_vector() {
+        let synonyms = HashMap::from([("keel".to_owned(), "vessel".to_owned())]);
+        let embedder = Embedder {
+            synonyms,
+            ..Embedder::default()
+        };
+        assert_eq!(embedder.vector("Keel!", 16), embedder.vector("vessel", 16));
+        assert_ne!(embedder.vector("Keel!", 16), embedder.vector("spoon", 16));
     }
 
     #[test]

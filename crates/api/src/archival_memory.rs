@@ -404,9 +404,9 @@ struct SearchBody {
     #[serde(default)]
     #[schema(inline)]
     tag_match_mode: TagMatch,
-    /// Only passages since this time.
+    /// Only passages since this day or time; without an offset it is meant in the agent's time zone, or UTC.
     start_date: Option<String>,
-    /// Only passages up to this time.
+    /// Only passages up to this day, which is included, or time.
     end_date: Option<String>,
     /// Results at the most; 50 when left out.
     #[schema(minimum = 1, maximum = 100)]
@@ -424,11 +424,29 @@ struct ScoredPassage {
     metadata: Value,
 }
 
+/// The time zone in which the times of a request are meant: that of the agent it names, else UTC.
+///
+/// # Errors
+/// There is no such agent.
+pub async fn zone_of(
+    state: &AppState,
+    scope: &Scope,
+    agent_id: Option<&String>,
+) -> Result<String, ApiError> {
+    match agent_id {
+        Some(id) => {
+            let id = body_id("agent_id", id)?;
+            Ok(state.engine.timezone_of(scope, id).await?)
+        }
+        None => Ok("UTC".to_owned()),
+    }
+}
+
 impl SearchBody {
-    fn search(self) -> Result<PassageSearch, ApiError> {
+    fn search(self, zone: String) -> Result<PassageSearch, ApiError> {
         let bound = |name: &str, text: &Option<String>, bound| {
             let Some(text) = text else { return Ok(None) };
-            parse_bound(text, "UTC", bound).map(Some).ok_or_else(|| {
+            parse_bound(text, &zone, bound).map(Some).ok_or_else(|| {
                 let msg = "Input should be a day (2026-03-31) or an ISO 8601 time";
                 ApiError::invalid(&[Issue::body(&[name], msg, json!(text))])
             })
@@ -455,7 +473,7 @@ impl SearchBody {
             tags: self.tags.unwrap_or_default(),
             match_all_tags: self.tag_match_mode == TagMatch::All,
             within,
-            zone: "UTC".to_owned(),
+            zone,
         })
     }
 }
@@ -469,7 +487,9 @@ async fn search(
     Actor(scope): Actor,
     Json(body): Json<SearchBody>,
 ) -> Result<Json<Vec<ScoredPassage>>, ApiError> {
-    let found = state.engine.search_passages(&scope, body.search()?).await?;
+    let zone = zone_of(&state, &scope, body.agent_id.as_ref()).await?;
+    let search = body.search(zone)?;
+    let found = state.engine.search_passages(&scope, search).await?;
     let nothing_relevant = found.nothing_relevant;
     let shown = found.found.into_iter().map(|finding| {
         let mut metadata = parts(&finding.parts);

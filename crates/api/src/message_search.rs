@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     AppState,
     actor::Actor,
-    archival_memory::parts,
+    archival_memory::{parts, zone_of},
     error::ApiError,
     extract::{Json, body_id},
     validation::Issue,
@@ -61,9 +61,9 @@ struct SearchBody {
     agent_id: Option<String>,
     /// Only messages of this thread.
     conversation_id: Option<String>,
-    /// Only messages since this time.
+    /// Only messages since this day or time; without an offset it is meant in the agent's time zone, or UTC.
     start_date: Option<String>,
-    /// Only messages up to this time.
+    /// Only messages up to this day, which is included, or time.
     end_date: Option<String>,
     /// Results at the most; 50 when left out.
     #[schema(minimum = 1, maximum = 100)]
@@ -71,10 +71,10 @@ struct SearchBody {
 }
 
 impl SearchBody {
-    fn search(self, roles: Vec<Role>) -> Result<MessageSearch, ApiError> {
+    fn search(self, roles: Vec<Role>, zone: String) -> Result<MessageSearch, ApiError> {
         let bound = |name: &str, text: &Option<String>, bound| {
             let Some(text) = text else { return Ok(None) };
-            parse_bound(text, "UTC", bound).map(Some).ok_or_else(|| {
+            parse_bound(text, &zone, bound).map(Some).ok_or_else(|| {
                 let msg = "Input should be a day (2026-03-31) or an ISO 8601 time";
                 ApiError::invalid(&[Issue::body(&[name], msg, json!(text))])
             })
@@ -109,7 +109,7 @@ impl SearchBody {
                 SearchMode::Fts => Mode::Text,
                 SearchMode::Hybrid => Mode::Hybrid,
             },
-            zone: "UTC".to_owned(),
+            zone,
         })
     }
 
@@ -164,7 +164,8 @@ async fn search(
 ) -> Result<Json<Vec<FoundMessage>>, ApiError> {
     // Clients know no form of this answer for tools' returns.
     let roles = body.roles(&[Role::User, Role::Assistant])?;
-    let search = body.search(roles)?;
+    let zone = zone_of(&state, &scope, body.agent_id.as_ref()).await?;
+    let search = body.search(roles, zone)?;
     let found = state.engine.search_messages(&scope, search).await?;
     let nothing_relevant = found.nothing_relevant;
     let shown = found.found.into_iter().filter_map(|finding| {
@@ -216,7 +217,8 @@ async fn search_of_agents(
     Json(body): Json<SearchBody>,
 ) -> Result<Json<Vec<FoundStored>>, ApiError> {
     let roles = body.roles(&[])?;
-    let search = body.search(roles)?;
+    let zone = zone_of(&state, &scope, body.agent_id.as_ref()).await?;
+    let search = body.search(roles, zone)?;
     let found = state.engine.search_messages(&scope, search).await?.found;
     let by_words = ranks(&found, |finding| finding.parts.text);
     let by_meaning = ranks(&found, |finding| finding.parts.dense);

@@ -13,8 +13,10 @@ use mnemic_core::{
 };
 use mnemic_llm::{
     Assembler, Call, Completion, Delta, FinishReason, LlmError, MessageView, SystemPrompt,
+    ToolChoice,
 };
 use mnemic_store::{StoreError, failpoints};
+use serde_json::Value;
 
 use crate::{
     EngineError, Granularity,
@@ -180,6 +182,7 @@ impl Turn {
             transcript,
         );
         call.tools = Arc::clone(&self.session.frame.tool_set);
+        call.tool_choice = self.tool_choice();
         call.temperature = config.temperature;
         // Half of the window is for the request, whatever the agent's settings say.
         let half = (model.context_window / 2).max(1);
@@ -190,6 +193,24 @@ impl Turn {
         call.response_format
             .clone_from(&self.session.frame.agent.response_format);
         call
+    }
+
+    /// The tool that a rule (`run_first`) wants in the run's first step.
+    fn tool_choice(&self) -> ToolChoice {
+        if self.progress.step_count > 0 {
+            return ToolChoice::Auto;
+        }
+        let frame = &self.session.frame;
+        let field = |rule: &Value, key| rule.get(key).and_then(Value::as_str).map(str::to_owned);
+        let is_first = |rule: &&Value| field(rule, "type").as_deref() == Some("run_first");
+        let named = frame.agent.tool_rules.iter().filter(is_first);
+        let named: Vec<String> = named.filter_map(|rule| field(rule, "tool_name")).collect();
+        match named.as_slice() {
+            [only] if frame.tool_set.specs().iter().any(|spec| spec.name == *only) => {
+                ToolChoice::Tool(only.clone())
+            }
+            _ => ToolChoice::Auto,
+        }
     }
 
     /// Makes a call unless the run was cancelled (`None`). The call goes out while the run's acceptance
@@ -351,7 +372,7 @@ impl Turn {
         }
         let ends_loop = |call: &ToolCall| {
             self.session.frame.agent.tool_rules.iter().any(|rule| {
-                let field = |key| rule.get(key).and_then(serde_json::Value::as_str);
+                let field = |key| rule.get(key).and_then(Value::as_str);
                 field("type") == Some("exit_loop") && field("tool_name") == Some(&call.name)
             })
         };

@@ -100,8 +100,12 @@ impl BuiltinCall {
                 return archival_search(&given, zone).map(Self::ArchivalSearch);
             }
             "archival_memory_insert" => {
+                let text = given.required("content")?;
+                if text.trim().is_empty() {
+                    return Err(given.wrong("content", "the text to keep"));
+                }
                 return Ok(Self::ArchivalInsert(Box::new(NewPassage {
-                    text: given.required("content")?,
+                    text,
                     tags: given.texts("tags")?,
                     ..NewPassage::default()
                 })));

@@ -1,10 +1,14 @@
 //! Embedding models at providers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use mnemic_llm::{Client, Endpoint, ResolvedModel};
+use mnemic_llm::{Client, Endpoint, LlmError, ResolvedModel};
 
 use super::{EmbeddingError, Purpose};
+
+/// How long a few embeddings may take, retries included: models that answer must not wait for one that
+/// does not.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A model at a provider.
 #[derive(Debug, Clone)]
@@ -34,10 +38,13 @@ impl RemoteModel {
         if !prefix.is_empty() {
             texts.iter_mut().for_each(|text| text.insert_str(0, prefix));
         }
-        let mut vectors = self
-            .client
-            .embed(&self.endpoint, &self.model, &texts, None)
-            .await?;
+        let answer = self.client.embed(&self.endpoint, &self.model, &texts, None);
+        let answer = tokio::time::timeout(PATIENCE, answer).await;
+        let mut vectors = answer.map_err(|_| LlmError::Timeout {
+            provider: self.endpoint.name().to_owned(),
+            phase: format!("{} embeddings in {} s", texts.len(), PATIENCE.as_secs()),
+            again: true,
+        })??;
         vectors.iter_mut().for_each(|vector| normalise(vector));
         Ok(vectors)
     }

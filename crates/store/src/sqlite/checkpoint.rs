@@ -4,7 +4,12 @@
 //! A log begins anew only when all of it has been moved, which never happens while commits go on
 //! beside. So the last few pages are left to the writer, between two commits.
 
-use std::{io, path::Path, thread, time::Duration};
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
 
 use rusqlite::Connection;
 use tokio::sync::mpsc::WeakSender;
@@ -26,21 +31,18 @@ const MAX_PASSES: usize = 8;
 
 /// Starts the thread; it ends with the writer.
 pub(super) fn start(connection: Connection, writer: &Writer) -> Result<(), StoreError> {
-    let writer = writer.downgrade();
+    let (pages, writer) = (writer.pages_in_log(), writer.downgrade());
     thread::Builder::new()
         .name("sqlite-checkpoint".to_owned())
-        .spawn(move || run(&connection, &writer))
+        .spawn(move || run(&connection, &pages, &writer))
         .map(drop)
         .map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
-fn run(connection: &Connection, writer: &WeakSender<Work>) {
-    let index = connection.path().map(|path| format!("{path}-shm"));
-    let index = index.unwrap_or_default();
+fn run(connection: &Connection, pages: &AtomicU32, writer: &WeakSender<Work>) {
     while writer.upgrade().is_some() {
         thread::sleep(INTERVAL);
-        // Without an index there is no log either.
-        if pages_in_log(Path::new(&index)).unwrap_or(0) < WORTH_MOVING {
+        if pages.load(Ordering::Relaxed) < WORTH_MOVING {
             continue;
         }
         for _ in 0..MAX_PASSES {
@@ -56,16 +58,25 @@ fn run(connection: &Connection, writer: &WeakSender<Work>) {
     }
 }
 
-/// How many pages the log holds, moved or not. The log's file does not tell: it keeps its size and is
-/// written over, which a disk takes faster than a file that grows. It is the field `mxFrame` of the
-/// log's index, <https://sqlite.org/walformat.html#the_wal_index_file_format>.
-fn pages_in_log(index: &Path) -> io::Result<u32> {
-    use io::{Read as _, Seek as _};
-    let mut file = std::fs::File::open(index)?;
-    let mut pages = [0; 4];
-    file.seek(io::SeekFrom::Start(16))?;
-    file.read_exact(&mut pages)?;
-    Ok(u32::from_ne_bytes(pages))
+thread_local! {
+    /// The length of the log after this thread's last commit.
+    static PAGES_IN_LOG: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Lets the thread that commits on a connection know how many pages the log holds, moved or not. The
+/// log's file does not tell: it keeps its size and is written over. Its index does, but must not be
+/// opened by anybody but SQLite: the first file that is closed takes all locks of this process away
+/// (fcntl(2)), and then another process that opens the database truncates the index under our feet.
+pub(super) fn watch(connection: &Connection) {
+    connection.wal_hook(Some(|_, pages| {
+        PAGES_IN_LOG.set(u32::try_from(pages).unwrap_or(0));
+        Ok(())
+    }));
+}
+
+/// The length of the log after this thread's last commit.
+pub(super) fn pages_in_log() -> u32 {
+    PAGES_IN_LOG.get()
 }
 
 /// Moves what can be moved without making anybody wait; returns how many pages are left, or nothing

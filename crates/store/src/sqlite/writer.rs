@@ -5,7 +5,13 @@
 //! is rolled back alone; a commit that fails fails its whole group, and nothing of it is answered as
 //! done.
 
-use std::thread;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -40,17 +46,27 @@ pub(super) enum Work {
 #[derive(Clone)]
 pub(crate) struct Writer {
     work: mpsc::Sender<Work>,
+    /// Pages in the log after the last commit.
+    pages_in_log: Arc<AtomicU32>,
 }
 
 impl Writer {
     /// Starts the thread.
     pub(crate) fn start(connection: Connection) -> Result<Self, StoreError> {
         let (work, queue) = mpsc::channel(QUEUE);
+        let pages_in_log = Arc::new(AtomicU32::new(0));
+        let pages = Arc::clone(&pages_in_log);
+        checkpoint::watch(&connection);
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || run(connection, queue))
+            .spawn(move || run(connection, queue, &pages))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { work })
+        Ok(Self { work, pages_in_log })
+    }
+
+    /// How long the log is.
+    pub(super) fn pages_in_log(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.pages_in_log)
     }
 
     /// A way to the writer that does not keep it alive.
@@ -122,7 +138,7 @@ impl Writer {
     }
 }
 
-fn run(mut connection: Connection, mut queue: mpsc::Receiver<Work>) {
+fn run(mut connection: Connection, mut queue: mpsc::Receiver<Work>, pages: &AtomicU32) {
     let mut next = queue.blocking_recv();
     while let Some(work) = next {
         next = match work {
@@ -132,6 +148,7 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Work>) {
                 None
             }
         };
+        pages.store(checkpoint::pages_in_log(), Ordering::Relaxed);
         if next.is_none() {
             next = queue.blocking_recv();
         }
