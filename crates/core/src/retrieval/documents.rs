@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Document, Filter, Kind, Tags, form::Form};
+use super::{
+    Document, Filter, Kind, Tags,
+    form::{Form, split_speaker},
+};
 use crate::time::Timestamp;
 
 /// No text.
@@ -76,10 +79,17 @@ impl Documents {
         self.places.get(&key).copied()
     }
 
-    /// Adds a text of `length` terms. Returns its number; `None` when there is no room for more.
-    pub fn push(&mut self, kind: Kind, document: &Document<'_>, length: u32) -> Option<u32> {
+    /// Adds a text of `length` terms, whose words show a form. Returns its number; `None` when there is no
+    /// room for more.
+    pub fn push(
+        &mut self,
+        kind: Kind,
+        document: &Document<'_>,
+        (length, form): (u32, Form),
+    ) -> Option<u32> {
         let number = u32::try_from(self.len()).ok().filter(|n| *n < NONE)?;
-        let (form, written) = Form::of(document.text);
+        let (written, _) = split_speaker(document.text);
+        let form = form.with(Form::of_end(document.text));
         let speaker = written.or(document.speaker);
         let is_turn = kind == Kind::Turns || written.is_some();
         self.keys.push(document.key);

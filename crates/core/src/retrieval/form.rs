@@ -27,23 +27,27 @@ impl Form {
     const TIME: u8 = 2;
     const NUMBER: u8 = 4;
 
-    /// The form of a text, and who speaks when the text itself begins with that ("Mia: ...").
-    pub fn of(text: &str) -> (Self, Option<&str>) {
-        let (speaker, said) = split_speaker(text);
+    /// The form of a text as its end shows it; what its words show is added term by term.
+    pub fn of_end(text: &str) -> Self {
+        let asks = text.trim_end().ends_with(['?', '？']);
+        Self(if asks { Self::ASKS } else { 0 })
+    }
+
+    /// What a term shows of the text that holds it.
+    pub fn of_term(term: &str) -> Self {
         let mut bits = 0;
-        let said = said.trim_end();
-        if said.ends_with(['?', '？']) {
-            bits |= Self::ASKS;
+        if is_time_word(term) {
+            bits |= Self::TIME;
         }
-        words::for_each_term(said, |term| {
-            if is_time_word(term) {
-                bits |= Self::TIME;
-            }
-            if is_number_word(term) {
-                bits |= Self::NUMBER;
-            }
-        });
-        (Self(bits), speaker)
+        if is_number_word(term) {
+            bits |= Self::NUMBER;
+        }
+        Self(bits)
+    }
+
+    /// Both together.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// It ends with a question.
@@ -137,7 +141,12 @@ mod tests {
 
     #[test]
     fn questions_times_and_numbers_show_in_the_form() {
-        let form = |text| Form::of(text).0;
+        let form = |text: &str| {
+            let terms = words::terms(text);
+            terms.iter().fold(Form::of_end(text), |form, term| {
+                form.with(Form::of_term(term))
+            })
+        };
         assert!(form("It is gone. Where is it?").asks());
         assert!(!form("Where is it? It is gone.").asks());
         assert!(form("We met last Friday").tells_time() && form("back in 1999").tells_time());

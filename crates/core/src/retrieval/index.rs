@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{
     Document, Kind,
     documents::{Documents, NONE},
+    form::Form,
     vectors::{Coded, Vectors},
     words,
 };
@@ -21,8 +22,9 @@ const MAX_TEXTS: usize = 1 << (32 - COUNT_BITS);
 pub struct Index {
     kind: Kind,
     numbers: HashMap<Box<str>, u32>,
-    /// By term: the texts that hold it, in order.
+    /// By term: the texts that hold it, in order, and what it shows of them.
     postings: Vec<Vec<u32>>,
+    forms: Vec<Form>,
     pub(super) documents: Documents,
     pub(super) vectors: Vectors,
     /// Vectors whose texts have not come yet.
@@ -43,6 +45,7 @@ impl Index {
             kind,
             numbers: HashMap::new(),
             postings: Vec::new(),
+            forms: Vec::new(),
             documents: Documents::default(),
             vectors: Vectors::default(),
             early: HashMap::new(),
@@ -74,7 +77,7 @@ impl Index {
         }
         let mut counts = std::mem::take(&mut self.scratch);
         counts.clear();
-        let mut length = 0_u32;
+        let (mut length, mut form) = (0_u32, Form::default());
         words::for_each_term(document.text, |term| {
             let number = match self.numbers.get(term) {
                 Some(number) => *number,
@@ -82,14 +85,17 @@ impl Index {
                     let number = u32::try_from(self.postings.len()).unwrap_or(NONE);
                     self.numbers.insert(term.into(), number);
                     self.postings.push(Vec::new());
+                    self.forms.push(Form::of_term(term));
                     self.posting_bytes += term.len() + 64;
                     number
                 }
             };
             *counts.entry(number).or_insert(0) += 1;
+            let shown = self.forms.get(number as usize).copied();
+            form = form.with(shown.unwrap_or_default());
             length = length.saturating_add(1);
         });
-        if let Some(text) = self.documents.push(self.kind, document, length) {
+        if let Some(text) = self.documents.push(self.kind, document, (length, form)) {
             for (term, count) in &counts {
                 if let Some(postings) = self.postings.get_mut(*term as usize) {
                     self.posting_bytes -= 4 * postings.capacity();
