@@ -1,5 +1,9 @@
 //! The shapes are those of the recorded answers of the contract.
 
+use mnemic_core::{
+    messages::{ContentPart, ToolCall, ToolReturn, ToolStatus},
+    parts::{HiddenReasoning, MessagePart},
+};
 use serde_json::{Value, json};
 
 use super::*;

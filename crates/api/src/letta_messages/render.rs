@@ -1,0 +1,206 @@
+//! From parts of messages to what the API shows of them.
+
+use mnemic_core::{
+    ids::MessageId,
+    messages::{ContentPart, ToolCall, ToolReturn, ToolStatus},
+    parts::{HiddenReasoning, MessagePart},
+};
+
+use super::*;
+
+/// Whether a part is shown whole or as a fragment of a token stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Whole.
+    Whole,
+    /// What is new of it.
+    Fragment,
+}
+
+/// A part as the API shows it.
+#[must_use]
+pub fn letta_message(part: &MessagePart, shown: Shown, seq_id: Option<u64>) -> LettaMessage {
+    let head = head(part, seq_id);
+    match &part.part {
+        Part::System { text } => LettaMessage::SystemMessage(SystemMessage {
+            head,
+            content: text.clone(),
+        }),
+        Part::User { content } => {
+            let content = user_content(part.message_id, content);
+            LettaMessage::UserMessage(UserMessage { head, content })
+        }
+        Part::Reasoning { text, signature } => LettaMessage::ReasoningMessage(ReasoningMessage {
+            head,
+            source: "reasoner_model",
+            reasoning: text.clone(),
+            signature: signature.clone(),
+        }),
+        Part::HiddenReasoning { state, data } => {
+            LettaMessage::HiddenReasoningMessage(HiddenReasoningMessage {
+                head,
+                state: match state {
+                    HiddenReasoning::Redacted => "redacted",
+                    HiddenReasoning::Omitted => "omitted",
+                },
+                hidden_reasoning: data.clone(),
+            })
+        }
+        Part::Assistant { text } => LettaMessage::AssistantMessage(AssistantMessage {
+            head,
+            content: text.clone(),
+        }),
+        Part::ToolCalls { calls } => LettaMessage::ToolCallMessage(tool_calls(head, calls, shown)),
+        Part::ToolReturn { result } => LettaMessage::ToolReturnMessage(tool_return(head, result)),
+        Part::Summary { summary, stats, .. } => LettaMessage::SummaryMessage(SummaryMessage {
+            head,
+            summary: summary.clone(),
+            compaction_stats: (&**stats).into(),
+        }),
+        Part::Compacting {
+            trigger,
+            context_tokens,
+            context_window,
+        } => LettaMessage::EventMessage(EventMessage {
+            head,
+            event_type: "compaction",
+            event_data: CompactionBegun {
+                trigger: *trigger,
+                context_token_estimate: *context_tokens,
+                context_window: *context_window,
+            },
+        }),
+    }
+}
+
+/// A summary as clients see it in a history that do not ask for summaries: as the notice that a user's
+/// message carries to the model.
+fn as_in_history(mut part: MessagePart, wanted: Option<&[MessageType]>) -> MessagePart {
+    let asked_for = wanted.is_some_and(|wanted| wanted.contains(&MessageType::SummaryMessage));
+    if let (Part::Summary { message, stats, .. }, false) = (&part.part, asked_for) {
+        let notice = serde_json::json!({
+            "type": "system_alert",
+            "message": message,
+            "time": part.date.to_human("UTC"),
+            "compaction_stats": StatsView::from(&**stats),
+        });
+        let content = vec![ContentPart::text(notice.to_string())];
+        part.part = Part::User { content };
+    }
+    part
+}
+
+/// All parts of a stored message that are wanted.
+pub fn letta_messages(
+    message: &mnemic_core::messages::Message,
+    wanted: Option<&[MessageType]>,
+) -> Vec<LettaMessage> {
+    mnemic_core::parts::of_message(message)
+        .into_iter()
+        .map(|part| as_in_history(part, wanted))
+        .filter(|part| MessageType::wants(wanted, &part.part))
+        .map(|part| letta_message(&part, Shown::Whole, None))
+        .collect()
+}
+
+fn head(part: &MessagePart, seq_id: Option<u64>) -> Head {
+    // Messages that came from outside have their sender's otid or none; what the agent makes has
+    // the otid of its part.
+    let otid = match &part.part {
+        Part::System { .. } | Part::User { .. } => part.otid.clone(),
+        _ => Some(part.message_id.part_otid(part.index).to_string()),
+    };
+    Head {
+        id: part.message_id.to_string(),
+        date: part.date,
+        name: part.name.clone(),
+        otid,
+        sender_id: part.sender_id.clone(),
+        step_id: part.step_id,
+        is_err: None,
+        seq_id,
+        run_id: part.run_id,
+    }
+}
+
+/// A single text is shown as a string, anything else as a list.
+fn user_content(message_id: MessageId, content: &[ContentPart]) -> UserContent {
+    match content {
+        [] => UserContent::Text(String::new()),
+        [ContentPart::Text { text }] => UserContent::Text(text.clone()),
+        parts => {
+            let parts = parts.iter().enumerate().map(|(index, part)| match part {
+                ContentPart::Text { text } | ContentPart::Reasoning { text, .. } => {
+                    UserPart::Text { text: text.clone() }
+                }
+                ContentPart::RedactedReasoning { .. } => UserPart::Text {
+                    text: String::new(),
+                },
+                ContentPart::Image { media_type, data } => UserPart::Image {
+                    source: ImageSource {
+                        kind: "letta",
+                        file_id: FileId::from_uuid(message_id.part_otid(index)),
+                        media_type: media_type.clone(),
+                        data: data.clone(),
+                        detail: None,
+                    },
+                },
+            });
+            UserContent::Parts(parts.collect())
+        }
+    }
+}
+
+fn tool_calls(head: Head, calls: &[ToolCall], shown: Shown) -> ToolCallMessage {
+    // A fragment leaves out what it adds nothing to.
+    let text = |text: &String| match shown {
+        Shown::Fragment if text.is_empty() => None,
+        _ => Some(text.clone()),
+    };
+    let views: Vec<ToolCallView> = calls
+        .iter()
+        .map(|call| ToolCallView {
+            name: text(&call.name),
+            arguments: text(&call.arguments),
+            tool_call_id: call.id.clone(),
+        })
+        .collect();
+    let first = views.first().cloned().unwrap_or_else(|| ToolCallView {
+        name: None,
+        arguments: None,
+        tool_call_id: String::new(),
+    });
+    let list = match shown {
+        Shown::Whole => ToolCallList::Whole(views),
+        Shown::Fragment => ToolCallList::Fragment(first.clone()),
+    };
+    ToolCallMessage {
+        head,
+        tool_call: first,
+        tool_calls: list,
+    }
+}
+
+fn tool_return(head: Head, result: &ToolReturn) -> ToolReturnMessage {
+    let status = match result.status {
+        ToolStatus::Success => "success",
+        ToolStatus::Error => "error",
+    };
+    let lines = |lines: &Vec<String>| (!lines.is_empty()).then(|| lines.clone());
+    ToolReturnMessage {
+        head,
+        tool_return: result.text.clone(),
+        status,
+        tool_call_id: result.tool_call_id.clone(),
+        stdout: lines(&result.stdout),
+        stderr: lines(&result.stderr),
+        tool_returns: vec![ToolReturnView {
+            kind: "tool",
+            tool_return: result.text.clone(),
+            status,
+            tool_call_id: result.tool_call_id.clone(),
+            stdout: lines(&result.stdout),
+            stderr: lines(&result.stderr),
+        }],
+    }
+}
