@@ -10,6 +10,7 @@ import httpx
 import pytest
 from letta_client import Letta
 
+from contexts import NAMES_FACTS, WINDOW
 from programs import MODEL, ScriptedModel, Server
 
 ENGINES = os.environ.get("MNEMIC_ENGINES", "sqlite,postgres").split(",")
@@ -109,3 +110,14 @@ def make_agent(client, token):
 @pytest.fixture
 def agent(make_agent):
     return make_agent()
+
+
+@pytest.fixture
+def small(make_agent):
+    """Makes agents that reckon with a window of 8,000 tokens."""
+
+    def make(prompt=NAMES_FACTS, **fields):
+        settings = {"prompt": prompt, **fields.pop("compaction_settings", {})}
+        return make_agent(context_window_limit=fields.pop("window", WINDOW), compaction_settings=settings, **fields)
+
+    return make
