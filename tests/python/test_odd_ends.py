@@ -176,3 +176,15 @@ def test_a_lost_key_costs_the_secrets_and_nothing_else(own_server, own_client):
     found = sdk.agents.retrieve(agent.id, include=["agent.secrets", "agent.blocks"])
     assert not found.secrets
     assert [block.value for block in found.blocks] == ["b"]
+
+
+def test_operators_see_how_much_there_is_of_what_grows(http, make_agent):
+    agent = make_agent()
+    http.post(f"/v1/agents/{agent.id}/archival-memory", json={"text": "The mast is made of spruce."})
+    assert http.get(f"/v1/agents/{agent.id}/archival-memory/search", params={"query": "mast"}).json()["count"] == 1
+    shown = http.get("/metrics")
+    assert shown.headers["content-type"].startswith("text/plain")
+    values = dict(line.rsplit(" ", 1) for line in shown.text.splitlines() if not line.startswith("#"))
+    assert float(values["mnemic_search_indexes"]) >= 1
+    assert float(values["mnemic_search_index_bytes"]) > 0
+    assert {"mnemic_live_runs", "mnemic_embedding_backlog"} <= set(values)

@@ -5,7 +5,7 @@ mod render;
 
 use mnemic_core::{
     compaction::{CompactionStats, Trigger},
-    ids::{FileId, MessageId, RunId, StepId},
+    ids::{FileId, RunId, StepId},
     parts::Part,
     runs::{RunError, StopReason, Usage},
     time::Timestamp,

@@ -24,6 +24,7 @@ mod history;
 pub mod letta_messages;
 mod message_search;
 mod messages;
+mod metrics;
 mod middleware;
 mod models;
 mod openapi;

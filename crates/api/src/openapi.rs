@@ -23,8 +23,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     AppState, agents, archival_memory, archives, blocks, capture, compaction,
-    conversation_messages, conversations, core_memory, health, message_search, messages, models,
-    runs, steps, tags, tools,
+    conversation_messages, conversations, core_memory, health, message_search, messages, metrics,
+    models, runs, steps, tags, tools,
 };
 
 /// What is wrong with a request, or with the server.
@@ -69,6 +69,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(steps::routes())
         .merge(models::routes())
         .merge(health::routes())
+        .merge(metrics::routes())
 }
 
 /// Adds what holds for every operation: the form of errors, and the form of ids.

@@ -2,7 +2,7 @@
 
 use mnemic_core::{
     messages::{ContentPart, ToolCall, ToolReturn, ToolStatus},
-    parts::{HiddenReasoning, MessagePart},
+    parts::MessagePart,
 };
 use serde_json::{Value, json};
 

@@ -301,6 +301,15 @@ impl Shelf {
         Arc::clone(slots.get_or_insert(key.clone(), made))
     }
 
+    /// How many indexes are in memory, and their bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let slots = self.slots.lock();
+        let bytes = slots
+            .iter()
+            .map(|(_, slot)| slot.bytes.load(Ordering::Relaxed));
+        (slots.len(), bytes.sum())
+    }
+
     /// Lets go of indexes until the rest is within the budget; the one just used stays.
     fn make_room(&self, used: &ScopeKey) {
         let mut slots = self.slots.lock();
