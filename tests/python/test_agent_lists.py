@@ -87,7 +87,7 @@ def test_lists_bring_relations_when_asked(client, agent, token):
     (plain,) = client.agents.list(tags=[token])
     assert plain.blocks == [] and plain.tools == []
     (full,) = client.agents.list(tags=[token], include=["agent.blocks", "agent.tools"])
-    assert [b.label for b in full.blocks] == ["human"] and len(full.tools) == 3
+    assert [b.label for b in full.blocks] == ["human"] and len(full.tools) == 5
 
 
 def test_a_limit_of_zero_is_an_empty_list(http):

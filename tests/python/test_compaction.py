@@ -8,6 +8,7 @@ import pytest
 from contexts import (
     DIGEST,
     FILLER,
+    NAMES_FACTS,
     WINDOW,
     check_context,
     check_pairs,
@@ -18,7 +19,7 @@ from contexts import (
     tell,
     tell_until_compacted,
 )
-from programs import MODEL
+from programs import MODEL, free_port
 from talk import of_kind, reply, send, user
 
 
@@ -246,6 +247,15 @@ def test_a_summarizer_whose_window_is_smaller_than_told_is_given_less(client, sm
 
 def test_a_summarizer_that_is_not_there_is_replaced_by_the_agents_own_model(client, small):
     agent = small(compaction_settings={"model": "openai-proxy/no-such-model"})
+    answer, _ = tell_until_compacted(client, agent)
+    assert of_kind(answer.messages, "summary_message")[0].summary.startswith("Known: fact-0")
+
+
+def test_a_summarizer_that_does_not_answer_is_replaced_by_the_agents_own_model(own_server, own_client):
+    server = own_server(ANTHROPIC_API_KEY="sk-none", ANTHROPIC_BASE_URL=f"http://127.0.0.1:{free_port()}")
+    client = own_client(server)
+    settings = {"prompt": NAMES_FACTS, "model": "anthropic/claude-haiku-4-5"}
+    agent = client.agents.create(model=MODEL, context_window_limit=WINDOW, compaction_settings=settings)
     answer, _ = tell_until_compacted(client, agent)
     assert of_kind(answer.messages, "summary_message")[0].summary.startswith("Known: fact-0")
 

@@ -117,7 +117,8 @@ def test_an_edit_by_a_tool_shows_in_the_next_step(client, make_agent, model, tok
 
 
 def test_attached_and_detached_tools_show(ask, client, agent):
-    assert names(ask(agent)) == ["conversation_search", "memory_insert", "memory_replace"]
+    searches = ["archival_memory_insert", "archival_memory_search", "conversation_search"]
+    assert names(ask(agent)) == [*searches, "memory_insert", "memory_replace"]
     (rethink,) = client.tools.list(name="memory_rethink")
     client.agents.tools.attach(rethink.id, agent_id=agent.id)
     assert "memory_rethink" in names(ask(agent))

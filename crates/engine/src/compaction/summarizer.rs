@@ -32,7 +32,7 @@ const READING: [i64; 3] = [100, 50, 15];
 pub(crate) struct Material<'a> {
     pub agent: &'a Agent,
     pub settings: &'a Settings,
-    /// The model that talks, for when the settings' model is not there.
+    /// The model that talks, for when the settings' model does not do it.
     pub own_model: &'a str,
     /// The messages that leave the context, with earlier summaries among them.
     pub leaving: &'a [Message],
@@ -51,13 +51,6 @@ enum NoSummary {
     Empty,
     #[error("the model's window is far smaller than it is known to be")]
     Overflow,
-}
-
-impl NoSummary {
-    /// Whether another model may be there.
-    const fn is_missing_model(&self) -> bool {
-        matches!(self, Self::Model(_) | Self::Call(LlmError::NotFound { .. }))
-    }
 }
 
 impl Material<'_> {
@@ -154,8 +147,8 @@ impl Engine {
         let own = material.own_model;
         let model = material.settings.model.as_deref().unwrap_or(own);
         match self.summary_by(material, model).await {
-            Err(error) if error.is_missing_model() && model != own => {
-                tracing::debug!(model, %error, "the agent's own model makes the summary");
+            Err(error) if model != own => {
+                tracing::info!(model, %error, "the agent's own model makes the summary");
                 self.summary_by(material, own).await
             }
             other => other,
