@@ -33,20 +33,25 @@ pub enum Unusable {
 /// # Errors
 /// When they can't be read as an object.
 pub fn arguments(text: &str) -> Result<Cow<'_, str>, Unusable> {
-    if json::is_object(text) {
-        return Ok(Cow::Borrowed(text));
-    }
     if text.trim().is_empty() {
         return Ok(Cow::Borrowed("{}"));
     }
-    object(text, 2).map(|fields| Cow::Owned(Value::Object(fields).to_string()))
+    object(text, 2)
 }
 
 /// An object, or a text that holds one, as those write who encode twice.
-fn object(text: &str, layers: u8) -> Result<Map<String, Value>, Unusable> {
+fn object(text: &str, layers: u8) -> Result<Cow<'_, str>, Unusable> {
+    // Also inside of a fence what is JSON stays as it is.
+    for candidate in [text, without_fence(text)] {
+        if json::is_object(candidate) {
+            return Ok(Cow::Borrowed(candidate));
+        }
+    }
     match value(text)? {
-        Value::Object(fields) => Ok(fields),
-        Value::String(inner) if layers > 0 => object(&inner, layers - 1),
+        fields @ Value::Object(_) => Ok(Cow::Owned(fields.to_string())),
+        Value::String(inner) if layers > 0 => {
+            object(&inner, layers - 1).map(|text| Cow::Owned(text.into_owned()))
+        }
         _ => Err(Unusable::NoObject),
     }
 }
@@ -106,7 +111,13 @@ pub(crate) fn python_arguments(text: &str) -> Option<(Vec<(String, Value)>, &str
             reader.text = before;
             String::new()
         };
-        found.push((name, reader.value(0).ok()?));
+        let is_quoted = reader.rest().starts_with(|c| closing(c).is_some());
+        let value = reader.value(0).ok()?;
+        // Words without quotes are names, of things that are nowhere here.
+        if value.is_string() && !is_quoted {
+            return None;
+        }
+        found.push((name, value));
         reader.space();
         if !reader.take(',') && !reader.rest().starts_with(')') {
             return None;
@@ -123,6 +134,7 @@ fn without_fence(text: &str) -> &str {
     if text.starts_with(['{', '[', '"', '\'']) {
         return text;
     }
+    let fenced = fenced.rfind("```").and_then(|end| fenced.get(..end)).unwrap_or(fenced);
     // The info string, if any, ends with its line or where the value begins.
     let value = fenced.find(['\n', '{', '[']).unwrap_or(0);
     fenced.get(value..).unwrap_or(fenced).trim()
@@ -147,11 +159,16 @@ enum Stop {
 
 struct Reader<'a> {
     text: &'a str,
+    /// Whether the last thing that was read is a value in an object or a list.
+    is_after_value: bool,
 }
 
 impl<'a> Reader<'a> {
     const fn new(text: &'a str) -> Self {
-        Self { text }
+        Self {
+            text,
+            is_after_value: false,
+        }
     }
 
     const fn rest(&self) -> &'a str {
@@ -208,10 +225,7 @@ impl<'a> Reader<'a> {
         self.next();
         let mut fields = Map::new();
         loop {
-            self.skip(|c| c == ',' || c.is_whitespace());
-            self.space();
-            // Closers that are lacking at the end of the text are lost alone, no value with them.
-            if self.take('}') || self.text.is_empty() {
+            if self.is_over('}')? {
                 return Ok(Value::Object(fields));
             }
             let key = self.key()?;
@@ -230,13 +244,32 @@ impl<'a> Reader<'a> {
         self.next();
         let mut items = Vec::new();
         loop {
-            self.skip(|c| c == ',' || c.is_whitespace());
-            self.space();
-            if self.take(']') || self.text.is_empty() {
+            if self.is_over(']')? {
                 return Ok(Value::Array(items));
             }
             items.push(self.value(depth + 1)?);
             self.after_value(']')?;
+        }
+    }
+
+    /// Whether an object or a list ends here: with its closer, or with the text, when that ends behind a
+    /// value. Where it ends behind a comma or an opener, more was to come.
+    fn is_over(&mut self, closer: char) -> Result<bool, Stop> {
+        self.space();
+        let is_after_value = self.is_after_value;
+        self.is_after_value = false;
+        let mut has_comma = false;
+        while self.take(',') {
+            has_comma = true;
+            self.space();
+        }
+        if self.take(closer) {
+            return Ok(true);
+        }
+        match self.text.is_empty() {
+            true if is_after_value && !has_comma => Ok(true),
+            true => Err(Stop::Cut),
+            false => Ok(false),
         }
     }
 
@@ -249,6 +282,7 @@ impl<'a> Reader<'a> {
             spaces.contains('\n')
         };
         self.space();
+        self.is_after_value = true;
         let next = self.text.chars().next();
         match next {
             None | Some(',') => Ok(()),
@@ -291,14 +325,14 @@ impl<'a> Reader<'a> {
     fn bare(&mut self) -> Result<Value, Stop> {
         let end = self
             .text
-            .find([',', '}', ']', '\n', ':', '{', '[', '(', ')', '"']);
+            .find([',', '}', ']', '\n', ':', '{', '[', '(', ')', '"', '=']);
         let Some(end) = end else {
             // What has no end may be the beginning of something longer.
             return Err(Stop::Cut);
         };
         let (word, rest) = self.text.split_at(end);
         let word = word.trim();
-        if word.is_empty() || rest.starts_with([':', '{', '[', '(', '"']) {
+        if word.is_empty() || rest.starts_with([':', '{', '[', '(', '"', '=']) {
             return Err(Stop::Wrong);
         }
         self.text = rest;
