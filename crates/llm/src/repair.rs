@@ -134,7 +134,10 @@ fn without_fence(text: &str) -> &str {
     if text.starts_with(['{', '[', '"', '\'']) {
         return text;
     }
-    let fenced = fenced.rfind("```").and_then(|end| fenced.get(..end)).unwrap_or(fenced);
+    let fenced = fenced
+        .rfind("```")
+        .and_then(|end| fenced.get(..end))
+        .unwrap_or(fenced);
     // The info string, if any, ends with its line or where the value begins.
     let value = fenced.find(['\n', '{', '[']).unwrap_or(0);
     fenced.get(value..).unwrap_or(fenced).trim()
