@@ -11,6 +11,9 @@ use super::{
 /// Words of an answer when nothing else is asked for.
 const WORDS: usize = 20;
 
+/// Words by which a call is asked for again.
+pub(super) const NOT_MADE: &str = " was not made: ";
+
 /// What an answer consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
@@ -63,7 +66,7 @@ pub(super) fn of(asked: &Asked, directives: &Directives, body: &[u8]) -> Reply {
 
 fn calls(asked: &Asked, directives: &Directives, body: &[u8]) -> Vec<Value> {
     let mut wanted = directives.calls.clone();
-    if asked.text.contains(" was not made: ") {
+    if asked.text.contains(NOT_MADE) {
         wanted.clear();
         wanted.extend(directives.mend.clone());
     }
