@@ -247,15 +247,14 @@ pub(super) fn system(body: &[u8]) -> String {
         .unwrap_or_default()
 }
 
-/// The names of the tools that a body offers.
+/// Whether a body offers a tool, as such or as a form of the answer.
 pub(super) fn offers(body: &[u8], name: &str) -> bool {
-    let quoted = format!("\"name\":\"{name}\"");
-    let spaced = format!("\"name\": \"{name}\"");
-    let holds = |word: &str| {
-        body.windows(word.len())
-            .any(|window| window == word.as_bytes())
-    };
-    holds(&quoted) || holds(&spaced)
+    let written = [
+        format!("\"name\":\"{name}\""),
+        format!("\"name\": \"{name}\""),
+        format!("\"enum\":[\"{name}\"]"),
+    ];
+    written.iter().any(|word| holds(body, word.as_bytes()))
 }
 
 fn text(content: &Value) -> String {

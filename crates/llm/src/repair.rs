@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// It ends in the middle of a value.
-    #[error("the arguments end in the middle")]
+    #[error("the arguments are not valid JSON: they end in the middle")]
     Cut,
     /// It is JSON, but no object.
     #[error("the arguments must be a JSON object with the tool's parameters")]
