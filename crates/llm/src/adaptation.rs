@@ -250,6 +250,17 @@ mod tests {
                 "Your organization must be verified to generate reasoning summaries.",
                 Some(Parameter::ReasoningSummary),
             ),
+            ("temperature must be between 0 and 2", None),
+            ("unknown model", None),
+        ];
+        for (message, parameter) in table {
+            assert_eq!(Parameter::refused_by(message), parameter, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_tools_images_and_thoughts_is_known_by_its_words() {
+        for (message, parameter) in [
             (
                 "registry.ollama.ai/library/gemma3:latest does not support tools",
                 Some(Parameter::Tools),
@@ -279,10 +290,7 @@ mod tests {
                 "response_format 'json_schema' is not supported by this model",
                 Some(Parameter::ResponseFormat),
             ),
-            ("temperature must be between 0 and 2", None),
-            ("unknown model", None),
-        ];
-        for (message, parameter) in table {
+        ] {
             assert_eq!(Parameter::refused_by(message), parameter, "{message}");
         }
     }

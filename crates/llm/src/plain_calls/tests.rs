@@ -100,10 +100,7 @@ fn several_calls_and_the_text_around_them_are_told_apart() {
         names(&format!("{}; {}", json("insert"), json("search"))),
         both
     );
-    assert_eq!(
-        names(&format!("[TOOL_CALLS]insert{{}}[TOOL_CALLS]search{{}}")),
-        both
-    );
+    assert_eq!(names("[TOOL_CALLS]insert{}[TOOL_CALLS]search{}"), both);
 }
 
 #[test]
