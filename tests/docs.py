@@ -18,7 +18,7 @@ import httpx
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "blackbox"))
 
-from programs import MODEL, ScriptedModel, Server, named, no_weights  # noqa: E402
+from programs import DETECT_NOTHING, MODEL, ScriptedModel, Server, named, no_weights  # noqa: E402
 
 MARK = "<!-- test: "
 BLOCK = re.compile(
@@ -41,7 +41,8 @@ class Reader:
         (folder / "bin" / "mnemic").symlink_to(named("MNEMIC_BIN"))
         self.environment = os.environ | {
             "CURL_HOME": str(folder), "LETTA_API_KEY": "sk-none", "MNEMIC_URL": server.url,
-            "MNEMIC_DATA_DIR": str(folder / "data"), **no_weights(folder), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "MNEMIC_DATA_DIR": str(folder / "data"), **no_weights(folder), **DETECT_NOTHING,
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         }
 
     def run(self, *command, **more):

@@ -25,7 +25,12 @@ START_SECONDS = 30
 STOP_SECONDS = 10
 
 # What the machine's own environment must not bring into a server under test.
-FOREIGN = ("MNEMIC_", "LETTA_", "OPENAI_", "ANTHROPIC_", "HF_")
+FOREIGN = (
+    "MNEMIC_", "LETTA_", "OPENAI_", "ANTHROPIC_", "HF_", "OLLAMA_", "LMSTUDIO_", "LLAMA_SERVER_", "LLAMACPP_", "VLLM_",
+    "SGLANG_",
+)
+# Model servers that happen to run on the machine are none of the tests' business.
+DETECT_NOTHING = {"MNEMIC_DETECT": "false"}
 
 
 def named(variable):
@@ -75,10 +80,10 @@ def make_database(prefix="test"):
 
 
 class ScriptedModel:
-    """The scripted model; it keeps the requests that it gets."""
+    """The scripted model; it keeps the requests that it gets. It may pass for a program, on a port of its own."""
 
-    def __init__(self):
-        command = [named("SCRIPTED_MODEL_BIN"), "--port", "0", "--record-memory"]
+    def __init__(self, *options, port=0):
+        command = [named("SCRIPTED_MODEL_BIN"), "--port", str(port), "--record-memory", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.address = self.process.stdout.readline().split()[-1]
         self.http = httpx.Client(base_url=f"http://{self.address}", timeout=30)
@@ -123,7 +128,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
-        self.environment |= no_weights(self.folder)
+        self.environment |= no_weights(self.folder) | DETECT_NOTHING
         if model:
             self.environment |= {
                 "OPENAI_API_KEY": "sk-none",

@@ -78,6 +78,7 @@ class Server:
             **os.environ,
             "OPENAI_API_KEY": "sk-none",
             "OPENAI_BASE_URL": f"http://{self.model.address}/v1",
+            "MNEMIC_DETECT": "false",
             "MNEMIC_COUNTER_FILE": str(self.counter),
             "MNEMIC_FAULTS": str(self.faults),
             "MNEMIC_DATA_DIR": str(self.folder / "data"),

@@ -7,7 +7,7 @@ import subprocess
 import httpx
 import pytest
 
-from programs import FOREIGN, MODEL, eventually, free_port, make_database, named, no_weights
+from programs import DETECT_NOTHING, FOREIGN, MODEL, eventually, free_port, make_database, named, no_weights
 from terminal import Terminal
 
 CTRL_C, CTRL_D, ALT_ENTER, UP = "\x03", "\x04", "\x1b\r", "\x1b[A"
@@ -23,6 +23,7 @@ class Chats:
             **{k: v for k, v in os.environ.items() if not k.startswith((*FOREIGN, "NO_COLOR"))},
             "MNEMIC_DATA_DIR": str(folder / "data"),
             **no_weights(folder),
+            **DETECT_NOTHING,
             "OPENAI_API_KEY": "sk-none",
             "OPENAI_BASE_URL": f"http://{model.address}/v1",
         }

@@ -3,7 +3,7 @@
 use std::{io::Write as _, time::Duration};
 
 use clap::Parser;
-use mnemic_benches::scripted::server::Scripted;
+use mnemic_benches::scripted::{identity::Identity, server::Scripted};
 
 /// A model server that does what the last user message says.
 #[derive(Debug, Parser)]
@@ -17,6 +17,12 @@ struct Options {
     /// Keep the last requests for GET /requests.
     #[arg(long)]
     record_memory: bool,
+    /// Pass for this program.
+    #[arg(long = "as", value_enum)]
+    identity: Option<Identity>,
+    /// Tokens of the context of the program's model.
+    #[arg(long, default_value_t = 32_768)]
+    window: usize,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -25,7 +31,9 @@ async fn main() -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", options.port)).await?;
     writeln!(std::io::stdout(), "listening {}", listener.local_addr()?)?;
     let latency = Duration::from_millis(options.latency_ms);
-    Scripted::new(latency, options.record_memory)
-        .serve(listener)
-        .await
+    let mut model = Scripted::new(latency, options.record_memory);
+    if let Some(identity) = options.identity {
+        model = model.passing_for(identity, options.window);
+    }
+    model.serve(listener).await
 }

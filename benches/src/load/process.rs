@@ -162,6 +162,7 @@ pub fn start_server(start: &Start<'_>) -> io::Result<(Running, f64)> {
         // A database that is measured twice is opened with the same key.
         .env("MNEMIC_ENCRYPTION_KEY", "the key of the benchmark")
         .env("OPENAI_API_KEY", "sk-none")
+        .env("MNEMIC_DETECT", "false")
         .env("OPENAI_BASE_URL", format!("http://{model}/v1"))
         .stdout(Stdio::null())
         .stderr(log);

@@ -42,6 +42,12 @@ pub struct Directives {
     pub refusal: Option<String>,
     /// Answers with the words of the request that begin so.
     pub keep: Option<String>,
+    /// Makes the calls as text, in this form.
+    pub plain: Option<String>,
+    /// The call to make when one was not made for its arguments.
+    pub mend: Option<DirectedCall>,
+    /// Tokens of the prompt that are said to have been read.
+    pub read: Option<usize>,
 }
 
 /// Reads the directives of a text; unknown ones are ignored.
@@ -103,6 +109,9 @@ fn read(found: &mut Directives, inside: &str) {
         "echo" => found.echo = true,
         "overflow-above" => found.overflow_above = rest.trim().parse().ok(),
         "refusal" => found.refusal = Some(rest.trim().to_owned()),
+        "plain" => found.plain = Some(rest.trim().to_owned()),
+        "mend" => found.mend = Some(call()),
+        "read" => found.read = rest.trim().parse().ok(),
         "keep" => found.keep = Some(rest.trim().to_owned()),
         _ => {}
     }

@@ -1,9 +1,11 @@
-//! A model server that speaks the wire protocol of OpenAI's chat completions and is directed by what
+//! A model server that speaks the wire protocols of OpenAI, Anthropic and Ollama and is directed by what
 //! stands in the last user message. `benches/README.md` lists the directives.
 
 pub mod directives;
 mod embeddings;
+pub mod identity;
 mod messages;
+mod ollama;
 mod overflow;
 mod reply;
 mod request;

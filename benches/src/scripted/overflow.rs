@@ -20,6 +20,7 @@ pub(super) fn refusal(
         Protocol::Chat => "openai",
         Protocol::Messages => "anthropic",
         Protocol::Responses => "responses",
+        Protocol::Ollama => "ollama-native",
     };
     let back_end = back_end.unwrap_or(usual);
     let status = if back_end == "anthropic-size" {
@@ -43,6 +44,7 @@ pub(super) fn refusal(
                 "n_prompt_tokens": asked, "n_ctx": most}}),
         "ollama" => json!({"error": {"message": "the input length exceeds the context length",
                 "type": "invalid_request_error", "param": null, "code": null}}),
+        "ollama-native" => json!({"error": "the input length exceeds the context length"}),
         "vllm" => {
             json!({"object": "error", "message": format!("This model's maximum context length is \
                 {most} tokens. However, you requested {asked} tokens in the messages, Please \

@@ -11,6 +11,9 @@ use super::{
 /// Words of an answer when nothing else is asked for.
 const WORDS: usize = 20;
 
+/// Words by which a call is asked for again.
+pub(super) const NOT_MADE: &str = " was not made: ";
+
 /// What an answer consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
@@ -28,12 +31,19 @@ pub(super) struct Reply {
 
 /// The answer to a request.
 pub(super) fn of(asked: &Asked, directives: &Directives, body: &[u8]) -> Reply {
-    let calls = calls(asked, directives, body);
-    let text = if calls.is_empty() {
+    let mut calls = calls(asked, directives, body);
+    let mut text = if calls.is_empty() {
         Some(text(asked, directives, body))
     } else {
         None
     };
+    if asked.by_choice {
+        text = Some(chosen(&calls, text));
+        calls.clear();
+    } else if let (Some(form), false) = (&directives.plain, calls.is_empty()) {
+        text = Some(written(&calls, form));
+        calls.clear();
+    }
     let finish = match (directives.length, calls.is_empty()) {
         (true, _) => "length",
         (false, false) => "tool_calls",
@@ -47,7 +57,7 @@ pub(super) fn of(asked: &Asked, directives: &Directives, body: &[u8]) -> Reply {
         text,
         calls,
         finish,
-        prompt_tokens: asked.bytes / 4,
+        prompt_tokens: directives.read.unwrap_or(asked.bytes / 4),
         completion_tokens,
         cached_tokens: directives.cached.unwrap_or(0).min(asked.bytes / 4),
         redacted: directives.redacted,
@@ -56,6 +66,10 @@ pub(super) fn of(asked: &Asked, directives: &Directives, body: &[u8]) -> Reply {
 
 fn calls(asked: &Asked, directives: &Directives, body: &[u8]) -> Vec<Value> {
     let mut wanted = directives.calls.clone();
+    if asked.text.contains(NOT_MADE) {
+        wanted.clear();
+        wanted.extend(directives.mend.clone());
+    }
     if wanted.is_empty() && asked.text.contains("remember") {
         wanted.extend(memory_call(&asked.text, body));
     }
@@ -74,6 +88,39 @@ fn calls(asked: &Asked, directives: &Directives, body: &[u8]) -> Vec<Value> {
         json!({"index": index, "id": id, "type": "function", "function": function})
     };
     wanted.iter().enumerate().map(call).collect()
+}
+
+/// Name and arguments of a call, the arguments as they are told.
+fn parts(call: &Value) -> (&str, &str) {
+    let text = |path: &str| call.pointer(path).and_then(Value::as_str);
+    (
+        text("/function/name").unwrap_or_default(),
+        text("/function/arguments").unwrap_or_default(),
+    )
+}
+
+/// The first call, or else words, as the JSON that the schema asks for.
+fn chosen(calls: &[Value], text: Option<String>) -> String {
+    match calls.first().map(parts) {
+        Some((name, arguments)) => format!("{{\"name\": \"{name}\", \"arguments\": {arguments}}}"),
+        None => json!({"answer": text.unwrap_or_default()}).to_string(),
+    }
+}
+
+/// Calls as models write them that know no better.
+fn written(calls: &[Value], form: &str) -> String {
+    let written = calls.iter().map(|call| {
+        let (name, arguments) = parts(call);
+        let object = format!("{{\"name\": \"{name}\", \"arguments\": {arguments}}}");
+        match form {
+            "mistral" => format!("[TOOL_CALLS]{name}[ARGS]{arguments}"),
+            "python" => format!("<|python_tag|>{object}"),
+            "fence" => format!("I note it.\n```json\n{object}\n```"),
+            "bare" => object,
+            _ => format!("I note it.\n<tool_call>\n{object}\n</tool_call>"),
+        }
+    });
+    written.collect::<Vec<_>>().join("\n")
 }
 
 /// The edit of memory with which the model notes a fact.

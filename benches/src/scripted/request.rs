@@ -12,6 +12,8 @@ pub(super) enum Protocol {
     Messages,
     /// OpenAI's responses.
     Responses,
+    /// Ollama's own.
+    Ollama,
 }
 
 /// What the scripted model needs to know of a request.
@@ -26,6 +28,8 @@ pub(super) struct Asked {
     pub stream: bool,
     pub include_usage: bool,
     pub bytes: usize,
+    /// Whether the answer is to be words or a call in JSON.
+    pub by_choice: bool,
 }
 
 #[derive(Deserialize)]
@@ -54,7 +58,7 @@ pub(super) fn read(body: &[u8]) -> Asked {
 pub(super) fn read_as(protocol: Protocol, body: &[u8]) -> Asked {
     let body_value: Value = serde_json::from_slice(body).unwrap_or_default();
     let messages = match protocol {
-        Protocol::Chat => return read(body),
+        Protocol::Chat | Protocol::Ollama => return read(body),
         Protocol::Messages => body_value.get("messages").map(from_messages),
         Protocol::Responses => body_value.get("input").map(from_items),
     };
@@ -150,6 +154,11 @@ fn asked(messages: &[Message], body: &[u8]) -> Asked {
     }
     // Flags stand before or after the messages; the words cannot stand unescaped in a text.
     asked.stream = contains(body, b"\"stream\":true") || contains(body, b"\"stream\": true");
+    asked.by_choice = holds(body, b"\"required\":[\"answer\"]");
+    if asked.by_choice && asked.text.starts_with("Result of ") {
+        asked.returns.push(asked.text.clone());
+        asked.steps = 1;
+    }
     asked.include_usage =
         contains(body, b"\"include_usage\":true") || contains(body, b"\"include_usage\": true");
     asked
@@ -158,8 +167,35 @@ fn asked(messages: &[Message], body: &[u8]) -> Asked {
 fn contains(body: &[u8], word: &[u8]) -> bool {
     let head = body.get(..body.len().min(2_048)).unwrap_or(body);
     let tail = body.get(body.len().saturating_sub(2_048)..).unwrap_or(body);
-    let holds = |part: &[u8]| part.windows(word.len()).any(|window| window == word);
-    holds(head) || holds(tail)
+    holds(head, word) || holds(tail, word)
+}
+
+fn holds(part: &[u8], word: &[u8]) -> bool {
+    part.windows(word.len()).any(|window| window == word)
+}
+
+/// The last user's message before this one that says what to mend.
+pub(super) fn mendable(protocol: Protocol, body: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let messages = match protocol {
+        Protocol::Chat | Protocol::Ollama => whole(body),
+        Protocol::Messages => value.get("messages").map(from_messages)?,
+        Protocol::Responses => value.get("input").map(from_items)?,
+    };
+    let mut texts = messages.iter().map(|message| text(&message.content));
+    texts.rfind(|text| text.contains("[[mend "))
+}
+
+/// Whether a body asks a model without tools to use some.
+pub(super) fn is_beyond_it(body: &[u8]) -> bool {
+    model_is(body, "scripted-toolless") && holds(body, b"\"tools\":[")
+}
+
+/// Whether a body is for that model.
+pub(super) fn model_is(body: &[u8], name: &str) -> bool {
+    let name = format!("\"model\":\"{name}\"");
+    let head = body.get(..body.len().min(256)).unwrap_or(body);
+    holds(head, name.as_bytes())
 }
 
 /// The messages from the last user message on.
@@ -211,15 +247,14 @@ pub(super) fn system(body: &[u8]) -> String {
         .unwrap_or_default()
 }
 
-/// The names of the tools that a body offers.
+/// Whether a body offers a tool, as such or as a form of the answer.
 pub(super) fn offers(body: &[u8], name: &str) -> bool {
-    let quoted = format!("\"name\":\"{name}\"");
-    let spaced = format!("\"name\": \"{name}\"");
-    let holds = |word: &str| {
-        body.windows(word.len())
-            .any(|window| window == word.as_bytes())
-    };
-    holds(&quoted) || holds(&spaced)
+    let written = [
+        format!("\"name\":\"{name}\""),
+        format!("\"name\": \"{name}\""),
+        format!("\"enum\":[\"{name}\"]"),
+    ];
+    written.iter().any(|word| holds(body, word.as_bytes()))
 }
 
 fn text(content: &Value) -> String {

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
-    directives, directives::Directives, embeddings::Embedder, messages, overflow, reply, request,
-    request::Protocol, responses,
+    directives, directives::Directives, embeddings::Embedder, identity::Identity, messages, ollama,
+    overflow, reply, request, request::Protocol, responses,
 };
 
 /// Requests that are kept for tests to look at.
@@ -43,6 +43,8 @@ struct Control {
 #[derive(Debug, Default, Clone)]
 pub struct Scripted {
     control: Arc<Mutex<Control>>,
+    /// What it passes for, and the window of its model.
+    identity: Option<(Identity, usize)>,
 }
 
 impl Scripted {
@@ -56,6 +58,16 @@ impl Scripted {
         };
         Self {
             control: Arc::new(Mutex::new(control)),
+            identity: None,
+        }
+    }
+
+    /// One that passes for a program whose model has that window.
+    #[must_use]
+    pub fn passing_for(self, identity: Identity, window: usize) -> Self {
+        Self {
+            identity: Some((identity, window)),
+            ..self
         }
     }
 
@@ -88,7 +100,13 @@ impl Scripted {
             .await
             .map_err(std::io::Error::other)?
             .to_bytes();
+        if let Some(answer) = self.as_program(&parts.method, parts.uri.path()) {
+            return Ok(json_reply(200, &answer));
+        }
         match (parts.method, parts.uri.path()) {
+            (Method::POST, "/api/chat") => self.reply(Protocol::Ollama, body).await,
+            (Method::POST, "/api/show") => Ok(json_reply(200, &ollama::show(&body))),
+            (Method::GET, "/api/tags") => Ok(json_reply(200, &ollama::tags())),
             (Method::POST, path) if path.ends_with("/chat/completions") => {
                 self.reply(Protocol::Chat, body).await
             }
@@ -132,6 +150,13 @@ impl Scripted {
         }
     }
 
+    /// The answer of the program that it passes for.
+    fn as_program(&self, method: &Method, path: &str) -> Option<Value> {
+        let (identity, window) = self.identity?;
+        let is_ours = ["/requests", "/control", "/health"].contains(&path);
+        (*method == Method::GET && !is_ours).then(|| identity.answer(path, window))?
+    }
+
     async fn embed(&self, body: Bytes) -> Result<Response<Body>, std::io::Error> {
         let (delay, (status, answer)) = {
             let embedder = &mut self.control.lock().embedder;
@@ -173,6 +198,14 @@ impl Scripted {
         let asked = request::read_as(protocol, &body);
         let directives = if request::is_directed_by_system(&body) {
             directives::parse(&request::system(&body))
+        } else if asked.text.contains(reply::NOT_MADE) {
+            // What to do then stands in the message before.
+            let before = request::mendable(protocol, &body).unwrap_or_default();
+            Directives {
+                mend: directives::parse(&before).mend,
+                steps: usize::MAX,
+                ..Directives::default()
+            }
         } else {
             directives::parse(&asked.text)
         };
@@ -195,6 +228,7 @@ impl Scripted {
                 Protocol::Chat => reply::whole(&reply),
                 Protocol::Messages => messages::whole(&reply),
                 Protocol::Responses => responses::whole(&reply),
+                Protocol::Ollama => ollama::whole(&reply),
             };
             return Ok(full(200, "application/json", whole));
         }
@@ -202,8 +236,9 @@ impl Scripted {
             Protocol::Chat => reply::frames(&reply, directives.whole_call, asked.include_usage),
             Protocol::Messages => messages::frames(&reply),
             Protocol::Responses => responses::frames(&reply),
+            Protocol::Ollama => ollama::lines(&reply),
         };
-        Ok(stream(frames, &directives))
+        Ok(stream(protocol, frames, &directives))
     }
 
     fn note(&self, body: &Bytes) -> Duration {
@@ -228,6 +263,10 @@ impl Scripted {
         body: &[u8],
     ) -> Option<Response<Body>> {
         let text = &asked.text;
+        if request::is_beyond_it(body) {
+            let message = "registry.ollama.ai/library/scripted-toolless does not support tools";
+            return Some(json_reply(400, &refused(protocol, message)));
+        }
         let most = directives.overflow_above.or_else(|| real_window(body));
         let tokens = asked.bytes / 4;
         if directives.overflow || most.is_some_and(|most| tokens > most) {
@@ -245,9 +284,17 @@ impl Scripted {
             }
         }
         let status = status?;
-        let error = json!({"type": "error", "error": {"message": format!("scripted error {status}"),
-            "type": "scripted", "code": Value::Null}});
-        Some(json_reply(status, &error))
+        let message = format!("scripted error {status}");
+        Some(json_reply(status, &refused(protocol, &message)))
+    }
+}
+
+/// How each provider says that something is wrong.
+fn refused(protocol: Protocol, message: &str) -> Value {
+    match protocol {
+        Protocol::Ollama => json!({ "error": message }),
+        _ => json!({"type": "error", "error": {"message": message, "type": "scripted",
+            "code": Value::Null}}),
     }
 }
 
@@ -258,12 +305,7 @@ const NARROW: &str = "scripted-narrow";
 const NARROW_WINDOW: usize = 6_000;
 
 fn real_window(body: &[u8]) -> Option<usize> {
-    let name = format!("\"model\":\"{NARROW}\"");
-    let head = body.get(..body.len().min(256)).unwrap_or(body);
-    let found = head
-        .windows(name.len())
-        .any(|window| window == name.as_bytes());
-    found.then_some(NARROW_WINDOW)
+    request::model_is(body, NARROW).then_some(NARROW_WINDOW)
 }
 
 fn models() -> Value {
@@ -275,6 +317,7 @@ fn models() -> Value {
         model("scripted-embed", 8_192),
         model("other-embed", 8_192),
         model(NARROW, 128_000),
+        model("scripted-toolless", 32_768),
     ]})
 }
 
@@ -293,10 +336,14 @@ fn json_reply(status: u16, body: &Value) -> Response<Body> {
 }
 
 /// The frames one by one with the directed pause, or all at once without one.
-fn stream(mut frames: Vec<String>, directives: &Directives) -> Response<Body> {
+fn stream(protocol: Protocol, mut frames: Vec<String>, directives: &Directives) -> Response<Body> {
+    let kind = match protocol {
+        Protocol::Ollama => "application/x-ndjson",
+        _ => "text/event-stream",
+    };
     let drop_at = directives.drop.then_some(frames.len() / 2);
     if directives.delay_ms == 0 && drop_at.is_none() {
-        return full(200, "text/event-stream", frames.concat());
+        return full(200, kind, frames.concat());
     }
     let pause = Duration::from_millis(directives.delay_ms);
     let (sender, receiver) = mpsc::channel::<Result<Frame<Bytes>, std::io::Error>>(1);
@@ -316,7 +363,7 @@ fn stream(mut frames: Vec<String>, directives: &Directives) -> Response<Body> {
     });
     let body = StreamBody::new(Received(receiver)).boxed_unsync();
     let mut response = Response::new(body);
-    let kind = http::HeaderValue::from_static("text/event-stream");
+    let kind = http::HeaderValue::from_static(kind);
     response.headers_mut().insert("content-type", kind);
     response
 }

@@ -63,6 +63,9 @@ struct ModelView {
     tool_call_parser: Option<String>,
     /// Tokens that request and answer may take together.
     max_context_window: i64,
+    /// What is wrong with that number, and what to do about it; not there when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 impl From<&ModelInfo> for ModelView {
@@ -99,6 +102,7 @@ impl From<&ModelInfo> for ModelView {
             return_token_ids: false,
             tool_call_parser: None,
             max_context_window: model.context_window,
+            warning: model.warning.clone(),
         }
     }
 }
@@ -303,7 +307,20 @@ mod tests {
             endpoint: Arc::new(Endpoint::new(config).unwrap()),
             context_window: 8192,
             max_output_tokens: None,
+            context_limit: None,
+            abilities: Default::default(),
+            warning: None,
         }
+    }
+
+    #[test]
+    fn a_small_window_is_warned_of() {
+        let warned = ModelInfo {
+            warning: Some("its window is small".to_owned()),
+            ..model()
+        };
+        let json = serde_json::to_value(ModelView::from(&warned)).unwrap();
+        assert_eq!(json["warning"], "its window is small");
     }
 
     #[test]

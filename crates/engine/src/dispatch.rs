@@ -12,6 +12,7 @@ use mnemic_core::{
     scope::Scope,
     time::Timestamp,
 };
+use mnemic_llm::repair;
 use mnemic_store::{StoreError, Tx, blocks};
 
 use crate::{Engine, archives, error::EngineError, session::Session};
@@ -124,18 +125,11 @@ fn plan_builtin(session: &Session, call: &ToolCall, builtin: BuiltinCall) -> Act
     }
 }
 
-/// Arguments as JSON; an empty text is an empty object, as some models send for tools without any.
+/// Arguments as JSON. An answer's calls are mended before this; those of earlier crashes may not be.
 fn parse_arguments(text: &str) -> Result<serde_json::Value, String> {
-    if text.trim().is_empty() {
-        return Ok(serde_json::json!({}));
-    }
-    match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(value) if value.is_object() => Ok(value),
-        Ok(_) => Err("the arguments must be a JSON object with the tool's parameters".to_owned()),
-        Err(error) => Err(format!(
-            "the arguments are not valid JSON ({error}); send the call again with valid JSON"
-        )),
-    }
+    let again = |what: String| format!("{what}; send the call again with valid JSON");
+    let object = repair::arguments(text).map_err(|error| again(error.to_string()))?;
+    serde_json::from_str(&object).map_err(|error| again(error.to_string()))
 }
 
 /// A return that says that a call did what it should.

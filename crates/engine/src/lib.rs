@@ -27,6 +27,7 @@ mod recall;
 mod recovery;
 mod request;
 pub mod search;
+mod second_try;
 mod session;
 mod settle;
 mod step;

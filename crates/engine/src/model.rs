@@ -57,13 +57,16 @@ impl Engine {
     ) -> i64 {
         let most = self.inner.settings.max_context_window;
         let own = agent.llm_config.context_window;
-        match resolved {
+        let window = match resolved {
             Some(resolved) if own <= 0 || handle != handle_of(agent) => {
                 resolved.context_window.min(most)
             }
             _ if own > 0 => own,
             _ => most,
-        }
+        };
+        // A server that is told the size of the context gets no more than its model takes.
+        let limit = resolved.and_then(|resolved| resolved.context_limit);
+        window.min(limit.unwrap_or(i64::MAX))
     }
 }
 

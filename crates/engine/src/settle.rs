@@ -287,6 +287,7 @@ impl StepCommit {
             streamed: false,
             cancelled: false,
             started_at: pending.step.created_at,
+            context_tokens: pending.step.usage.total_tokens(),
             step: pending.step,
         };
         Self {
@@ -323,7 +324,7 @@ impl Turn {
         let usage = commit.answer.step.usage;
         self.progress.usage.add(&usage);
         self.progress.step_count += 1;
-        self.context_tokens = usage.total_tokens();
+        self.context_tokens = commit.answer.context_tokens;
         let context = Arc::new(Context {
             engine: self.engine.clone(),
             live: Arc::clone(&self.live),

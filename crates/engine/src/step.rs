@@ -46,6 +46,8 @@ pub(crate) struct Answer {
     pub streamed: bool,
     pub cancelled: bool,
     pub started_at: Timestamp,
+    /// Tokens of the request and the answer, without what was asked besides.
+    pub context_tokens: i64,
 }
 
 impl Turn {
@@ -58,7 +60,7 @@ impl Turn {
             // Noticed before the next step.
             return Ok(StepEnd::Continue);
         }
-        let answer = match self.ask(&model).await {
+        let mut answer = match self.ask(&model).await {
             Ok(answer) => answer,
             Err(error) => {
                 if let EngineError::Llm(LlmError::ContextWindowExceeded { limit, .. }) = &error
@@ -73,6 +75,7 @@ impl Turn {
             }
         };
         self.learn(&model, answer.step.usage.prompt_tokens);
+        self.mend(&model, &mut answer).await?;
         failpoints::hit("answered");
         self.conclude(&model, answer).await
     }
@@ -108,6 +111,7 @@ impl Turn {
             cancelled: false,
             started_at,
             step,
+            context_tokens: 0,
         };
         if answer.streamed {
             self.ask_streaming(&call, &mut answer).await?;
@@ -122,6 +126,7 @@ impl Turn {
         let took = self.engine.now().0 - started_at.0;
         answer.step.llm_request_ns = Some(took.saturating_mul(1_000));
         answer.step.usage = answer.completion.usage.unwrap_or_default();
+        answer.context_tokens = answer.step.usage.total_tokens();
         Ok(answer)
     }
 
@@ -160,7 +165,8 @@ impl Turn {
         }
     }
 
-    fn call(&self, model: &TurnModel) -> Call {
+    /// The call of this step.
+    pub(crate) fn call(&self, model: &TurnModel) -> Call {
         let config = &self.session.frame.agent.llm_config;
         let mut transcript = self.session.transcript.clone();
         for input in &self.inputs {
@@ -192,6 +198,7 @@ impl Turn {
         call.thinking = model.thinking;
         call.response_format
             .clone_from(&self.session.frame.agent.response_format);
+        call.context_window = Some(model.context_window);
         call
     }
 
@@ -215,7 +222,7 @@ impl Turn {
 
     /// Makes a call unless the run was cancelled (`None`). The call goes out while the run's acceptance
     /// is on its way to the disk; what it brings is not looked at before that is there.
-    async fn while_wanted<T>(
+    pub(crate) async fn while_wanted<T>(
         &self,
         call: impl Future<Output = T>,
     ) -> Result<Option<T>, EngineError> {

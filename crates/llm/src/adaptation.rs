@@ -48,16 +48,27 @@ pub(crate) enum Parameter {
     Reasoning,
     /// System messages after the first one; they are sent as the user's.
     LaterSystemMessages,
+    /// Tools in the protocol's form; they are offered by a schema of the answer.
+    Tools,
+    /// Images; a note is sent in their place.
+    Images,
+    /// A schema that the answer must have.
+    ResponseFormat,
+    /// Ollama's `think` as a level rather than a switch.
+    ThinkLevel,
 }
 
 impl Parameter {
     /// The first that a refusal names counts, so what is more exact stands first.
-    const NAMED: [(Self, &'static str); 24] = [
+    const NAMED: [(Self, &'static str); 27] = [
         (Self::StreamOptions, "stream_options"),
         (Self::MaxTokens, "max_tokens"),
         (Self::Temperature, "temperature"),
         (Self::ParallelToolCalls, "parallel_tool_calls"),
         (Self::ReasoningEffort, "reasoning_effort"),
+        (Self::ThinkLevel, "think value"),
+        (Self::ResponseFormat, "response_format"),
+        (Self::ResponseFormat, "json_schema"),
         (Self::ThinkingBudget, "thinking.type.enabled"),
         (Self::ThinkingBudget, "budget_tokens"),
         (Self::ThinkingDisabled, "thinking.type.disabled"),
@@ -86,6 +97,29 @@ impl Parameter {
         "only the first message can be a system",
     ];
 
+    /// Words by which servers refuse tools: Ollama, vLLM without a parser for them, llama-server without
+    /// `--jinja`, OpenRouter, and those that name the parameter.
+    const NO_TOOLS: [&'static str; 8] = [
+        "does not support tools",
+        "does not support tool",
+        "tools are not supported",
+        "tool calling is not supported",
+        "tool use is not supported",
+        "requires --enable-auto-tool-choice",
+        "tools param requires --jinja",
+        "support tool use",
+    ];
+
+    /// Words by which they refuse images: llama-server, vLLM, Ollama, LM Studio.
+    const NO_IMAGES: [&'static str; 6] = [
+        "image input is not supported",
+        "not a multimodal model",
+        "data required for image input",
+        "does not support image",
+        "at most 0 image",
+        "images are not supported",
+    ];
+
     /// Words that say that a parameter itself is refused rather than its value being out of range.
     const REFUSAL: [&'static str; 14] = [
         "unsupported",
@@ -112,6 +146,12 @@ impl Parameter {
             .any(|words| message.contains(words))
         {
             return Some(Self::LaterSystemMessages);
+        }
+        if Self::NO_TOOLS.iter().any(|words| message.contains(words)) {
+            return Some(Self::Tools);
+        }
+        if Self::NO_IMAGES.iter().any(|words| message.contains(words)) {
+            return Some(Self::Images);
         }
         if message.contains("forces tool use") || message.contains("tool_choice: forced") {
             return Some(Self::ForcedToolChoice);
@@ -214,6 +254,43 @@ mod tests {
             ("unknown model", None),
         ];
         for (message, parameter) in table {
+            assert_eq!(Parameter::refused_by(message), parameter, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_tools_images_and_thoughts_is_known_by_its_words() {
+        for (message, parameter) in [
+            (
+                "registry.ollama.ai/library/gemma3:latest does not support tools",
+                Some(Parameter::Tools),
+            ),
+            (
+                "\"auto\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set",
+                Some(Parameter::Tools),
+            ),
+            ("tools param requires --jinja flag", Some(Parameter::Tools)),
+            (
+                "No endpoints found that support tool use.",
+                Some(Parameter::Tools),
+            ),
+            (
+                "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+                Some(Parameter::Images),
+            ),
+            (
+                "\"llama3.2\" does not support thinking",
+                Some(Parameter::Thinking),
+            ),
+            (
+                "think value \"high\" is not supported for this model",
+                Some(Parameter::ThinkLevel),
+            ),
+            (
+                "response_format 'json_schema' is not supported by this model",
+                Some(Parameter::ResponseFormat),
+            ),
+        ] {
             assert_eq!(Parameter::refused_by(message), parameter, "{message}");
         }
     }

@@ -89,6 +89,11 @@ impl WireBody {
         }
     }
 
+    /// How many bytes.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
     /// All bytes in one piece, for tests and replacements.
     pub fn to_vec(&self) -> Vec<u8> {
         self.pieces.concat()

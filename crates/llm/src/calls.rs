@@ -108,6 +108,8 @@ pub struct Call {
     pub thinking: Thinking,
     /// The form the answer must have.
     pub response_format: Option<Value>,
+    /// Tokens that request and answer may take together, for servers that are told.
+    pub context_window: Option<i64>,
 }
 
 impl Call {
@@ -132,6 +134,7 @@ impl Call {
             reasoning_effort: None,
             thinking: Thinking::default(),
             response_format: None,
+            context_window: None,
         }
     }
 

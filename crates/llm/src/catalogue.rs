@@ -1,20 +1,24 @@
 //! The catalogue: which models there are, and what a handle means.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
 use parking_lot::RwLock;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     client::Client,
-    endpoints::Endpoint,
+    endpoints::{Endpoint, Origin, Protocol},
     errors::LlmError,
     models::{Listed, ModelInfo, ModelKind, is_chat_or_embedding, parse_list},
+    ollama,
+    ollama::models::ShownModels,
+    servers,
+    suggestions::suggest,
 };
 
 /// How long a list is taken for true.
@@ -23,8 +27,8 @@ const FRESH: Duration = Duration::from_secs(60);
 const RECENT: Duration = Duration::from_secs(2);
 /// How long an endpoint may take to tell its models.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How many names an error suggests.
-const SUGGESTIONS: usize = 5;
+/// How long what would fail for want of a model waits for the first look at this machine.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
 
 /// All models of all endpoints.
 #[derive(Debug, Clone)]
@@ -57,6 +61,8 @@ pub struct ResolvedModel {
     pub context_window: i64,
     /// Tokens an answer may take, when that is known.
     pub max_output_tokens: Option<i64>,
+    /// Tokens that the window can be set to, where the client sets it and the server says how many.
+    pub context_limit: Option<i64>,
 }
 
 /// Why a handle means nothing.
@@ -72,8 +78,9 @@ pub enum ResolveError {
     },
     /// Nothing is configured at all.
     #[error(
-        "no model provider is configured, so {handle:?} can't be used: set OPENAI_API_KEY or \
-         ANTHROPIC_API_KEY, or OPENAI_BASE_URL for a server of your own, or add one to mnemic.toml with `mnemic configure`"
+        "no model provider is configured, so {handle:?} can't be used: start a model server on this machine \
+         (Ollama, LM Studio, llama-server or vLLM), set OPENAI_API_KEY or ANTHROPIC_API_KEY, or \
+         OPENAI_BASE_URL for a server of your own, or add one to mnemic.toml with `mnemic configure`"
     )]
     NoProviders {
         /// What was given.
@@ -106,6 +113,8 @@ pub enum ResolveError {
 pub struct Catalogue {
     client: Client,
     shelves: RwLock<Vec<Arc<Shelf>>>,
+    /// Whether the first look for running servers is still to come.
+    is_looking: watch::Sender<bool>,
 }
 
 /// An endpoint and its list.
@@ -115,6 +124,9 @@ struct Shelf {
     known: RwLock<Known>,
     /// Held while the list is read, so that it is read once however many wait for it.
     reading: Mutex<()>,
+    shown: ShownModels,
+    /// The models whose warnings the log has.
+    warned: parking_lot::Mutex<HashSet<String>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -122,6 +134,8 @@ struct Known {
     models: Option<Arc<HashMap<String, ModelInfo>>>,
     /// The models' names in the server's order.
     order: Arc<Vec<String>>,
+    /// The names of those in memory, where the server says so.
+    loaded: Arc<HashSet<String>>,
     error: Option<LlmError>,
     read_at: Option<Instant>,
 }
@@ -133,6 +147,7 @@ impl Catalogue {
         let catalogue = Self {
             client,
             shelves: RwLock::default(),
+            is_looking: watch::Sender::new(false),
         };
         catalogue.replace(endpoints);
         catalogue
@@ -150,6 +165,49 @@ impl Catalogue {
                 .unwrap_or_else(|| Arc::new(Shelf::new(endpoint)))
         });
         *shelves = next.collect();
+    }
+
+    /// Says that running servers are being looked for: what would fail for want of a model waits for
+    /// the end of it, for at most three seconds.
+    pub fn begin_first_look(&self) {
+        self.is_looking.send_replace(true);
+    }
+
+    /// Says that the first look is over.
+    pub fn end_first_look(&self) {
+        self.is_looking.send_replace(false);
+    }
+
+    /// Whether waiting for the first look may have brought anything.
+    async fn waited_for_first_look(&self) -> bool {
+        let mut looking = self.is_looking.subscribe();
+        if !*looking.borrow() {
+            return false;
+        }
+        let over = looking.wait_for(|is_looking| !is_looking);
+        tokio::time::timeout(FIRST_LOOK, over).await.is_ok()
+    }
+
+    /// The model of agents whose creator names none, where nobody configured anything: one of a server
+    /// that was found on this machine, or that the environment names. Those in memory and those that
+    /// call tools come first.
+    pub async fn found_model(&self) -> Option<String> {
+        self.waited_for_first_look().await;
+        let shelves = self.shelves.read().clone();
+        let is_configured = |shelf: &Arc<Shelf>| {
+            let config = shelf.endpoint.config();
+            config.origin == Origin::Configured
+        };
+        if shelves.iter().any(is_configured) {
+            return None;
+        }
+        for shelf in &shelves {
+            let known = shelf.read(&self.client, FRESH).await;
+            if let Some(best) = known.best(&shelf.endpoint) {
+                return Some(best.handle);
+            }
+        }
+        None
     }
 
     /// The configured endpoints.
@@ -201,7 +259,10 @@ impl Catalogue {
         else {
             return Err(self.malformed(handle));
         };
-        let shelf = self.shelf(handle, provider)?;
+        let shelf = match self.shelf(handle, provider) {
+            Err(_) if self.waited_for_first_look().await => self.shelf(handle, provider)?,
+            other => other?,
+        };
         if let Some(found) = shelf.known.read().find(model) {
             return Ok(found.into());
         }
@@ -215,7 +276,7 @@ impl Catalogue {
         Err(ResolveError::UnknownModel {
             provider: provider.to_owned(),
             model: model.to_owned(),
-            suggestions: suggest(model, &known),
+            suggestions: suggest(model, &known.talking()),
         })
     }
 
@@ -279,6 +340,8 @@ impl Shelf {
             endpoint: Arc::new(endpoint),
             known: RwLock::default(),
             reading: Mutex::default(),
+            shown: ShownModels::default(),
+            warned: parking_lot::Mutex::default(),
         }
     }
 
@@ -305,6 +368,7 @@ impl Shelf {
             Ok(models) => {
                 known.set(&models, &self.endpoint);
                 known.error = None;
+                self.warn(&known);
             }
             Err(error) => {
                 if known.error.as_ref() != Some(&error) {
@@ -314,6 +378,18 @@ impl Shelf {
             }
         }
         known.clone()
+    }
+
+    /// Says once of each model what is wrong with its window.
+    fn warn(&self, known: &Known) {
+        let mut warned = self.warned.lock();
+        for model in known.models.iter().flat_map(|models| models.values()) {
+            if let Some(warning) = &model.warning
+                && warned.insert(model.model.clone())
+            {
+                tracing::warn!(model = model.handle, "{warning}");
+            }
+        }
     }
 
     async fn fetch(&self, client: &Client) -> Result<Option<Vec<Listed>>, LlmError> {
@@ -328,16 +404,12 @@ impl Shelf {
         if config.quirks.no_model_list {
             return Ok((!config.models.is_empty()).then(named));
         }
-        let bytes = match client.model_list(&self.endpoint, PATIENCE).await {
-            Ok(bytes) => bytes,
+        let listed = match self.fetch_list(client).await {
+            Ok(listed) => listed,
             // A server without a list is not a server in trouble.
             Err(LlmError::NotFound { .. }) => return Ok((!config.models.is_empty()).then(named)),
             Err(error) => return Err(error),
         };
-        let listed = parse_list(&bytes).ok_or_else(|| LlmError::InvalidResponse {
-            provider: self.endpoint.name().to_owned(),
-            message: "its list of models is none".to_owned(),
-        })?;
         if config.models.is_empty() {
             return Ok(Some(listed));
         }
@@ -350,6 +422,23 @@ impl Shelf {
         });
         Ok(Some(chosen.collect()))
     }
+
+    /// The server's list, with what else it tells of its models.
+    async fn fetch_list(&self, client: &Client) -> Result<Vec<Listed>, LlmError> {
+        let endpoint = &self.endpoint;
+        if endpoint.protocol() == Protocol::Ollama {
+            return ollama::models::list(client, endpoint, &self.shown, PATIENCE).await;
+        }
+        let bytes = client.model_list(endpoint, PATIENCE).await?;
+        let mut listed = parse_list(&bytes).ok_or_else(|| LlmError::InvalidResponse {
+            provider: endpoint.name().to_owned(),
+            message: "its list of models is none".to_owned(),
+        })?;
+        if endpoint.protocol() == Protocol::OpenAiChat {
+            servers::complete(client, endpoint, &mut listed, PATIENCE).await;
+        }
+        Ok(listed)
+    }
 }
 
 impl Known {
@@ -358,7 +447,13 @@ impl Known {
             self.models = None;
             return;
         };
+        let able = models
+            .iter()
+            .map(|model| (model.id.clone(), model.abilities));
+        endpoint.abilities().set(able);
         self.order = Arc::new(models.iter().map(|model| model.id.clone()).collect());
+        let loaded = models.iter().filter(|model| model.is_loaded);
+        self.loaded = Arc::new(loaded.map(|model| model.id.clone()).collect());
         let described = models
             .iter()
             .map(|model| (model.id.clone(), model.describe(endpoint)));
@@ -367,6 +462,28 @@ impl Known {
 
     fn find(&self, model: &str) -> Option<ModelInfo> {
         self.models.as_ref()?.get(model).cloned()
+    }
+
+    /// Names and handles of the models that talk.
+    fn talking(&self) -> Vec<(&str, String)> {
+        let talks = |model: &ModelInfo| model.kind == ModelKind::Llm;
+        let found = self.order.iter().filter_map(|id| {
+            let model = self.find(id).filter(talks)?;
+            Some((id.as_str(), model.handle))
+        });
+        found.collect()
+    }
+
+    /// The model to take when nobody chose one.
+    fn best(&self, endpoint: &Arc<Endpoint>) -> Option<ModelInfo> {
+        let talking = self.published(endpoint).into_iter();
+        let talking = talking.filter(|model| model.kind == ModelKind::Llm);
+        // The first of the best, as the server lists them.
+        let rank = |model: &ModelInfo| {
+            let is_loaded = self.loaded.contains(&model.model);
+            (!is_loaded, model.abilities.tools == Some(false))
+        };
+        talking.min_by_key(rank)
     }
 
     /// The models worth showing, in the server's order; configured ones are shown although the
@@ -395,56 +512,7 @@ impl From<ModelInfo> for ResolvedModel {
             handle: model.handle,
             context_window: model.context_window,
             max_output_tokens: model.max_output_tokens,
+            context_limit: model.context_limit,
         }
     }
-}
-
-/// The nearest names, or what there is.
-fn suggest(wanted: &str, known: &Known) -> String {
-    let talks = |id: &&String| {
-        known
-            .find(id)
-            .is_some_and(|model| model.kind == ModelKind::Llm)
-    };
-    let mut near: Vec<(usize, &String)> = known
-        .order
-        .iter()
-        .filter(talks)
-        .map(|id| (distance(wanted, id), id))
-        .collect();
-    near.sort();
-    let handles: Vec<String> = near
-        .iter()
-        .take(SUGGESTIONS)
-        .filter_map(|(_, id)| known.find(id).map(|model| model.handle))
-        .collect();
-    match handles.as_slice() {
-        [] => "it has none at all".to_owned(),
-        _ if near.len() <= SUGGESTIONS => format!("it has {}", handles.join(", ")),
-        _ => format!("near it are {}", handles.join(", ")),
-    }
-}
-
-/// How far apart two names are: Levenshtein's distance, and little for one inside the other.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
-    if a.contains(&b) || b.contains(&a) {
-        return 1;
-    }
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
-            let change = diagonal + usize::from(from != *to);
-            diagonal = *cell;
-            left = change.min(left + 1).min(diagonal + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0) + 1
 }

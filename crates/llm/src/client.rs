@@ -1,20 +1,26 @@
 //! The client: sends calls, retries them, and reads their answers.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use reqwest::{Response, header::CONTENT_TYPE};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use crate::{
+    adaptation::Parameter,
     anthropic,
     body::WireBody,
     calls::Call,
+    choice,
     completion::Completion,
     connect,
     endpoints::{Endpoint, Protocol},
     errors::LlmError,
-    forced, openai_chat, openai_responses, refusals,
+    forced, ollama,
+    ollama::prompt_cut::PromptCheck,
+    openai_chat, openai_responses,
+    reading::Reading,
+    refusals,
     retry::{RetryPolicy, Timeouts, retry_after},
     streaming::{self, DeltaStream, MAX_ANSWER, Pump},
 };
@@ -72,7 +78,7 @@ impl Client {
                 assembler.finish()
             }
         };
-        if call.needs_tool_call() && completion.body.tool_calls.is_empty() {
+        if may_force(call) && completion.body.tool_calls.is_empty() {
             return Ok(self.force(call, completion).await);
         }
         Ok(completion)
@@ -92,7 +98,7 @@ impl Client {
                 self.timeouts,
             ),
         };
-        if call.needs_tool_call() {
+        if may_force(call) {
             return Ok(streaming::with_forced_call(
                 pump,
                 self.clone(),
@@ -156,6 +162,8 @@ impl Client {
     ) -> Result<Answer, LlmError> {
         let sent = Instant::now();
         let endpoint = &call.endpoint;
+        let reading = Reading::of(call);
+        let check = PromptCheck::of(call, body);
         let (patience, phase, again) = if stream {
             (
                 self.timeouts.first_byte,
@@ -181,12 +189,13 @@ impl Client {
         // What comes back is told by its type rather than by what was asked for: some servers
         // stream always, others never.
         let streams = match media_type(&response) {
-            Some(kind) if kind.contains("event-stream") => true,
+            Some(kind) if kind.contains("event-stream") || kind.contains("ndjson") => true,
             Some(kind) if kind.contains("json") || kind.contains("html") => false,
             _ => stream,
         };
         if streams {
-            let mut pump = Pump::new(endpoint.clone(), response, self.timeouts, sent);
+            let pump = Pump::new(endpoint.clone(), response, self.timeouts, sent);
+            let mut pump = pump.read_as(reading, check);
             pump.prime().await?;
             return Ok(Answer::Streaming(Box::new(pump)));
         }
@@ -194,7 +203,11 @@ impl Client {
         let bytes = timeout(left, streaming::read_whole(endpoint, response, MAX_ANSWER))
             .await
             .map_err(|_| late(endpoint, "the whole answer", self.timeouts.answer, false))??;
-        crate::parse_response(endpoint, &bytes).map(Answer::Whole)
+        let completion = crate::parse_response(endpoint, &bytes)?;
+        if let (Some(usage), Some(check)) = (&completion.usage, check) {
+            check.look_at(usage);
+        }
+        Ok(Answer::Whole(reading.in_completion(completion)))
     }
 
     /// The error that an answer without success stands for.
@@ -272,15 +285,28 @@ impl Client {
     /// The list of an endpoint's models as it came.
     pub(crate) async fn model_list(
         &self,
-        endpoint: &Arc<Endpoint>,
+        endpoint: &Endpoint,
+        patience: Duration,
+    ) -> Result<bytes::Bytes, LlmError> {
+        let url = endpoint.models_url().clone();
+        self.ask_once(endpoint, url, None, patience).await
+    }
+
+    /// Asks a route of an endpoint once: a GET, or a POST of JSON.
+    pub(crate) async fn ask_once(
+        &self,
+        endpoint: &Endpoint,
+        url: url::Url,
+        json: Option<String>,
         patience: Duration,
     ) -> Result<bytes::Bytes, LlmError> {
         let fetch = async {
-            let request = self
-                .http
-                .get(endpoint.models_url().clone())
-                .headers(endpoint.headers().clone());
+            let request = match json {
+                Some(json) => self.http.post(url).body(json),
+                None => self.http.get(url),
+            };
             let response = request
+                .headers(endpoint.headers().clone())
                 .send()
                 .await
                 .map_err(|error| self.not_sent(endpoint, &error))?;
@@ -291,15 +317,54 @@ impl Client {
         };
         timeout(patience, fetch)
             .await
-            .map_err(|_| late(endpoint, "the list of models", patience, true))?
+            .map_err(|_| late(endpoint, "what it tells of its models", patience, true))?
+    }
+
+    /// For questions to what is no endpoint yet.
+    pub(crate) const fn http(&self) -> &reqwest::Client {
+        &self.http
     }
 }
 
-fn render(call: &Call, stream: bool) -> WireBody {
+/// Whether an answer without a tool call is worth asking once more, in another form than it was asked
+/// for in.
+fn may_force(call: &Call) -> bool {
+    call.needs_tool_call() && !choice::applies(call)
+}
+
+/// A call as its model is to be asked.
+pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
+    let protocol = call.endpoint.protocol();
+    let by_choice = choice::applies(call);
+    let is_blind = call.transcript.has_images()
+        && matches!(protocol, Protocol::OpenAiChat | Protocol::Ollama)
+        && !call.accepts(Parameter::Images);
+    let body = if by_choice {
+        render_plainly(&choice::as_schema(call), stream)
+    } else {
+        render_plainly(call, stream)
+    };
+    if !by_choice && !is_blind {
+        return body;
+    }
+    let Ok(mut request) = serde_json::from_slice::<Value>(&body.to_vec()) else {
+        return body;
+    };
+    if by_choice {
+        choice::rewritten(call, &mut request);
+    }
+    if is_blind {
+        choice::without_images(&mut request);
+    }
+    WireBody::from_vec(request.to_string().into_bytes())
+}
+
+fn render_plainly(call: &Call, stream: bool) -> WireBody {
     match call.endpoint.protocol() {
         Protocol::OpenAiChat => openai_chat::request::render(call, stream),
         Protocol::OpenAiResponses => openai_responses::request::render(call, stream),
         Protocol::Anthropic => anthropic::request::render(call, stream),
+        Protocol::Ollama => ollama::request::render(call, stream),
     }
 }
 
@@ -333,7 +398,7 @@ fn without_reasoning(call: &Call, body: &WireBody) -> WireBody {
         return body.clone();
     };
     match call.endpoint.protocol() {
-        Protocol::OpenAiChat => {}
+        Protocol::OpenAiChat | Protocol::Ollama => {}
         Protocol::OpenAiResponses => openai_responses::request::without_reasoning(&mut request),
         Protocol::Anthropic => anthropic::request::without_reasoning(&mut request),
     }
@@ -343,9 +408,9 @@ fn without_reasoning(call: &Call, body: &WireBody) -> WireBody {
 /// Whether an error names a parameter that the call can do without.
 fn may_adapt(call: &Call, error: &LlmError) -> bool {
     match error {
-        LlmError::BadRequest { message, .. } | LlmError::Server { message, .. } => {
-            call.endpoint.learn(&call.model, message)
-        }
+        LlmError::BadRequest { message, .. }
+        | LlmError::Server { message, .. }
+        | LlmError::NotFound { message, .. } => call.endpoint.learn(&call.model, message),
         _ => false,
     }
 }

@@ -8,7 +8,11 @@ use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
-use crate::{client::Client, endpoints::Endpoint, errors::LlmError};
+use crate::{
+    client::Client,
+    endpoints::{Endpoint, Protocol},
+    errors::LlmError,
+};
 
 /// Texts of one request: below what all known servers take (OpenAI 2,048, others 96 or 128).
 const MAX_TEXTS: usize = 64;
@@ -75,6 +79,9 @@ impl Client {
 
 /// The route beside that of the models.
 fn url_of(endpoint: &Endpoint) -> Url {
+    if endpoint.protocol() == Protocol::Ollama {
+        return endpoint.beside_v1("v1/embeddings");
+    }
     let mut url = endpoint.models_url().clone();
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop().push("embeddings");

@@ -6,6 +6,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use url::Url;
 
 use crate::{
+    abilities::{Ability, KnownAbilities},
     adaptation::{Adaptations, Parameter},
     transcript::Style,
 };
@@ -23,11 +24,18 @@ pub enum Protocol {
     OpenAiResponses,
     /// Anthropic's messages.
     Anthropic,
+    /// Ollama's own chat API, in which the size of the context is the caller's.
+    Ollama,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Self; 3] = [Self::OpenAiChat, Self::OpenAiResponses, Self::Anthropic];
+    pub const ALL: [Self; 4] = [
+        Self::OpenAiChat,
+        Self::OpenAiResponses,
+        Self::Anthropic,
+        Self::Ollama,
+    ];
 
     /// The name in the configuration.
     #[must_use]
@@ -36,6 +44,7 @@ impl Protocol {
             Self::OpenAiChat => "openai",
             Self::OpenAiResponses => "openai-responses",
             Self::Anthropic => "anthropic",
+            Self::Ollama => "ollama",
         }
     }
 
@@ -53,6 +62,15 @@ impl Protocol {
             Self::OpenAiChat => "chat/completions",
             Self::OpenAiResponses => "responses",
             Self::Anthropic => "messages",
+            Self::Ollama => "api/chat",
+        }
+    }
+
+    /// The route of its list of models.
+    const fn models_route(self) -> &'static str {
+        match self {
+            Self::OpenAiChat | Self::OpenAiResponses | Self::Anthropic => "models",
+            Self::Ollama => "api/tags",
         }
     }
 }
@@ -98,6 +116,45 @@ pub struct Quirks {
     pub no_responses: bool,
 }
 
+/// How models are given tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ToolForm {
+    /// As the protocol does, unless the server says that the model can't, or it refuses.
+    #[default]
+    Auto,
+    /// As the protocol does, whatever the server says.
+    Native,
+    /// By a JSON schema of the answer: a tool's call, or text.
+    Schema,
+}
+
+impl ToolForm {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Native, Self::Schema];
+
+    /// The name in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Schema => "schema",
+        }
+    }
+}
+
+/// How an endpoint came to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// Somebody configured it.
+    #[default]
+    Configured,
+    /// An environment variable of a model server's own name says where that is.
+    Environment,
+    /// It was found running.
+    Found,
+}
+
 /// An endpoint as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointConfig {
@@ -121,6 +178,10 @@ pub struct EndpointConfig {
     pub context_windows: BTreeMap<String, i64>,
     /// Known differences.
     pub quirks: Quirks,
+    /// How its models are given tools.
+    pub tools: ToolForm,
+    /// How it came to be known.
+    pub origin: Origin,
 }
 
 impl EndpointConfig {
@@ -137,6 +198,8 @@ impl EndpointConfig {
             context_window: None,
             context_windows: BTreeMap::new(),
             quirks: Quirks::default(),
+            tools: ToolForm::default(),
+            origin: Origin::default(),
         }
     }
 
@@ -193,6 +256,7 @@ pub struct Endpoint {
     headers: HeaderMap,
     signer: Option<Arc<str>>,
     adaptations: Adaptations,
+    abilities: KnownAbilities,
     /// OpenAI's reasoning models, which another protocol serves better.
     reasoners: Option<Arc<Endpoint>>,
 }
@@ -208,13 +272,8 @@ impl Endpoint {
             return Err(EndpointError::Name(config.name));
         }
         let base = base_of(&config)?;
-        let route = |path: &str| {
-            let mut url = base.clone();
-            let joined = format!("{}/{path}", base.path().trim_end_matches('/'));
-            url.set_path(&joined);
-            url
-        };
-        let (calls, mut models) = (route(config.protocol.route()), route("models"));
+        let calls = below(&base, config.protocol.route());
+        let mut models = below(&base, config.protocol.models_route());
         if config.protocol == Protocol::Anthropic {
             // Its lists come in pages; this is the longest.
             models.set_query(Some("limit=1000"));
@@ -224,9 +283,10 @@ impl Endpoint {
             calls,
             models,
             headers: headers_of(&config)?,
-            signer: (config.protocol != Protocol::OpenAiChat).then(|| config.name.as_str().into()),
+            signer: signs(config.protocol).then(|| config.name.as_str().into()),
             config,
             adaptations: Adaptations::default(),
+            abilities: KnownAbilities::default(),
             reasoners: None,
         };
         if endpoint.protocol() == Protocol::OpenAiChat
@@ -269,6 +329,7 @@ impl Endpoint {
         match self.config.protocol {
             Protocol::OpenAiChat | Protocol::OpenAiResponses => "openai",
             Protocol::Anthropic => "anthropic",
+            Protocol::Ollama => "ollama",
         }
     }
 
@@ -282,6 +343,11 @@ impl Endpoint {
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         self.config.protocol
+    }
+
+    /// What is known of what its models can do.
+    pub(crate) const fn abilities(&self) -> &KnownAbilities {
+        &self.abilities
     }
 
     /// The configuration it was made from.
@@ -316,6 +382,17 @@ impl Endpoint {
         &self.models
     }
 
+    /// A route that stands beside `/v1`, as model servers have for what is their own.
+    pub(crate) fn beside_v1(&self, path: &str) -> Url {
+        let mut base = self.calls.clone();
+        let route = base.path().strip_suffix(self.config.protocol.route());
+        let root = route.unwrap_or_default().trim_end_matches('/');
+        let root = root.strip_suffix("/v1").unwrap_or(root).to_owned();
+        base.set_path(&root);
+        base.set_query(None);
+        below(&base, path)
+    }
+
     pub(crate) const fn headers(&self) -> &HeaderMap {
         &self.headers
     }
@@ -331,7 +408,15 @@ impl Endpoint {
     /// Whether a model of it takes a parameter, as far as is known.
     pub(crate) fn accepts(&self, model: &str, parameter: Parameter) -> bool {
         let quirks = &self.config.quirks;
+        let can_not = |ability| self.abilities.of(model, ability) == Some(false);
         let known = match parameter {
+            Parameter::Tools => match self.config.tools {
+                ToolForm::Native => return true,
+                ToolForm::Schema => true,
+                ToolForm::Auto => can_not(Ability::Tools),
+            },
+            Parameter::Images => can_not(Ability::Vision),
+            Parameter::Thinking => can_not(Ability::Thinking),
             Parameter::StreamOptions => quirks.no_stream_options,
             // OpenAI's own models all take the newer name; its reasoning models only that.
             Parameter::MaxTokens => quirks.max_completion_tokens || self.is_openai(),
@@ -376,6 +461,21 @@ pub(crate) fn is_openai_reasoner(model: &str) -> bool {
         || (model.starts_with("gpt-5") && !model.contains("chat"))
 }
 
+/// Whether a protocol's providers sign the reasoning that they want back.
+const fn signs(protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::OpenAiResponses | Protocol::Anthropic => true,
+        Protocol::OpenAiChat | Protocol::Ollama => false,
+    }
+}
+
+/// A URL further down.
+fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url
+}
+
 fn base_of(config: &EndpointConfig) -> Result<Url, EndpointError> {
     let refuse = |reason: String| EndpointError::BaseUrl {
         name: config.name.clone(),
@@ -396,6 +496,14 @@ fn base_of(config: &EndpointConfig) -> Result<Url, EndpointError> {
         ));
     }
     url.set_fragment(None);
+    if config.protocol == Protocol::Ollama {
+        // Given as for chat completions, or as its own clients take it: its API stands beside `/v1`.
+        let path = url.path().trim_end_matches('/');
+        let path = path.strip_suffix("/v1").or(path.strip_suffix("/api"));
+        let path = path.unwrap_or(url.path()).to_owned();
+        url.set_path(&path);
+        return Ok(url);
+    }
     // Ollama, vLLM and others are usually named by host and port alone; all serve under /v1.
     if url.path() == "/" {
         url.set_path("/v1");
@@ -459,142 +567,4 @@ fn headers_of(config: &EndpointConfig) -> Result<HeaderMap, EndpointError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn endpoint(name: &str, url: &str) -> Result<Endpoint, EndpointError> {
-        Endpoint::new(EndpointConfig::new(name, url).with_key("sk-secret-key"))
-    }
-
-    #[test]
-    fn base_urls_come_in_many_forms() {
-        let table = [
-            ("http://127.0.0.1:11434", "http://127.0.0.1:11434/v1"),
-            ("http://127.0.0.1:8080/v1/", "http://127.0.0.1:8080/v1"),
-            (" https://api.openai.com/v1 ", "https://api.openai.com/v1"),
-            (
-                "https://openrouter.ai/api/v1",
-                "https://openrouter.ai/api/v1",
-            ),
-            ("http://h/v1/chat/completions", "http://h/v1"),
-        ];
-        for (given, base) in table {
-            let endpoint = endpoint("p", given).unwrap();
-            assert_eq!(endpoint.base_url(), base);
-            assert_eq!(
-                endpoint.call_url().as_str(),
-                format!("{base}/chat/completions")
-            );
-            assert_eq!(endpoint.models_url().as_str(), format!("{base}/models"));
-        }
-    }
-
-    #[test]
-    fn what_can_not_be_called_is_refused_with_a_reason() {
-        for url in ["", "localhost:8080", "ftp://h/v1", "/v1"] {
-            let error = endpoint("p", url).unwrap_err().to_string();
-            assert!(error.contains("provider `p`"), "{error}");
-        }
-        let error = endpoint("p", "http://user:hunter2@h/v1")
-            .unwrap_err()
-            .to_string();
-        assert!(!error.contains("hunter2"), "{error}");
-        assert!(matches!(
-            endpoint("a/b", "http://h"),
-            Err(EndpointError::Name(_))
-        ));
-        let key = EndpointConfig::new("p", "http://h").with_key("sk-\n");
-        assert!(
-            Endpoint::new(key).is_ok(),
-            "white space round a key is a paste error"
-        );
-        let key = EndpointConfig::new("p", "http://h").with_key("sk-a\nb");
-        assert!(matches!(
-            Endpoint::new(key),
-            Err(EndpointError::Header { .. })
-        ));
-    }
-
-    #[test]
-    fn the_key_is_in_no_debug_print_and_no_redacted_text() {
-        let endpoint = endpoint("p", "http://h").unwrap();
-        assert!(!format!("{endpoint:?}").contains("sk-secret-key"));
-        assert_eq!(endpoint.redact("bad key sk-secret-key!"), "bad key ***!");
-    }
-
-    #[test]
-    fn handles_of_a_proxied_openai_say_so() {
-        let prefix = |name, url| endpoint(name, url).unwrap().handle_prefix().to_owned();
-        assert_eq!(prefix("openai", "https://api.openai.com/v1"), "openai");
-        assert_eq!(prefix("openai", "https://eu.api.openai.com/v1"), "openai");
-        assert_eq!(prefix("openai", "http://127.0.0.1:9/v1"), "openai-proxy");
-        assert_eq!(
-            prefix("openai", "https://api.openai.com.evil.example/v1"),
-            "openai-proxy"
-        );
-        assert_eq!(prefix("local", "http://127.0.0.1:9/v1"), "local");
-    }
-
-    #[test]
-    fn each_protocol_has_its_routes_and_its_header_for_the_key() {
-        let of = |protocol, url: &str| {
-            let config = EndpointConfig {
-                protocol,
-                ..EndpointConfig::new("p", url).with_key("sk-secret-key")
-            };
-            Endpoint::new(config).unwrap()
-        };
-        for (url, called) in [
-            (
-                "https://api.anthropic.com",
-                "https://api.anthropic.com/v1/messages",
-            ),
-            (
-                "https://api.anthropic.com/v1/",
-                "https://api.anthropic.com/v1/messages",
-            ),
-            ("http://h/v1/messages", "http://h/v1/messages"),
-            ("https://h/anthropic", "https://h/anthropic/v1/messages"),
-        ] {
-            let endpoint = of(Protocol::Anthropic, url);
-            assert_eq!(endpoint.call_url().as_str(), called, "{url}");
-            assert!(
-                endpoint
-                    .models_url()
-                    .as_str()
-                    .ends_with("/v1/models?limit=1000")
-            );
-            assert_eq!(endpoint.headers()["x-api-key"], "sk-secret-key");
-            assert_eq!(endpoint.headers()["anthropic-version"], "2023-06-01");
-            assert!(!endpoint.headers().contains_key("authorization"));
-        }
-        let responses = of(Protocol::OpenAiResponses, "http://h/v1/responses");
-        assert_eq!(responses.call_url().as_str(), "http://h/v1/responses");
-        assert_eq!(responses.headers()["authorization"], "Bearer sk-secret-key");
-        for protocol in Protocol::ALL {
-            assert_eq!(Protocol::parse(protocol.as_str()), Some(protocol));
-        }
-        assert_eq!(Protocol::parse("gopher"), None);
-    }
-
-    #[test]
-    fn openais_reasoning_models_are_called_over_responses_and_nobody_elses() {
-        let served = |url: &str, model: &str| {
-            Arc::new(endpoint("openai", url).unwrap())
-                .serving(model)
-                .protocol()
-        };
-        let openai = "https://api.openai.com/v1";
-        for model in ["o3", "o4-mini-2025-04-16", "gpt-5", "gpt-5.2-codex", "o1"] {
-            assert_eq!(served(openai, model), Protocol::OpenAiResponses, "{model}");
-            assert_eq!(served("http://127.0.0.1:1/v1", model), Protocol::OpenAiChat);
-        }
-        for model in ["gpt-4o", "gpt-5-chat-latest", "o1-mini", "omni"] {
-            assert_eq!(served(openai, model), Protocol::OpenAiChat, "{model}");
-        }
-        let mut plain = EndpointConfig::new("openai", openai);
-        plain.quirks.no_responses = true;
-        let plain = Arc::new(Endpoint::new(plain).unwrap());
-        assert_eq!(plain.serving("o3").protocol(), Protocol::OpenAiChat);
-    }
-}
+mod tests;

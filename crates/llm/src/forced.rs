@@ -7,7 +7,7 @@ use mnemic_core::messages::{MessageBody, Role, ToolCall};
 use serde_json::{Value, json};
 
 use crate::{
-    calls::{Call, ToolChoice},
+    calls::{Call, Thinking, ToolChoice},
     completion::Completion,
     endpoints::Protocol,
     toolset::{ToolSet, ToolSpec},
@@ -29,6 +29,10 @@ pub(crate) fn by_schema(call: &Call) -> Call {
     } else {
         again.tools = Arc::new(ToolSet::default());
         again.tool_choice = ToolChoice::Auto;
+    }
+    if call.endpoint.protocol() == Protocol::Ollama {
+        // It would hold the thoughts to the schema as well.
+        again.thinking = Thinking::Disabled;
     }
     again.response_format = Some(json!({
         "type": "json_schema",
@@ -57,7 +61,8 @@ pub(crate) fn read(completion: &Completion, call: &Call) -> Option<ToolCall> {
     })
 }
 
-fn allowed(call: &Call) -> impl Iterator<Item = &ToolSpec> {
+/// The tools that a call may make.
+pub(crate) fn allowed(call: &Call) -> impl Iterator<Item = &ToolSpec> {
     call.tools
         .specs()
         .iter()
@@ -68,20 +73,24 @@ fn allowed(call: &Call) -> impl Iterator<Item = &ToolSpec> {
 }
 
 fn schema(tools: &[&ToolSpec]) -> Value {
-    let choices: Vec<Value> = tools
-        .iter()
-        .map(|tool| {
-            json!({
-                "type": "object",
-                "properties": {
-                    "name": {"type": "string", "enum": [tool.name]},
-                    "arguments": tool.parameters,
-                },
-                "required": ["name", "arguments"],
-                "additionalProperties": false,
-            })
-        })
-        .collect();
+    any_of(tools.iter().map(|tool| choice(tool)).collect())
+}
+
+/// The schema of a tool's call.
+pub(crate) fn choice(tool: &ToolSpec) -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "enum": [tool.name]},
+            "arguments": tool.parameters,
+        },
+        "required": ["name", "arguments"],
+        "additionalProperties": false,
+    })
+}
+
+/// The schema of one of these.
+pub(crate) fn any_of(choices: Vec<Value>) -> Value {
     match <[Value; 1]>::try_from(choices) {
         Ok([only]) => only,
         Err(choices) => json!({ "anyOf": choices }),
@@ -89,10 +98,16 @@ fn schema(tools: &[&ToolSpec]) -> Value {
 }
 
 fn instruction(tools: &[&ToolSpec]) -> String {
-    let mut text = String::from(
+    format!(
         "A tool has to be called now. Answer with one JSON object and nothing else, of the form \
-         {\"name\": <tool>, \"arguments\": {...}}. The tools and the schemas of their arguments:",
-    );
+         {{\"name\": <tool>, \"arguments\": {{...}}}}. The tools and the schemas of their arguments:{}",
+        described(tools)
+    )
+}
+
+/// Tools in words, one to a line.
+pub(crate) fn described(tools: &[&ToolSpec]) -> String {
+    let mut text = String::new();
     for tool in tools {
         text.push_str(&format!(
             "\n- {}: {}\n  {}",

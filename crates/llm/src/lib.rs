@@ -9,11 +9,13 @@
 //! the store or our own API. A provider is data (an [`Endpoint`] with its [`Quirks`]); a protocol is
 //! a module with the same few functions, chosen by [`Protocol`].
 
+mod abilities;
 mod adaptation;
 mod anthropic;
 mod body;
 mod calls;
 mod catalogue;
+mod choice;
 mod client;
 mod completion;
 mod connect;
@@ -24,28 +26,40 @@ mod forced;
 mod images;
 mod json;
 mod lenient;
+mod lines;
 mod models;
+mod ollama;
 mod openai_chat;
 mod openai_responses;
+mod plain_calls;
+mod reading;
 mod refusals;
+pub mod repair;
 mod retry;
+mod servers;
 mod sse;
 mod streaming;
+mod suggestions;
 mod toolset;
 mod transcript;
 mod url_guard;
 mod windows;
 mod wire_form;
 
+pub use abilities::Abilities;
 pub use calls::{Call, SystemPrompt, Thinking, ToolChoice};
 pub use catalogue::{Catalogue, Listing, ResolveError, ResolvedModel, Unreachable};
 pub use client::Client;
 pub use completion::{Assembler, Completion, Delta, FinishReason};
-pub use endpoints::{Endpoint, EndpointConfig, EndpointError, Protocol, Quirks, Secret};
+pub use endpoints::{
+    Endpoint, EndpointConfig, EndpointError, Origin, Protocol, Quirks, Secret, ToolForm,
+};
 pub use errors::LlmError;
 pub use images::{ImageError, image_from_data_url, sniff_image};
+pub use lines::LineParser;
 pub use models::{ModelInfo, ModelKind};
 pub use retry::{RetryPolicy, Timeouts};
+pub use servers::{Found, ModelServer};
 pub use sse::{SseEvent, SseParser, TooLong};
 pub use streaming::DeltaStream;
 pub use toolset::{ToolSet, ToolSpec};
@@ -61,6 +75,7 @@ pub fn parse_response(endpoint: &Endpoint, bytes: &[u8]) -> Result<Completion, L
         Protocol::OpenAiChat => openai_chat::response::parse(endpoint, bytes),
         Protocol::OpenAiResponses => openai_responses::decoder::parse(endpoint, bytes),
         Protocol::Anthropic => anthropic::decoder::parse(endpoint, bytes),
+        Protocol::Ollama => ollama::decoder::parse(endpoint, bytes),
     }
 }
 

@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::{endpoints::Endpoint, windows};
+use crate::{
+    abilities::Abilities,
+    endpoints::{Endpoint, Protocol},
+    servers::ModelServer,
+    windows,
+};
 
 /// What a model is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +35,12 @@ pub struct ModelInfo {
     pub context_window: i64,
     /// Tokens an answer may take, when that is known.
     pub max_output_tokens: Option<i64>,
+    /// Tokens that the window can be set to, where the client sets it and the server says how many.
+    pub context_limit: Option<i64>,
+    /// What it can do, as far as its server says.
+    pub abilities: Abilities,
+    /// Why its window is too small, and what to do about it.
+    pub warning: Option<String>,
 }
 
 /// A model of a list, before it has a handle.
@@ -38,6 +49,13 @@ pub(crate) struct Listed {
     pub id: String,
     pub context_window: Option<i64>,
     pub max_output_tokens: Option<i64>,
+    pub context_limit: Option<i64>,
+    pub abilities: Abilities,
+    pub kind: Option<ModelKind>,
+    /// Whether it is in memory already.
+    pub is_loaded: bool,
+    /// The server program, as its entry tells.
+    pub server: Option<ModelServer>,
 }
 
 impl Listed {
@@ -47,12 +65,17 @@ impl Listed {
             id: id.to_owned(),
             context_window: None,
             max_output_tokens: None,
+            context_limit: None,
+            abilities: Abilities::default(),
+            kind: None,
+            is_loaded: false,
+            server: None,
         }
     }
 
     /// The model with its handle and limits.
     pub fn describe(&self, endpoint: &Arc<Endpoint>) -> ModelInfo {
-        let kind = kind_of(&self.id);
+        let kind = self.kind.unwrap_or_else(|| kind_of(&self.id));
         let config = endpoint.config();
         let known = windows::known(&self.id);
         let window = config
@@ -62,7 +85,10 @@ impl Listed {
             .or(config.context_window)
             .or(self.context_window)
             .or(known.map(|(window, _)| window))
-            .unwrap_or(windows::DEFAULT);
+            .unwrap_or(match endpoint.protocol() {
+                Protocol::Ollama => windows::OLLAMA_DEFAULT,
+                _ => windows::DEFAULT,
+            });
         // The contract publishes embedding models under the provider's own name in any case.
         let prefix = match kind {
             ModelKind::Llm => endpoint.handle_prefix(),
@@ -77,6 +103,11 @@ impl Listed {
             max_output_tokens: self
                 .max_output_tokens
                 .or(known.and_then(|(_, answer)| answer)),
+            context_limit: self.context_limit,
+            abilities: self.abilities,
+            warning: (kind == ModelKind::Llm)
+                .then(|| windows::warning(window, self, endpoint))
+                .flatten(),
         }
     }
 }
@@ -161,6 +192,14 @@ fn listed(entry: &Value) -> Option<Listed> {
             "/max_output_tokens",
             "/max_tokens",
         ]),
+        context_limit: None,
+        abilities: Abilities::default(),
+        kind: None,
+        is_loaded: false,
+        server: entry
+            .get("owned_by")
+            .and_then(Value::as_str)
+            .and_then(ModelServer::of_owner),
     })
 }
 

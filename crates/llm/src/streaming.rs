@@ -15,10 +15,14 @@ use crate::{
     completion::{Completion, Delta},
     endpoints::{Endpoint, Protocol},
     errors::LlmError,
+    lines::LineParser,
+    ollama,
+    ollama::prompt_cut::PromptCheck,
     openai_chat, openai_responses,
+    reading::Reading,
     refusals::from_object,
     retry::Timeouts,
-    sse::SseParser,
+    sse::{SseParser, TooLong},
 };
 
 /// The deltas of one answer. Its last item is an error or [`Delta::Finish`]. Dropping it ends the
@@ -37,6 +41,7 @@ enum Decoder {
     OpenAiChat(openai_chat::decoder::Decoder),
     OpenAiResponses(openai_responses::decoder::Decoder),
     Anthropic(anthropic::decoder::Decoder),
+    Ollama(ollama::decoder::Decoder),
 }
 
 impl Decoder {
@@ -45,6 +50,7 @@ impl Decoder {
             Protocol::OpenAiChat => Self::OpenAiChat(Default::default()),
             Protocol::OpenAiResponses => Self::OpenAiResponses(Default::default()),
             Protocol::Anthropic => Self::Anthropic(Default::default()),
+            Protocol::Ollama => Self::Ollama(Default::default()),
         }
     }
 
@@ -53,6 +59,7 @@ impl Decoder {
             Self::OpenAiChat(decoder) => decoder.is_done(),
             Self::OpenAiResponses(decoder) => decoder.is_done(),
             Self::Anthropic(decoder) => decoder.is_done(),
+            Self::Ollama(decoder) => decoder.is_done(),
         }
     }
 
@@ -61,6 +68,7 @@ impl Decoder {
             Self::OpenAiChat(decoder) => decoder.has_finished(),
             Self::OpenAiResponses(decoder) => decoder.has_finished(),
             Self::Anthropic(decoder) => decoder.has_finished(),
+            Self::Ollama(decoder) => decoder.has_finished(),
         }
     }
 
@@ -74,6 +82,7 @@ impl Decoder {
             Self::OpenAiChat(decoder) => decoder.event(endpoint, data, out),
             Self::OpenAiResponses(decoder) => decoder.event(endpoint, data, out),
             Self::Anthropic(decoder) => decoder.event(endpoint, data, out),
+            Self::Ollama(decoder) => decoder.event(endpoint, data, out),
         }
     }
 
@@ -82,6 +91,46 @@ impl Decoder {
             Self::OpenAiChat(decoder) => decoder.end(endpoint, out),
             Self::OpenAiResponses(decoder) => decoder.end(endpoint, out),
             Self::Anthropic(decoder) => decoder.end(endpoint, out),
+            Self::Ollama(decoder) => decoder.end(endpoint, out),
+        }
+    }
+}
+
+/// How the events of a stream are parted from each other.
+enum Framing {
+    Sse(SseParser),
+    Lines(LineParser),
+}
+
+impl Framing {
+    const fn new(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Ollama => Self::Lines(LineParser::new(MAX_EVENT)),
+            _ => Self::Sse(SseParser::new(MAX_EVENT)),
+        }
+    }
+
+    /// Takes in bytes, or their end, and hands out the names and data of events.
+    fn take_in(
+        &mut self,
+        bytes: Option<&[u8]>,
+        sink: &mut impl FnMut(&str, &[u8]),
+    ) -> Result<(), TooLong> {
+        match self {
+            Self::Sse(parser) => {
+                let mut event = |event: crate::sse::SseEvent<'_>| sink(event.name, event.data);
+                match bytes {
+                    Some(bytes) => parser.feed(bytes, &mut event),
+                    None => parser.finish(&mut event),
+                }
+            }
+            Self::Lines(parser) => {
+                let mut line = |line: &[u8]| sink("", line);
+                match bytes {
+                    Some(bytes) => parser.feed(bytes, &mut line),
+                    None => parser.finish(&mut line),
+                }
+            }
         }
     }
 }
@@ -89,7 +138,7 @@ impl Decoder {
 /// From bytes to deltas, without I/O.
 struct Reader {
     endpoint: Arc<Endpoint>,
-    sse: SseParser,
+    framing: Framing,
     decoder: Decoder,
     queue: VecDeque<Delta>,
     received: usize,
@@ -97,10 +146,11 @@ struct Reader {
 
 impl Reader {
     fn new(endpoint: Arc<Endpoint>) -> Self {
-        let decoder = Decoder::new(endpoint.protocol());
+        let protocol = endpoint.protocol();
+        let decoder = Decoder::new(protocol);
         Self {
             endpoint,
-            sse: SseParser::new(MAX_EVENT),
+            framing: Framing::new(protocol),
             decoder,
             queue: VecDeque::new(),
             received: 0,
@@ -111,28 +161,23 @@ impl Reader {
     fn take_in(&mut self, bytes: Option<&[u8]>) -> Result<(), LlmError> {
         let Self {
             endpoint,
-            sse,
+            framing,
             decoder,
             queue,
             received,
         } = self;
         let mut result = Ok(());
-        let mut sink = |event: crate::sse::SseEvent<'_>| {
+        let mut sink = |name: &str, data: &[u8]| {
             if result.is_ok() && !decoder.is_done() {
-                result = if event.name == "error" {
-                    Err(error_event(endpoint, event.data))
+                result = if name == "error" {
+                    Err(error_event(endpoint, data))
                 } else {
-                    decoder.event(endpoint, event.data, queue)
+                    decoder.event(endpoint, data, queue)
                 };
             }
         };
-        let parsed = match bytes {
-            Some(bytes) => {
-                *received += bytes.len();
-                sse.feed(bytes, &mut sink)
-            }
-            None => sse.finish(&mut sink),
-        };
+        *received += bytes.map_or(0, <[u8]>::len);
+        let parsed = framing.take_in(bytes, &mut sink);
         result?;
         let too_long = |message: String| LlmError::InvalidResponse {
             provider: endpoint.name().to_owned(),
@@ -166,6 +211,10 @@ pub(crate) struct Pump {
     heard: bool,
     over: bool,
     failed: Option<LlmError>,
+    reading: Reading,
+    /// What is read and not yet handed out.
+    ready: VecDeque<Delta>,
+    check: Option<PromptCheck>,
 }
 
 impl Pump {
@@ -184,6 +233,18 @@ impl Pump {
             heard: false,
             over: false,
             failed: None,
+            reading: Reading::AsItIs,
+            ready: VecDeque::new(),
+            check: None,
+        }
+    }
+
+    /// The same, read otherwise.
+    pub fn read_as(self, reading: Reading, check: Option<PromptCheck>) -> Self {
+        Self {
+            reading,
+            check,
+            ..self
         }
     }
 
@@ -199,6 +260,9 @@ impl Pump {
             heard: true,
             over: true,
             failed: None,
+            reading: Reading::AsItIs,
+            ready: VecDeque::new(),
+            check: None,
         }
     }
 
@@ -215,8 +279,19 @@ impl Pump {
 
     /// The next delta; `None` after the last.
     pub async fn next(&mut self) -> Result<Option<Delta>, LlmError> {
-        self.prime().await?;
-        Ok(self.reader.queue.pop_front())
+        loop {
+            if let Some(delta) = self.ready.pop_front() {
+                return Ok(Some(delta));
+            }
+            self.prime().await?;
+            let Some(delta) = self.reader.queue.pop_front() else {
+                return Ok(None);
+            };
+            if let (Delta::Usage(usage), Some(check)) = (&delta, &self.check) {
+                check.look_at(usage);
+            }
+            self.reading.push(delta, &mut self.ready);
+        }
     }
 
     /// Reads one piece of the answer. What came before an error is shown before it.

@@ -83,7 +83,8 @@ impl ToolSet {
 
     fn rendered(&self, protocol: Protocol) -> &Rendered {
         match protocol {
-            Protocol::OpenAiChat => self
+            // Ollama takes tools as chat completions do.
+            Protocol::OpenAiChat | Protocol::Ollama => self
                 .chat
                 .get_or_init(|| Rendered::new(&self.specs, openai_chat::render::tool)),
             Protocol::OpenAiResponses => self

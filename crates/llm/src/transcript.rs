@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mnemic_core::messages::{MessageBody, ReasoningOrigin, Role};
+use mnemic_core::messages::{ContentPart, MessageBody, ReasoningOrigin, Role};
 
 use crate::{
     anthropic::{
@@ -12,7 +12,7 @@ use crate::{
     },
     body::{BodyWriter, SHARED_FROM},
     endpoints::{Endpoint, Protocol},
-    openai_chat, openai_responses,
+    ollama, openai_chat, openai_responses,
     wire_form::wire_id,
 };
 
@@ -47,6 +47,7 @@ pub struct Transcript {
     sealed_bytes: usize,
     len_bytes: usize,
     len_messages: usize,
+    has_images: bool,
 }
 
 /// A call without a return.
@@ -104,6 +105,7 @@ impl Transcript {
             sealed_bytes: 0,
             len_bytes: 0,
             len_messages: 0,
+            has_images: false,
         }
     }
 
@@ -120,9 +122,15 @@ impl Transcript {
             Protocol::OpenAiChat => openai_chat::render::message(self, message),
             Protocol::OpenAiResponses => openai_responses::render::message(self, message),
             Protocol::Anthropic => anthropic::render::message(self, message),
+            Protocol::Ollama => ollama::render::message(self, message),
         }
         self.len_bytes += self.tail.len() - before;
         self.len_messages += 1;
+        self.has_images |= message
+            .body
+            .content
+            .iter()
+            .any(|part| matches!(part, ContentPart::Image { .. }));
         if self.tail.len() >= SHARED_FROM {
             self.sealed_bytes += self.tail.len();
             self.sealed
@@ -134,6 +142,11 @@ impl Transcript {
     #[must_use]
     pub const fn len_bytes(&self) -> usize {
         self.len_bytes
+    }
+
+    /// Whether any message holds an image.
+    pub(crate) const fn has_images(&self) -> bool {
+        self.has_images
     }
 
     /// How many messages were pushed, also those of which nothing is sent.
@@ -162,6 +175,7 @@ impl Transcript {
         let missing = match self.style.protocol {
             Protocol::OpenAiChat => openai_chat::render::missing_return,
             Protocol::OpenAiResponses => openai_responses::render::missing_return,
+            Protocol::Ollama => ollama::render::missing_return,
             Protocol::Anthropic => return anthropic::render::write(self, body, Marks::Without),
         };
         self.write_marked(body, &[], b"");

@@ -1,7 +1,77 @@
-//! Context windows of well-known models, for servers whose model list does not tell them.
+//! Context windows of well-known models, for servers whose model list does not tell them, and what is
+//! said of small ones.
+
+use crate::{
+    endpoints::{Endpoint, Protocol},
+    models::Listed,
+    servers::ModelServer,
+};
 
 /// What is reckoned with when nothing is known: what most open models have had since 2024.
 pub(crate) const DEFAULT: i64 = 32_768;
+
+/// What Ollama is told where nothing else is set: enough for an agent's prompt, tools and some
+/// conversation, and little enough for the memory of most machines.
+pub(crate) const OLLAMA_DEFAULT: i64 = 16_384;
+
+/// Below this, prompt and tools leave an agent next to no room to talk.
+pub(crate) const SMALL: i64 = 8_192;
+
+/// What is to be said of a model's window: that it is small, or that nobody knows how large it is.
+pub(crate) fn warning(window: i64, model: &Listed, endpoint: &Endpoint) -> Option<String> {
+    let config = endpoint.config();
+    let is_configured =
+        config.context_windows.contains_key(&model.id) || config.context_window.is_some();
+    let server = model.server.or(match config.protocol {
+        Protocol::Ollama => Some(ModelServer::Ollama),
+        _ => ModelServer::of_provider_type(&config.provider_type),
+    });
+    let is_ollama = server == Some(ModelServer::Ollama);
+    if is_ollama && config.protocol != Protocol::Ollama && !is_configured {
+        return Some(format!(
+            "Ollama cuts what is longer than its own default context (4096 tokens unless \
+             OLLAMA_CONTEXT_LENGTH says otherwise) without a word: set `protocol = \"ollama\"` for the \
+             provider `{}` in mnemic.toml, so that it can be told the size",
+            endpoint.name()
+        ));
+    }
+    let remedy = if is_configured {
+        "raise `context_window` of the provider in mnemic.toml, if the server has more"
+    } else {
+        remedy(server)
+    };
+    (window < SMALL).then(|| {
+        format!("its context window has {window} tokens, which is little for an agent: {remedy}")
+    })
+}
+
+/// How the window is made larger.
+const fn remedy(server: Option<ModelServer>) -> &'static str {
+    match server {
+        Some(ModelServer::Ollama) => {
+            "the model has no more, or its Modelfile sets num_ctx; use another model, or set \
+             `context_window` of the provider in mnemic.toml or the agent's context_window_limit"
+        }
+        Some(ModelServer::LmStudio) => {
+            "load the model in LM Studio with a greater context length (16384 or more), or with \
+             `lms load MODEL --context-length 16384`"
+        }
+        Some(ModelServer::LlamaServer) => {
+            "start llama-server with a greater --ctx-size (16384 or more; it is divided among the \
+             slots of --parallel)"
+        }
+        Some(ModelServer::Vllm) => {
+            "start vLLM with a greater --max-model-len (16384 or more), if the model has it"
+        }
+        Some(ModelServer::Sglang) => {
+            "start SGLang with a greater --context-length (16384 or more), if the model has it"
+        }
+        None => {
+            "raise it at the server, or set `context_window` of the provider in mnemic.toml if the \
+             server has more"
+        }
+    }
+}
 
 /// Beginnings of model names (after any `owner/` part) with their context window and, where it is
 /// known, the most tokens of an answer. The longest match counts. Source: the providers' model

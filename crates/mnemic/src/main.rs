@@ -2,6 +2,7 @@
 
 mod chat;
 mod data;
+mod detection;
 #[cfg(feature = "local-models")]
 mod models;
 mod providers;
@@ -70,6 +71,9 @@ struct Flags {
     /// Ask every request for the password.
     #[arg(long, global = true)]
     secure: bool,
+    /// Find model servers that run on this machine (true unless set).
+    #[arg(long, global = true, value_name = "BOOL")]
+    detect: Option<bool>,
 }
 
 impl Flags {
@@ -82,6 +86,7 @@ impl Flags {
             ("data_dir", self.data_dir.clone()),
             ("database_url", self.database_url.clone()),
             ("secure", secure),
+            ("detect", self.detect.map(|detect| detect.to_string())),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))

@@ -1,8 +1,13 @@
-//! The model servers that are configured, read anew when `mnemic.toml` changes.
+//! The model servers that are configured, read anew when `mnemic.toml` changes, and those that were found
+//! running beside them.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use mnemic_llm::{Catalogue, Endpoint, EndpointConfig, EndpointError, Protocol};
+use mnemic_llm::{
+    Catalogue, Endpoint, EndpointConfig, EndpointError, ModelServer, Origin, Protocol,
+};
+use parking_lot::Mutex;
+use url::Url;
 
 use crate::settings::{Provider, Settings, Sources, usual_file};
 
@@ -15,15 +20,133 @@ const OPENAI: &str = "https://api.openai.com/v1";
 /// Anthropic's.
 const ANTHROPIC: &str = "https://api.anthropic.com/v1";
 
+/// Variables that say where a model server is, the first that is set wins. Ollama's second is its own, in
+/// a form of its own.
+pub const ADDRESSES: [(ModelServer, &[&str]); 5] = [
+    (ModelServer::Ollama, &["OLLAMA_BASE_URL", "OLLAMA_HOST"]),
+    (ModelServer::LmStudio, &["LMSTUDIO_BASE_URL"]),
+    (
+        ModelServer::LlamaServer,
+        &["LLAMA_SERVER_URL", "LLAMACPP_BASE_URL"],
+    ),
+    (ModelServer::Vllm, &["VLLM_API_BASE"]),
+    (ModelServer::Sglang, &["SGLANG_API_BASE"]),
+];
+
+/// Ollama's port, which its variable may leave out.
+const OLLAMA_PORT: u16 = 11_434;
+
 fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
-/// The endpoints of the environment and the file. A provider that the file names is the file's.
+/// A model server that was found running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// Which program it is.
+    pub server: ModelServer,
+    /// Where.
+    pub address: Url,
+}
+
+/// The providers of the file, of the environment, and those that were found: what the catalogue is made
+/// of.
+pub struct Roster {
+    catalogue: Arc<Catalogue>,
+    parts: Mutex<Parts>,
+}
+
+#[derive(Default)]
+struct Parts {
+    configured: Vec<EndpointConfig>,
+    found: Vec<Running>,
+}
+
+impl Roster {
+    /// What the catalogue holds already, and nothing found yet.
+    #[must_use]
+    pub fn new(catalogue: Arc<Catalogue>, configured: Vec<EndpointConfig>) -> Self {
+        let parts = Parts {
+            configured,
+            found: Vec::new(),
+        };
+        Self {
+            catalogue,
+            parts: Mutex::new(parts),
+        }
+    }
+
+    /// The catalogue.
+    #[must_use]
+    pub const fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.catalogue
+    }
+
+    fn configure(&self, configured: Vec<EndpointConfig>) {
+        self.change(|parts| parts.configured = configured);
+    }
+
+    /// Takes what runs now in the place of what was found before.
+    pub fn find(&self, found: Vec<Running>) {
+        self.change(|parts| parts.found = found);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Parts)) {
+        // Held until the catalogue has it, so that the later change is the one that stays.
+        let mut parts = self.parts.lock();
+        change(&mut parts);
+        let all = merged(&parts.configured, &parts.found).into_iter();
+        let endpoints = all.filter_map(|config| match Endpoint::new(config) {
+            Ok(endpoint) => Some(endpoint),
+            Err(error) => {
+                tracing::warn!(%error, "a provider is left out");
+                None
+            }
+        });
+        self.catalogue.replace(endpoints.collect());
+    }
+}
+
+/// The configured providers, then those found that are none of them. A name that is taken gets the port
+/// behind it.
+#[must_use]
+pub fn merged(configured: &[EndpointConfig], found: &[Running]) -> Vec<EndpointConfig> {
+    let mut all = configured.to_vec();
+    let places: Vec<_> = configured
+        .iter()
+        .filter_map(|config| place(&Url::parse(&config.base_url).ok()?))
+        .collect();
+    for running in found {
+        let Some(place) = place(&running.address).filter(|place| !places.contains(place)) else {
+            continue;
+        };
+        let plain = running.server.name();
+        let is_taken = all.iter().any(|config| config.name == plain);
+        let name = if is_taken {
+            format!("{plain}-{}", place.1)
+        } else {
+            plain.to_owned()
+        };
+        let url = running.address.as_str();
+        all.push(running.server.config(&name, url, Origin::Found));
+    }
+    all
+}
+
+/// Host and port, all names of this machine being one.
+fn place(url: &Url) -> Option<(String, u16)> {
+    let host = match url.host_str()? {
+        "localhost" | "127.0.0.1" | "[::1]" | "0.0.0.0" => "localhost",
+        host => host,
+    };
+    Some((host.to_owned(), url.port_or_known_default()?))
+}
+
+/// The providers of the environment and the file. One that the file names is the file's.
 ///
 /// # Errors
 /// An address is no URL.
-pub fn endpoints(settings: &Settings) -> Result<Vec<Endpoint>, EndpointError> {
+pub fn configs(settings: &Settings) -> Result<Vec<EndpointConfig>, EndpointError> {
     let mut found = Vec::new();
     let named = |name: &str| {
         settings
@@ -41,15 +164,44 @@ pub fn endpoints(settings: &Settings) -> Result<Vec<Endpoint>, EndpointError> {
     if let Some(config) = &mut anthropic {
         speak(config, Protocol::Anthropic);
     }
-    for config in [openai, anthropic].into_iter().flatten() {
-        if !named(&config.name) {
-            found.push(Endpoint::new(config)?);
-        }
-    }
-    for provider in &settings.providers {
-        found.push(Endpoint::new(config_of(provider))?);
+    let local = ADDRESSES.into_iter().filter_map(|(server, names)| {
+        let name = names.iter().find(|name| env(name).is_some())?;
+        let url = with_scheme(&env(name)?, *name == "OLLAMA_HOST");
+        Some(server.config(server.name(), &url, Origin::Environment))
+    });
+    let from_env = [openai, anthropic].into_iter().flatten().chain(local);
+    found.extend(from_env.filter(|config| !named(&config.name)));
+    found.extend(settings.providers.iter().map(config_of));
+    for config in &found {
+        Endpoint::new(config.clone())?;
     }
     Ok(found)
+}
+
+/// An address with its scheme; that of `OLLAMA_HOST` may also lack its port, or name the address that
+/// Ollama listens on.
+fn with_scheme(text: &str, is_ollama_host: bool) -> String {
+    let text = text.trim();
+    let has_scheme = text.contains("://");
+    let url = if has_scheme {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    };
+    if !is_ollama_host {
+        return url;
+    }
+    let Ok(mut parsed) = Url::parse(&url) else {
+        return url;
+    };
+    // Setting the host and port of a URL that has a host does not fail.
+    if matches!(parsed.host_str(), Some("0.0.0.0" | "[::]")) {
+        let _ = parsed.set_host(Some("127.0.0.1"));
+    }
+    if parsed.port().is_none() && !has_scheme {
+        let _ = parsed.set_port(Some(OLLAMA_PORT));
+    }
+    parsed.into()
 }
 
 /// A provider of which the environment names the key or the address.
@@ -77,6 +229,7 @@ fn speak(config: &mut EndpointConfig, protocol: Protocol) {
         Protocol::OpenAiChat => config.quirks.no_responses = true,
         Protocol::OpenAiResponses => {}
         Protocol::Anthropic => "anthropic".clone_into(&mut config.provider_type),
+        Protocol::Ollama => "ollama".clone_into(&mut config.provider_type),
     }
 }
 
@@ -96,13 +249,14 @@ fn config_of(provider: &Provider) -> EndpointConfig {
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     config.quirks.echo_reasoning = provider.echo_reasoning;
+    config.tools = provider.tools.unwrap_or_default();
     config
 }
 
 /// Goes on looking at the file (the one given, else the one in its usual places, which may come to be
-/// while the server runs), and gives the catalogue what changed. A file that cannot be read leaves
+/// while the server runs), and gives the roster what changed. A file that cannot be read leaves
 /// everything as it was.
-pub async fn watch(given: Option<PathBuf>, catalogue: Arc<Catalogue>) {
+pub async fn watch(given: Option<PathBuf>, roster: Arc<Roster>) {
     let look = || {
         let file = given.clone().or_else(usual_file);
         let time = file.as_ref().and_then(|file| {
@@ -125,12 +279,70 @@ pub async fn watch(given: Option<PathBuf>, catalogue: Arc<Catalogue>) {
             ..Sources::default()
         };
         let read = Settings::load(&sources).map_err(|error| error.to_string());
-        match read.and_then(|settings| endpoints(&settings).map_err(|error| error.to_string())) {
-            Ok(endpoints) => {
-                tracing::info!(providers = endpoints.len(), "the providers were read anew");
-                catalogue.replace(endpoints);
+        match read.and_then(|settings| configs(&settings).map_err(|error| error.to_string())) {
+            Ok(configured) => {
+                tracing::info!(providers = configured.len(), "the providers were read anew");
+                roster.configure(configured);
             }
             Err(error) => tracing::warn!(%error, "the providers stay as they were"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(server: ModelServer, address: &str) -> Running {
+        Running {
+            server,
+            address: Url::parse(address).unwrap(),
+        }
+    }
+
+    #[test]
+    fn configured_providers_come_first_and_win_at_their_address() {
+        let configured = [
+            EndpointConfig::new("desk", "http://localhost:11434/v1"),
+            EndpointConfig::new("vllm", "http://10.0.0.7:8000/v1"),
+        ];
+        let found = [
+            running(ModelServer::Ollama, "http://127.0.0.1:11434"),
+            running(ModelServer::Vllm, "http://127.0.0.1:8000"),
+            running(ModelServer::LlamaServer, "http://127.0.0.1:8080"),
+            running(ModelServer::LlamaServer, "http://127.0.0.1:8081"),
+        ];
+        let all = merged(&configured, &found);
+        let names: Vec<_> = all.iter().map(|config| config.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "desk",
+                "vllm",
+                "vllm-8000",
+                "llama-server",
+                "llama-server-8081"
+            ]
+        );
+        assert_eq!(all[3].origin, Origin::Found);
+        assert_eq!(all[0].origin, Origin::Configured);
+    }
+
+    #[test]
+    fn addresses_of_the_environment_come_in_many_forms() {
+        for (text, is_ollama_host, url) in [
+            (
+                "http://127.0.0.1:11434/v1",
+                false,
+                "http://127.0.0.1:11434/v1",
+            ),
+            ("127.0.0.1:1234", false, "http://127.0.0.1:1234"),
+            ("0.0.0.0", true, "http://127.0.0.1:11434/"),
+            ("0.0.0.0:9000", true, "http://127.0.0.1:9000/"),
+            ("box.lan", true, "http://box.lan:11434/"),
+            ("https://box.lan", true, "https://box.lan/"),
+        ] {
+            assert_eq!(with_scheme(text, is_ollama_host), url);
         }
     }
 }

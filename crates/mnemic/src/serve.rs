@@ -8,13 +8,14 @@ use mnemic_core::{scope::Scope, time::Clock};
 #[cfg(feature = "local-models")]
 use mnemic_engine::embedding::LocalModels;
 use mnemic_engine::{Engine, EngineSettings, embedding::EmbeddingSettings};
-use mnemic_llm::{Catalogue, Client, RetryPolicy, Timeouts};
+use mnemic_llm::{Catalogue, Client, Endpoint, EndpointConfig, RetryPolicy, Timeouts};
 use mnemic_store::{Location, Secrets, Store, StoreError};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
     data::{self, DataFolder},
-    providers,
+    detection::{self, Told},
+    providers::{self, Roster},
     settings::{Settings, SettingsError, unknown_variables},
     terminal::{complain, say},
 };
@@ -115,12 +116,9 @@ where
     };
     let client = Client::new(timeouts, RetryPolicy::default())
         .map_err(|error| ServeError::Client(error.to_string()))?;
-    let endpoints = providers::endpoints(&settings)?;
-    let names: Vec<String> = endpoints
-        .iter()
-        .map(|endpoint| endpoint.name().to_owned())
-        .collect();
-    let catalogue = Arc::new(Catalogue::new(client.clone(), endpoints));
+    let configs = providers::configs(&settings)?;
+    let names: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
+    let catalogue = catalogue(&settings, (&client, configs), hosting.audience)?;
     let engine_settings = engine_settings(&settings)?;
     let engine = Engine::new(
         store.clone(),
@@ -130,7 +128,6 @@ where
         Clock::System,
     );
     engine.start().await?;
-    tokio::spawn(providers::watch(settings.given_file.clone(), catalogue));
     let address = format!("{}:{}", settings.text("host"), settings.text("port"));
     let listener = TcpListener::bind(&address)
         .await
@@ -158,6 +155,32 @@ where
         tracing::error!(%error, "posting callbacks broke off");
     }
     Ok(())
+}
+
+/// The catalogue of the configured providers, which changes with `mnemic.toml` and with what runs on this
+/// machine.
+fn catalogue(
+    settings: &Settings,
+    (client, configs): (&Client, Vec<EndpointConfig>),
+    audience: Audience,
+) -> Result<Arc<Catalogue>, ServeError> {
+    let endpoints = configs.iter().cloned().map(Endpoint::new);
+    let endpoints = endpoints.collect::<Result<_, _>>()?;
+    let catalogue = Arc::new(Catalogue::new(client.clone(), endpoints));
+    let roster = Arc::new(Roster::new(Arc::clone(&catalogue), configs));
+    let file = settings.given_file.clone();
+    tokio::spawn(providers::watch(file, Arc::clone(&roster)));
+    let addresses = detection::addresses(settings)?;
+    if !addresses.is_empty() {
+        catalogue.begin_first_look();
+        let told = match audience {
+            Audience::Operator => Told::Operator,
+            Audience::Nobody => Told::Log,
+        };
+        let default = settings.optional("default_llm_handle");
+        tokio::spawn(detection::watch(addresses, roster, (told, default)));
+    }
+    Ok(catalogue)
 }
 
 fn open_folder(settings: &Settings) -> Result<DataFolder, ServeError> {
@@ -304,8 +327,9 @@ fn greet(
     ));
     if providers.is_empty() {
         say(
-            "No model provider is configured: agents can be made once there is one. Set OPENAI_API_KEY (and \
-             OPENAI_BASE_URL for another server) or ANTHROPIC_API_KEY, or run `mnemic configure`.",
+            "No model provider is configured: agents can be made once there is one. Start Ollama, LM Studio, \
+             llama-server or vLLM on this machine, set OPENAI_API_KEY (and OPENAI_BASE_URL for another \
+             server) or ANTHROPIC_API_KEY, or run `mnemic configure`.",
         );
     }
     let migration = store.migration();

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mnemic_llm::Protocol;
+use mnemic_llm::{Protocol, ToolForm};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// A setting.
@@ -50,7 +50,7 @@ const fn secret(name: &'static str, env: &'static [&'static str], about: &'stati
 }
 
 /// All settings.
-pub const KEYS: [Key; 24] = [
+pub const KEYS: [Key; 26] = [
     key(
         "host",
         &["MNEMIC_HOST", "LETTA_SERVER_HOST"],
@@ -106,7 +106,20 @@ pub const KEYS: [Key; 24] = [
         "default_llm_handle",
         &["MNEMIC_DEFAULT_MODEL", "LETTA_DEFAULT_LLM_HANDLE"],
         "",
-        "Model of agents whose creator names none, as provider/model.",
+        "Model of agents whose creator names none, as provider/model; one of a model server that was \
+         found, where nothing is configured.",
+    ),
+    key(
+        "detect",
+        &["MNEMIC_DETECT"],
+        "true",
+        "Find Ollama, LM Studio, llama-server and vLLM that run on this machine, and use their models.",
+    ),
+    key(
+        "detect_addresses",
+        &["MNEMIC_DETECT_ADDRESSES"],
+        "127.0.0.1:11434,127.0.0.1:1234,127.0.0.1:8080,127.0.0.1:8000",
+        "Where they are looked for, separated by commas.",
     ),
     key(
         "default_embedding_handle",
@@ -213,7 +226,8 @@ const BOUNDS: [(&str, i64, i64); 7] = [
 ];
 
 /// Settings that are true or false.
-const SWITCHES: [&str; 5] = [
+const SWITCHES: [&str; 6] = [
+    "detect",
     "secure",
     "no_default_actor",
     "allow_private_urls",
@@ -247,6 +261,9 @@ pub struct Provider {
     /// Whether its models want their reasoning back with their messages.
     #[serde(default)]
     pub echo_reasoning: bool,
+    /// How its models are given tools; as the server says unless set.
+    #[serde(default, deserialize_with = "tool_form")]
+    pub tools: Option<ToolForm>,
 }
 
 /// Variables that only `mnemic chat` reads.
@@ -258,6 +275,16 @@ fn protocol<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Protocol>, D:
     known.map(Some).ok_or_else(|| {
         let names = Protocol::ALL.map(Protocol::as_str).join("', '");
         D::Error::custom(format!("protocol = '{name}': must be one of '{names}'"))
+    })
+}
+
+fn tool_form<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<ToolForm>, D::Error> {
+    let name = String::deserialize(reader)?;
+    let mut forms = ToolForm::ALL.into_iter();
+    let known = forms.find(|form| form.as_str() == name);
+    known.map(Some).ok_or_else(|| {
+        let names = ToolForm::ALL.map(ToolForm::as_str).join("', '");
+        D::Error::custom(format!("tools = '{name}': must be one of '{names}'"))
     })
 }
 
@@ -574,67 +601,4 @@ fn nearest(name: &str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(flags: &[(&'static str, &str)], env: &dyn Fn(&str) -> Option<String>) -> Settings {
-        let flags = flags
-            .iter()
-            .map(|(name, text)| (*name, (*text).to_owned()))
-            .collect();
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("mnemic.toml");
-        std::fs::write(&file, "port = 1\nhost = \"0.0.0.0\"\n").unwrap();
-        Settings::load(&Sources {
-            flags,
-            file: Some(file),
-            env: Some(env),
-        })
-        .unwrap()
-    }
-
-    #[test]
-    #[cfg(not(feature = "failpoints"))]
-    fn mistyped_variables_are_found() {
-        let names = ["MNEMIC_PORT", "MNEMIC_PROT", "PATH", "MNEMIC_CONFIG"].map(str::to_owned);
-        assert_eq!(unknown_variables(names.into_iter()), ["MNEMIC_PROT"]);
-    }
-
-    #[test]
-    fn flags_win_over_the_environment_and_that_over_the_file() {
-        let env = |name: &str| (name == "LETTA_SERVER_PORT").then(|| "2".to_owned());
-        let settings = load(&[], &env);
-        assert_eq!(settings.number::<u16>("port").unwrap(), 2);
-        assert_eq!(settings.value("port").unwrap().origin, "LETTA_SERVER_PORT");
-        assert_eq!(settings.text("host"), "0.0.0.0");
-        assert_eq!(load(&[("port", "3")], &env).text("port"), "3");
-        assert_eq!(settings.text("queue_depth"), "32");
-    }
-
-    #[test]
-    fn an_unknown_key_names_the_nearest_one() {
-        let error = parse(Path::new("mnemic.toml"), "databse_url = \"x\"").unwrap_err();
-        assert!(error.to_string().contains("'database_url'"), "{error}");
-        let error = parse(Path::new("mnemic.toml"), "prot = 1").unwrap_err();
-        assert!(error.to_string().contains("'port'"), "{error}");
-        let error = parse(Path::new("mnemic.toml"), "[[provider]]").unwrap_err();
-        assert!(error.to_string().contains("'providers'"), "{error}");
-    }
-
-    #[test]
-    fn providers_are_read_and_incomplete_ones_refused() {
-        let good = "[[providers]]\nname = \"a\"\nbase_url = \"http://127.0.0.1:1/v1\"\n";
-        let (_, providers) = parse(Path::new("x"), good).unwrap();
-        assert_eq!(providers[0].name, "a");
-        assert_eq!(providers[0].protocol, None);
-        let (_, providers) =
-            parse(Path::new("x"), &format!("{good}protocol = \"anthropic\"\n")).unwrap();
-        assert_eq!(providers[0].protocol, Some(Protocol::Anthropic));
-        let error = parse(Path::new("x"), &format!("{good}protocol = \"gopher\"\n")).unwrap_err();
-        assert!(error.to_string().contains("'openai-responses'"), "{error}");
-        assert!(parse(Path::new("x"), "[[providers]]\nname = \"a\"\n").is_err());
-        assert!(parse(Path::new("x"), &format!("{good}context_window = -9\n")).is_err());
-        assert!(parse(Path::new("x"), &format!("{good}{good}")).is_err());
-        assert!(parse(Path::new("x"), &format!("{good}colour = 1\n")).is_err());
-    }
-}
+mod tests;

@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mnemic_llm::Protocol;
+use mnemic_llm::{EndpointConfig, Origin, Protocol};
 use serde_json::json;
 
 use crate::{
-    data, providers,
+    data, detection, providers,
     settings::{KEYS, Settings},
     terminal::say,
 };
@@ -44,20 +44,10 @@ pub fn config(settings: &Settings, as_json: bool) {
             say(format!("    {} [{}]", key.about, key.env.join(", ")));
         }
     }
-    for endpoint in providers::endpoints(settings).unwrap_or_default() {
-        let name = format!("provider {}", endpoint.name());
-        let url = without_credentials(endpoint.base_url());
-        let in_file = settings.providers.iter();
-        let in_file = in_file.map(|provider| provider.name.as_str());
-        let origin = match &settings.file {
-            Some(file) if in_file.into_iter().any(|name| name == endpoint.name()) => {
-                file.display().to_string()
-            }
-            _ => {
-                let name = endpoint.name().to_uppercase();
-                format!("{name}_BASE_URL, {name}_API_KEY")
-            }
-        };
+    for config in all_providers(settings) {
+        let name = format!("provider {}", config.name);
+        let url = without_credentials(&config.base_url);
+        let origin = origin_of(settings, &config);
         if as_json {
             rows.push(json!({"name": name, "value": url, "source": origin}));
         } else {
@@ -66,6 +56,40 @@ pub fn config(settings: &Settings, as_json: bool) {
     }
     if as_json {
         say(json!(rows).to_string());
+    }
+}
+
+/// The configured providers, and the model servers that run on this machine now.
+fn all_providers(settings: &Settings) -> Vec<EndpointConfig> {
+    let configured = providers::configs(settings).unwrap_or_default();
+    let addresses = detection::addresses(settings).unwrap_or_default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let found = match runtime {
+        Ok(runtime) if !addresses.is_empty() => runtime.block_on(detection::once(&addresses)),
+        _ => Vec::new(),
+    };
+    providers::merged(&configured, &found)
+}
+
+/// Where a provider comes from.
+fn origin_of(settings: &Settings, config: &EndpointConfig) -> String {
+    let mut in_file = settings.providers.iter();
+    match (config.origin, &settings.file) {
+        (Origin::Found, _) => "found running".to_owned(),
+        (_, Some(file)) if in_file.any(|provider| provider.name == config.name) => {
+            file.display().to_string()
+        }
+        (Origin::Environment, _) => {
+            let mut servers = providers::ADDRESSES.into_iter();
+            let names = servers.find(|(server, _)| server.name() == config.name);
+            names.map_or_else(String::new, |(_, names)| names.join(", "))
+        }
+        (Origin::Configured, _) => {
+            let name = config.name.to_uppercase();
+            format!("{name}_BASE_URL, {name}_API_KEY")
+        }
     }
 }
 
@@ -102,7 +126,8 @@ pub fn configure(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> 
     let base_url = inquire::Text::new("Its base URL")
         .with_default("http://127.0.0.1:11434/v1")
         .with_help_message(
-            "OpenAI's own is https://api.openai.com/v1, Anthropic's https://api.anthropic.com",
+            "OpenAI's own is https://api.openai.com/v1, Anthropic's https://api.anthropic.com; servers on this \
+             machine are found without this",
         )
         .prompt()?;
     let protocol = ask_protocol(&base_url)?;
@@ -161,6 +186,8 @@ fn ask_protocol(base_url: &str) -> Result<Protocol, inquire::InquireError> {
     let names = Protocol::ALL.map(Protocol::as_str).to_vec();
     let usual = if base_url.contains("anthropic") {
         Protocol::Anthropic
+    } else if base_url.contains(":11434") {
+        Protocol::Ollama
     } else {
         Protocol::default()
     };

@@ -90,13 +90,14 @@ export class Server {
 
   static async make(engine: string, model: ScriptedModel): Promise<Server> {
     const port = await freePort();
-    const foreign = /^(MNEMIC|LETTA|OPENAI|ANTHROPIC|HF)_/;
+    const foreign = /^(MNEMIC|LETTA|OPENAI|ANTHROPIC|HF|OLLAMA|LMSTUDIO|LLAMA_SERVER|LLAMACPP|VLLM|SGLANG)_/;
     const own = Object.entries(process.env).filter(([name]) => !foreign.test(name));
     const folder = mkdtempSync(join(tmpdir(), "mnemic-ts-"));
     const environment: NodeJS.ProcessEnv = {
       ...Object.fromEntries(own),
       OPENAI_API_KEY: "sk-none",
       OPENAI_BASE_URL: `http://${model.address}/v1`,
+      MNEMIC_DETECT: "false",
       // Without the embedding model's files texts are found by their words.
       MNEMIC_MODELS_DIR: join(folder, "models"),
       MNEMIC_OFFLINE: "true",

@@ -60,18 +60,10 @@ impl Engine {
     }
 
     async fn requested_model(&self, request: &CreateAgent) -> Result<LlmConfig, EngineError> {
-        let default = self.settings().default_llm_handle.as_ref();
-        let mut config = match (&request.model, &request.llm_config, default) {
-            (Some(handle), _, _) => self.config_of(handle).await?,
-            (None, Some(config), _) => config.clone(),
-            (None, None, Some(handle)) => self.config_of(handle).await?,
-            (None, None, None) => {
-                return Err(EngineError::Invalid(
-                    "INVALID_ARGUMENT: Must specify either model or llm_config in request; this \
-                     server has no default model (default_llm_handle)"
-                        .to_owned(),
-                ));
-            }
+        let mut config = match (&request.model, &request.llm_config) {
+            (Some(handle), _) => self.config_of(handle).await?,
+            (None, Some(config)) => config.clone(),
+            (None, None) => self.default_model().await?,
         };
         if let Some(settings) = &request.model_settings {
             apply_settings(&mut config, settings);
@@ -87,6 +79,22 @@ impl Engine {
                 .insert("enable_reasoner".to_owned(), Value::Bool(reasoning));
         }
         Ok(config)
+    }
+
+    /// The model that is configured as the default, else one of a server that was found running.
+    async fn default_model(&self) -> Result<LlmConfig, EngineError> {
+        let default = match &self.settings().default_llm_handle {
+            Some(handle) => Some(handle.clone()),
+            None => self.catalogue().found_model().await,
+        };
+        let Some(handle) = default else {
+            return Err(EngineError::Invalid(
+                "INVALID_ARGUMENT: Must specify either model or llm_config in request; this \
+                 server has no default model (default_llm_handle)"
+                    .to_owned(),
+            ));
+        };
+        self.config_of(&handle).await
     }
 
     async fn requested_embedding(

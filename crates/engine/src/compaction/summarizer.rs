@@ -14,7 +14,7 @@ use mnemic_llm::{
 };
 
 use super::settings::Settings;
-use crate::Engine;
+use crate::{Engine, model};
 
 /// What stands before and after the agreement that some models need, to answer with a summary and
 /// nothing else.
@@ -86,7 +86,15 @@ impl Material<'_> {
 
     fn call(&self, resolved: &ResolvedModel, percent: i64) -> Call {
         let settings = self.settings;
-        let window = resolved.context_window;
+        // One size of the context for all calls of a model: a server that is told it loads the model
+        // anew for another.
+        let own = self.agent.llm_config.context_window;
+        let window = match resolved.context_limit {
+            Some(limit) if own > 0 && resolved.handle == model::handle_of(self.agent) => {
+                own.min(limit)
+            }
+            _ => resolved.context_window,
+        };
         let (least, most) = ANSWER_TOKENS;
         let wanted = (self.tokens * 2).clamp(least, most).min(window / 4);
         let answer = settings.max_tokens.unwrap_or(wanted).min(window / 2);
@@ -119,6 +127,7 @@ impl Material<'_> {
             transcript,
         );
         call.max_tokens = Some(answer.max(1));
+        call.context_window = Some(window);
         call.temperature = settings.temperature;
         call.reasoning_effort.clone_from(&settings.reasoning_effort);
         call

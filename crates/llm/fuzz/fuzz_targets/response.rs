@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use mnemic_llm::{Endpoint, EndpointConfig, Protocol, parse_response};
 
-static ENDPOINTS: LazyLock<[Endpoint; 3]> = LazyLock::new(|| {
+static ENDPOINTS: LazyLock<[Endpoint; 4]> = LazyLock::new(|| {
     Protocol::ALL.map(|protocol| {
         let url = "http://127.0.0.1:1/v1";
         let config = EndpointConfig { protocol, ..EndpointConfig::new("fuzz", url) };

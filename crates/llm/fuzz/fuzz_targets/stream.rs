@@ -6,9 +6,11 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use mnemic_llm::{Assembler, Delta, Endpoint, EndpointConfig, Protocol, SseParser, parse_stream};
+use mnemic_llm::{
+    Assembler, Delta, Endpoint, EndpointConfig, LineParser, Protocol, SseParser, parse_stream,
+};
 
-static ENDPOINTS: LazyLock<[Endpoint; 3]> = LazyLock::new(|| {
+static ENDPOINTS: LazyLock<[Endpoint; 4]> = LazyLock::new(|| {
     Protocol::ALL.map(|protocol| {
         let url = "http://127.0.0.1:1/v1";
         let config = EndpointConfig { protocol, ..EndpointConfig::new("fuzz", url) };
@@ -29,10 +31,22 @@ fn events(pieces: &[&[u8]]) -> Option<Vec<(String, Vec<u8>)>> {
     Some(found)
 }
 
+/// The lines of some pieces; nothing when one is too long.
+fn lines(pieces: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    let mut parser = LineParser::new(4096);
+    for piece in pieces {
+        parser.feed(piece, &mut |line: &[u8]| found.push(line.to_vec())).ok()?;
+    }
+    parser.finish(&mut |line: &[u8]| found.push(line.to_vec())).ok()?;
+    Some(found)
+}
+
 fuzz_target!(|input: (u16, &[u8])| {
     let (cut, bytes) = input;
     let (a, b) = bytes.split_at(usize::from(cut) % (bytes.len() + 1));
     assert_eq!(events(&[a, b]), events(&[bytes]));
+    assert_eq!(lines(&[a, b]), lines(&[bytes]));
 
     ENDPOINTS.iter().for_each(|endpoint| read(endpoint, bytes));
 });

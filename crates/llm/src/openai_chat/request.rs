@@ -115,7 +115,11 @@ fn options(call: &Call, stream: bool, out: &mut Vec<u8>) {
     {
         json::field(out, "reasoning_effort", effort);
     }
-    if let Some(format) = &call.response_format {
+    if let Some(format) = call
+        .response_format
+        .as_ref()
+        .filter(|_| accepts(Parameter::ResponseFormat))
+    {
         json::field(out, "response_format", format);
     }
     if stream {

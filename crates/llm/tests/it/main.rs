@@ -7,6 +7,8 @@ mod calls;
 mod catalogue;
 mod embeddings;
 mod images;
+mod ollama;
 mod protocols;
 mod server;
+mod servers;
 mod streams;
