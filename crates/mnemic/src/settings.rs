@@ -1,13 +1,15 @@
 //! Settings: one table says every key with its names, default and meaning; flags win over the
 //! environment, that over `mnemic.toml`, that over defaults.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+mod file;
+
+use std::{collections::BTreeMap, path::PathBuf};
 
 use mnemic_llm::{Protocol, ToolForm};
 use serde::{Deserialize, Deserializer, de::Error as _};
+
+use self::file::read_file;
+pub use self::file::usual_file;
 
 /// A setting.
 #[derive(Debug, Clone, Copy)]
@@ -503,27 +505,6 @@ impl Settings {
     }
 }
 
-/// `mnemic.toml` in the working folder, else in the user's configuration folder.
-pub fn usual_file() -> Option<PathBuf> {
-    let beside = PathBuf::from("mnemic.toml");
-    let config = directories::ProjectDirs::from("", "", "mnemic")
-        .map(|dirs| dirs.config_dir().join("mnemic.toml"));
-    [Some(beside), config]
-        .into_iter()
-        .flatten()
-        .find(|path| path.is_file())
-}
-
-type FromFile = (BTreeMap<String, String>, Vec<Provider>);
-
-fn read_file(path: &Path) -> Result<FromFile, SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|error| SettingsError::Unreadable {
-        path: path.to_owned(),
-        error,
-    })?;
-    parse(path, &text)
-}
-
 /// The variables of an environment that look like ours and mean nothing, as a mistyped name does.
 pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let means_something = |name: &str| {
@@ -538,66 +519,6 @@ pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut unknown: Vec<String> = ours.filter(|name| !means_something(name)).collect();
     unknown.sort();
     unknown
-}
-
-/// Parses the text of `mnemic.toml`.
-///
-/// # Errors
-/// It is no TOML, or holds an unknown key or an incomplete provider.
-pub fn parse(path: &Path, text: &str) -> Result<FromFile, SettingsError> {
-    let malformed = |message: String| SettingsError::Malformed {
-        path: path.to_owned(),
-        message,
-    };
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| malformed(error.to_string()))?;
-    let mut values = BTreeMap::new();
-    let mut providers = Vec::new();
-    for (name, value) in table {
-        match value {
-            toml::Value::Array(rows) if name == "providers" => {
-                for row in rows {
-                    let provider: Provider = row.try_into().map_err(|error: toml::de::Error| {
-                        malformed(format!("providers: {}", error.message()))
-                    })?;
-                    if provider.context_window.is_some_and(|window| window < 1) {
-                        return Err(malformed(
-                            "providers: context_window must be above 0".into(),
-                        ));
-                    }
-                    if providers
-                        .iter()
-                        .any(|other: &Provider| other.name == provider.name)
-                    {
-                        let name = provider.name;
-                        return Err(malformed(format!("there are two providers named '{name}'")));
-                    }
-                    providers.push(provider);
-                }
-            }
-            _ if !KEYS.iter().any(|key| key.name == name) => {
-                let nearest = nearest(&name);
-                return Err(SettingsError::Unknown {
-                    path: path.to_owned(),
-                    key: name,
-                    nearest,
-                });
-            }
-            toml::Value::String(text) => _ = values.insert(name, text),
-            other => _ = values.insert(name, other.to_string()),
-        }
-    }
-    Ok((values, providers))
-}
-
-/// The setting whose name takes the fewest changes of letters.
-fn nearest(name: &str) -> &'static str {
-    KEYS.iter()
-        .map(|key| key.name)
-        .chain(["providers"])
-        .min_by_key(|known| strsim::damerau_levenshtein(known, name))
-        .unwrap_or("host")
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
-use super::*;
+use std::path::Path;
+
+use super::{file::parse, *};
 
 fn load(flags: &[(&'static str, &str)], env: &dyn Fn(&str) -> Option<String>) -> Settings {
     let flags = flags
