@@ -96,6 +96,27 @@ fn words_find_a_text_in_all_their_forms_and_rare_ones_count_more() {
 }
 
 #[test]
+fn a_score_tells_how_well_a_passage_fits() {
+    let texts = [
+        said("The spare key is under the blue flowerpot."),
+        said("The mast is made of spruce."),
+        said("Varnish needs two days to cure."),
+        said("The keel was laid in Bergen."),
+    ];
+    let index = index_of(Kind::Passages, &texts);
+    let scores = |text: &str| {
+        let outcome = search(&[&index], &query(text));
+        let first = outcome.hits.first().map_or(0.0, |hit| hit.score);
+        (first, outcome.nothing_relevant)
+    };
+    let (whole, nothing) = scores("Where is the spare key?");
+    assert!(whole > 0.5 && !nothing, "{whole}");
+    let (half, nothing) = scores("the key of the harbour");
+    assert!(half > 0.05 && half < 0.5 && !nothing, "{half}");
+    assert_eq!(scores("zebra soup"), (0.0, true));
+}
+
+#[test]
 fn a_query_of_nothing_but_function_words_finds_them() {
     let index = index_of(Kind::Passages, &[said("to be or not to be"), said("a cat")]);
     assert_eq!(found(&index, "be or not"), [0]);
