@@ -113,7 +113,10 @@ def test_a_long_turn_is_compacted_between_its_steps_and_still_sees_what_it_is_ab
 
 @pytest.mark.parametrize(
     "words",
-    ["openai", "responses", "anthropic", "anthropic-size", "llama-server", "ollama", "vllm", "lm-studio", "openrouter"],
+    [
+        "openai", "responses", "anthropic", "anthropic-size", "llama-server", "ollama", "ollama-native", "vllm",
+        "lm-studio", "openrouter",
+    ],
 )
 def test_a_refusal_in_any_back_ends_words_is_followed_by_a_shorter_try(client, small, model, token, words):
     agent = small(window=32_000)
