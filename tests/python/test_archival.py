@@ -1,5 +1,7 @@
 """Archival memory: passages of agents and archives, found by their words as soon as they are there."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import letta_client
 import pytest
 
@@ -195,3 +197,42 @@ def test_text_of_every_kind_is_kept_and_found(client, make_agent):
     assert client.agents.passages.list(agent.id)[0].text == text
     for query in ("zürich", "naïve", "東京"):
         assert [hit.id for hit in client.agents.passages.search(agent.id, query=query).results] == [made.id], query
+
+
+def test_after_many_are_deleted_the_one_that_is_left_is_found(http, make_agent):
+    agent = make_agent()
+    path = f"/v1/agents/{agent.id}/archival-memory"
+    made = [http.post(path, json={"text": f"The tide table, page {n}."}).json()[0]["id"] for n in range(61)]
+    assert http.get(f"{path}/search", params={"query": "tide table", "top_k": 5}).json()["count"] == 5
+    for passage in made[:60]:
+        assert http.delete(f"{path}/{passage}").status_code in (200, 204)
+    found = http.get(f"{path}/search", params={"query": "tide table", "top_k": 5}).json()
+    assert [result["id"] for result in found["results"]] == [made[60]]
+    assert found["nothing_relevant"] is False
+
+
+def test_searches_of_shared_archives_do_not_wait_for_each_other(client, make_agent, token):
+    """Two agents share two archives, each the other way round, while both are written to and searched."""
+    agents = [make_agent(), make_agent()]
+    for agent in agents:
+        client.agents.passages.create(agent.id, text="The first entry.")
+    owned = [client.agents.passages.list(agent.id)[0].archive_id for agent in agents]
+    client.agents.archives.attach(owned[1], agent_id=agents[0].id)
+    client.agents.archives.attach(owned[0], agent_id=agents[1].id)
+
+    def work(n):
+        agent = agents[n % 2]
+        for round in range(12):
+            client.agents.passages.create(agent.id, text=f"Entry {n} {round} {token}.")
+            assert client.agents.passages.search(agent.id, query=f"entry {token}").count > 0
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8), timeout=60)) == [True] * 8
+
+
+def test_a_whole_book_as_a_query_is_searched_by_its_beginning(http, noted):
+    agent, made = noted
+    query = "Where was the keel laid? " + "word " * 5_000
+    found = http.post("/v1/passages/search", json={"query": query, "agent_id": agent.id}).json()
+    assert found[0]["passage"]["id"] == made[1].id

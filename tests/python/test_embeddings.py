@@ -11,7 +11,7 @@ import pytest
 from conftest import client_of
 from hub import Hub
 from programs import MODEL, ScriptedModel, Server, eventually, weights
-from talk import send
+from talk import of_kind, send
 
 LOCAL = "local/all-MiniLM-L6-v2"
 REMOTE, OTHER = "openai/scripted-embed", "openai/other-embed"
@@ -124,6 +124,17 @@ def test_what_was_said_is_found_by_meaning(embedder, sdk, token):
         return said[:1] == [BOATS[0]]
 
     eventually(first, "a paraphrase finds the message before others", SECONDS)
+
+
+def test_a_line_that_is_back_in_a_block_hides_nothing(embedder, sdk):
+    agent = sdk.agents.create(model=MODEL, memory_blocks=[{"label": "human", "value": "Ada lives in Oslo."}])
+    send(sdk, agent, "I moved to Oslo, near the harbour.")
+    for value in ("Ada lives in Rome.", "Ada lives in Oslo."):
+        sdk.agents.blocks.update("human", agent_id=agent.id, value=value)
+    for _ in range(2):
+        answer = send(sdk, agent, '[[call conversation_search {"query": "Ada lives in Oslo near the harbour"}]]')
+        (returned,) = of_kind(answer.messages, "tool_return_message")
+        assert "I moved to Oslo, near the harbour." in returned.tool_return
 
 
 def test_of_a_long_passage_the_last_paragraph_is_found_by_meaning(embedder, sdk):

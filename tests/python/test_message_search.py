@@ -150,6 +150,27 @@ def test_what_a_block_said_once_is_found_and_marked_as_superseded(client, agent,
     assert "human" in hit["superseded"] and "no longer" in hit["superseded"]
 
 
+def test_a_line_that_is_back_in_a_block_hides_nothing(client, agent, told):
+    send(client, agent, "I moved to Oslo, near the harbour.")
+    for value in ("Ada lives in Oslo.", "Ada lives in Rome.", "Ada lives in Oslo."):
+        client.agents.blocks.update("human", agent_id=agent.id, value=value)
+    for _ in range(2):
+        contents_found = contents(told("conversation_search", query="Ada lives in Oslo near the harbour"))
+        assert "I moved to Oslo, near the harbour." in contents_found
+        assert "Ada lives in Oslo." not in contents_found, "it is true again"
+        assert "Ada lives in Rome." in contents_found
+
+
+def test_what_was_said_in_a_deleted_thread_is_found_no_more(client, http, agent, told, token):
+    thread = client.conversations.create(agent_id=agent.id)
+    http.post(f"/v1/conversations/{thread.id}/messages", json={"input": f"The safe {token} is open.", "streaming": False})
+    body = {"agent_id": agent.id, "query": f"safe {token}"}
+    assert any(token in hit["content"] for hit in http.post("/v1/messages/search", json=body).json())
+    assert http.delete(f"/v1/conversations/{thread.id}").status_code in (200, 204)
+    assert not any(f"The safe {token}" in hit["content"] for hit in http.post("/v1/messages/search", json=body).json())
+    assert not any(f"The safe {token}" in text for text in contents(told("conversation_search", query=f"safe {token}")))
+
+
 def test_messages_that_were_compacted_away_are_found_and_marked(client, http, agent, token):
     for n in range(6):
         send(client, agent, f"The parcel {token} number {n} has arrived.")

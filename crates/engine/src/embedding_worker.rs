@@ -279,6 +279,9 @@ impl Worker {
     ) -> Result<(), EngineError> {
         let key = model.model_key();
         let kept = (scope.scope.clone(), key.clone());
+        // What is known of other models' vectors is void: they go when this model is done.
+        self.progress
+            .retain(|(id, model), _| *id != scope.scope || *model == key);
         let is_same = scope.model.as_ref() == Some(&key);
         let above = if is_same { scope.done_to } else { 0 };
         let mut gaps = match self.progress.remove(&kept) {

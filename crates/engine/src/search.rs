@@ -33,6 +33,17 @@ use crate::{
 /// How long a search waits for the vector of its query.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// Characters of a query that are looked at: more than any question has, and few enough that a pasted
+/// book holds up nobody else's search.
+const MAX_QUERY_CHARS: usize = 4_000;
+
+/// How often a search is made again because rows that it found were deleted meanwhile; each time for
+/// more.
+const MAX_TRIES: usize = 8;
+
+/// By how much more.
+const MORE: usize = 4;
+
 /// Where is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Where {
@@ -143,6 +154,21 @@ struct Asked {
     now: Timestamp,
 }
 
+impl Asked {
+    /// The same question for more hits.
+    fn for_more(self) -> Self {
+        Self {
+            limit: self.limit.saturating_mul(MORE),
+            ..self
+        }
+    }
+}
+
+/// What of a query's text is looked at.
+fn beginning(text: &str) -> String {
+    text.chars().take(MAX_QUERY_CHARS).collect()
+}
+
 /// A hit with the scope it is in.
 struct Hit {
     key: ScopeKey,
@@ -230,10 +256,17 @@ impl Engine {
             Some(model) => query_vector(model, &asked.text).await,
             None => None,
         };
-        let mut opened = Vec::with_capacity(keys.len());
-        for key in &keys {
-            opened.push(self.inner.shelf.open(self, key, model_key.clone()).await?);
-        }
+        // What blocks said once has no vectors; and a search by words takes an index as it is.
+        let wanted: Vec<(ScopeKey, Option<String>)> = keys
+            .iter()
+            .map(|key| match key {
+                ScopeKey::Past(_) => (key.clone(), None),
+                _ => (key.clone(), model_key.clone()),
+            })
+            .collect();
+        let opened = self.inner.shelf.open(self, &wanted).await?;
+        // Another search may have gone over to another model meanwhile.
+        let vector = vector.filter(|_| opened.iter().all(|one| one.fits(model_key.as_ref())));
         let asked = asked.clone();
         let outcome = self
             .inner

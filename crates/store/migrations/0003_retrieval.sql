@@ -1,10 +1,12 @@
 -- Retrieval: the text index is made in memory from the rows themselves, so that the rows are the only truth; vectors
 -- stand in a table of their own, which the background worker fills.
 
--- No version before this one wrote passages. Their numbers are never given twice, so that whoever goes on from the last
--- number that it has read misses none, also after the newest was deleted.
+-- Numbers of passages are never given twice, so that whoever goes on from the last number that it has read misses none,
+-- also after the newest was deleted.
 DROP TABLE passage_tags;
-DROP TABLE passages;
+DROP INDEX passages_by_archive;
+DROP INDEX passages_by_file;
+ALTER TABLE passages RENAME TO passages_before;
 CREATE TABLE passages (
     seq @numbered,
     id @text NOT NULL UNIQUE,
@@ -19,15 +21,23 @@ CREATE TABLE passages (
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
+INSERT INTO passages (id, organization_id, archive_id, file_id, subject, text, tags, metadata, created_by, created_at, updated_at)
+    SELECT id, organization_id, archive_id, file_id, subject, text, tags, metadata, created_by, created_at, updated_at
+    FROM passages_before ORDER BY seq;
+DROP TABLE passages_before;
 CREATE INDEX passages_by_archive ON passages (archive_id, created_at, id);
 CREATE INDEX passages_by_file ON passages (file_id, seq);
 
 -- How many passages it holds. Whoever writes passages changes it first, and so holds the row: passages become visible in
 -- the order of their numbers.
 ALTER TABLE archives ADD COLUMN passage_count BIGINT NOT NULL DEFAULT 0;
+UPDATE archives SET passage_count = (SELECT COUNT(*) FROM passages WHERE passages.archive_id = archives.id);
 CREATE INDEX passages_in_order ON passages (archive_id, seq);
 
 -- The archive into which an agent's passages go; others that are attached to it are searched as well.
+UPDATE agents_archives SET is_owner = 0 WHERE is_owner = 1 AND EXISTS (
+    SELECT 1 FROM agents_archives other WHERE other.agent_id = agents_archives.agent_id
+        AND other.is_owner = 1 AND other.archive_id < agents_archives.archive_id);
 CREATE UNIQUE INDEX agents_archives_owned ON agents_archives (agent_id) WHERE is_owner = 1;
 
 -- One row per text and model: the vectors of its chunks one after the other, as 16-bit floats.

@@ -193,6 +193,10 @@ pub struct MessageSpan {
     pub conversation_id: Option<ConversationId>,
 }
 
+/// Searches show nothing of threads that were deleted.
+const IN_A_THREAD: &str = "NOT EXISTS (SELECT 1 FROM conversations gone \
+     WHERE gone.id = m.conversation_id AND gone.deleted_at IS NOT NULL)";
+
 /// The newest messages of an agent, at most `limit`.
 ///
 /// # Errors
@@ -221,6 +225,7 @@ pub async fn newest(
     let n = select.bind(names);
     let condition = tx.any_of("m.role", n);
     select.and(condition);
+    select.and(IN_A_THREAD.to_owned());
     if let Some(start) = span.start {
         select.and_bind("m.created_at >= {}", start);
     }
@@ -342,7 +347,8 @@ pub async fn count_between(
         .int()
 }
 
-/// The messages of these numbers with those numbers; what is gone is missing in the answer.
+/// The messages of these numbers with those numbers; what is gone, or in a thread that was deleted, is
+/// missing in the answer.
 ///
 /// # Errors
 /// The database's.
@@ -360,6 +366,7 @@ pub async fn by_seqs(
     let n = select.bind(Param::numbers(seqs));
     let condition = tx.any_number("m.seq", n);
     select.and(condition);
+    select.and(IN_A_THREAD.to_owned());
     let rows = select.all(tx, "").await?;
     rows.into_iter()
         .map(|mut row| Ok((row.int()?, from_row(row)?)))

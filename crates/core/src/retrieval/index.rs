@@ -142,6 +142,14 @@ impl Index {
         }
     }
 
+    /// Takes all vectors out.
+    pub fn clear_vectors(&mut self) {
+        self.vectors = Vectors::default();
+        self.early.clear();
+        self.documents.rows.fill((NONE, 0));
+        self.embedded = 0;
+    }
+
     /// Takes a text out.
     pub fn remove(&mut self, key: i64) {
         self.early.remove(&key);

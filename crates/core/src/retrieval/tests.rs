@@ -291,6 +291,11 @@ fn meaning_finds_what_words_do_not_whichever_came_first() {
     assert_eq!(keys(&outcome), [0, 1]);
     assert!(outcome.hits[0].parts.dense > outcome.hits[1].parts.dense);
     assert_eq!(outcome.embedded_share, 1.0);
+    index.clear_vectors();
+    let outcome = search(&[&index], &asked);
+    assert!(outcome.hits.is_empty() && outcome.embedded_share == 0.0);
+    index.set_vector(1, 0, &unit(0.0));
+    assert_eq!(keys(&search(&[&index], &asked))[0], 1);
     let text_only = Query {
         settings: &Settings::text_only(),
         ..asked

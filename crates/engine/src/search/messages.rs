@@ -18,14 +18,11 @@ use mnemic_store::{
     page::{Order, Page},
 };
 
-use super::{Asked, Finding, Findings, Hits, MessageSearch, ScopeKey, Where, documents};
+use super::{Asked, Finding, Findings, Hits, MAX_TRIES, MessageSearch, ScopeKey, Where, documents};
 use crate::{Engine, EngineError};
 
 /// Agents that one search looks into; of more, those that changed last.
 const MAX_AGENTS: i64 = 200;
-
-/// How often a search is made again because rows it found were deleted meanwhile.
-const MAX_TRIES: usize = 4;
 
 /// Something of recall memory.
 #[derive(Debug, Clone)]
@@ -84,30 +81,35 @@ impl Engine {
         if search.text.trim().is_empty() {
             return self.newest(scope, &searched.agents, &search).await;
         }
-        let asked = Asked {
-            text: search.text.clone(),
+        let mut asked = Asked {
+            text: super::beginning(&search.text),
             filter: filter(&search),
             limit: search.limit,
             mode: search.mode,
             zone: search.zone.clone(),
             now: self.now(),
         };
+        let mut found = Findings::default();
         for _ in 0..MAX_TRIES {
             let hits = self.ask(keys(scope, &searched), &asked).await?;
-            if let Some(found) = self.fetch(scope, &searched, hits).await? {
-                return Ok(found);
+            let all_there;
+            (found, all_there) = self.fetch(scope, &searched, hits).await?;
+            if all_there || found.found.len() >= search.limit {
+                break;
             }
+            asked = asked.for_more();
         }
-        Ok(Findings::default())
+        found.found.truncate(search.limit);
+        Ok(found)
     }
 
-    /// What the hits are. `None` when some are gone: they are out of the index then.
+    /// What the hits are, and whether all are there; those that are gone are out of the index then.
     async fn fetch(
         &self,
         scope: &Scope,
         searched: &Searched,
         hits: Hits,
-    ) -> Result<Option<Findings<Recalled>>, EngineError> {
+    ) -> Result<(Findings<Recalled>, bool), EngineError> {
         let mut wanted: HashMap<ScopeKey, Vec<i64>> = HashMap::new();
         for hit in &hits.hits {
             wanted.entry(hit.key.clone()).or_default().push(hit.item);
@@ -124,9 +126,6 @@ impl Engine {
                 self.inner.shelf.remove(&key, &gone).await;
             }
         }
-        if !all_there {
-            return Ok(None);
-        }
         let found = hits.hits.into_iter().filter_map(|hit| {
             Some(Finding {
                 item: rows.remove(&(hit.key, hit.item))?,
@@ -134,11 +133,12 @@ impl Engine {
                 parts: hit.parts,
             })
         });
-        Ok(Some(Findings {
+        let found = Findings {
             found: found.collect(),
             nothing_relevant: hits.nothing_relevant,
             embedded_share: hits.embedded_share,
-        }))
+        };
+        Ok((found, all_there))
     }
 
     /// The messages among the hits.
@@ -182,7 +182,10 @@ impl Engine {
         let mut found = HashMap::new();
         for (key, items) in wanted {
             let ScopeKey::Past(id) = key else { continue };
-            let opened = self.inner.shelf.open(self, key, None).await?;
+            let opened = self.inner.shelf.open(self, &[(key.clone(), None)]).await?;
+            let Some(opened) = opened.first() else {
+                continue;
+            };
             let label = searched.blocks.iter().find(|(block, _)| block == id);
             for item in items {
                 let Some(line) = opened.past().gone(*item) else {

@@ -15,14 +15,11 @@ use mnemic_store::{
     passages::{self, PassageFilter},
 };
 
-use super::{Asked, Finding, Findings, Hits, PassageSearch, ScopeKey, Where};
+use super::{Asked, Finding, Findings, Hits, MAX_TRIES, PassageSearch, ScopeKey, Where};
 use crate::{Engine, EngineError};
 
 /// Archives that one search looks into; of more, the newest.
 const MAX_ARCHIVES: i64 = 200;
-
-/// How often a search is made again because rows it found were deleted meanwhile.
-const MAX_TRIES: usize = 4;
 
 impl Engine {
     /// Searches passages. Of an archive that its agent shares, all passages are searched.
@@ -47,16 +44,19 @@ impl Engine {
                 _ => self.newest_passages(scope, archives, &search).await,
             };
         }
-        let asked = self.asked(&search);
+        let mut asked = self.asked(&search);
+        let mut found = Findings::default();
         for _ in 0..MAX_TRIES {
-            let scopes = keys(scope, &archives);
-            let hits = self.ask(scopes, &asked).await?;
-            if let Some(found) = self.fetch_passages(scope, &archives, hits).await? {
-                return Ok(found);
+            let hits = self.ask(keys(scope, &archives), &asked).await?;
+            let all_there;
+            (found, all_there) = self.fetch_passages(scope, &archives, hits).await?;
+            if all_there || found.found.len() >= search.limit {
+                break;
             }
+            asked = asked.for_more();
         }
-        // Passages are deleted as fast as they are found.
-        Ok(Findings::default())
+        found.found.truncate(search.limit);
+        Ok(found)
     }
 
     fn asked(&self, search: &PassageSearch) -> Asked {
@@ -66,7 +66,7 @@ impl Engine {
             Tags::Any(search.tags.clone())
         };
         Asked {
-            text: search.text.clone(),
+            text: super::beginning(&search.text),
             filter: Filter {
                 start: search.start,
                 end: search.end,
@@ -84,13 +84,13 @@ impl Engine {
         }
     }
 
-    /// The rows of the hits. `None` when some are gone: they are out of the index then.
+    /// The rows of the hits, and whether all are there; those that are gone are out of the index then.
     async fn fetch_passages(
         &self,
         scope: &Scope,
         archives: &[Archive],
         hits: Hits,
-    ) -> Result<Option<Findings<(Archive, Passage)>>, EngineError> {
+    ) -> Result<(Findings<(Archive, Passage)>, bool), EngineError> {
         let mut wanted: HashMap<ScopeKey, Vec<i64>> = HashMap::new();
         for hit in &hits.hits {
             wanted.entry(hit.key.clone()).or_default().push(hit.item);
@@ -121,9 +121,6 @@ impl Engine {
                 self.inner.shelf.remove(key, &gone).await;
             }
         }
-        if !all_there {
-            return Ok(None);
-        }
         let by_id: HashMap<ArchiveId, &Archive> = archives
             .iter()
             .map(|archive| (archive.id, archive))
@@ -137,11 +134,12 @@ impl Engine {
                 parts: hit.parts,
             })
         });
-        Ok(Some(Findings {
+        let found = Findings {
             found: found.collect(),
             nothing_relevant: hits.nothing_relevant,
             embedded_share: hits.embedded_share,
-        }))
+        };
+        Ok((found, all_there))
     }
 
     /// A search without words: the newest passages that the filters let through.

@@ -30,8 +30,8 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Goes on to the next value of the block. Returns the lines that went with it, numbered in the
-    /// order in which lines went.
-    pub(super) fn follow(&mut self, value: &PastValue) -> Vec<Text> {
+    /// order in which lines went, and the numbers of those that are back.
+    pub(super) fn follow(&mut self, value: &PastValue) -> (Vec<Text>, Vec<i64>) {
         let now: HashSet<&str> = lines(&value.value).collect();
         let mut texts = Vec::new();
         let mut kept = Vec::with_capacity(now.len());
@@ -56,6 +56,11 @@ impl Lines {
                 until: value.created_at,
             });
         }
+        let back = (0..)
+            .zip(&self.gone)
+            .filter(|(_, line)| now.contains(line.text.as_str()))
+            .map(|(number, _)| number);
+        let back = back.collect();
         let mut known: HashSet<String> = kept.iter().map(|(line, _)| line.clone()).collect();
         for line in lines(&value.value) {
             if known.insert(line.to_owned()) {
@@ -63,7 +68,7 @@ impl Lines {
             }
         }
         self.present = kept;
-        texts
+        (texts, back)
     }
 
     /// A line that went, unless it is back.
@@ -102,12 +107,10 @@ mod tests {
     #[test]
     fn a_line_that_was_rewritten_is_kept_with_its_times() {
         let mut lines = Lines::default();
-        assert!(
-            lines
-                .follow(&value(1, "Lives in Oslo.\nHas a cat."))
-                .is_empty()
-        );
-        let gone = lines.follow(&value(2, "Lives in Rome.\nHas a cat."));
+        let (gone, _) = lines.follow(&value(1, "Lives in Oslo.\nHas a cat."));
+        assert!(gone.is_empty());
+        let (gone, back) = lines.follow(&value(2, "Lives in Rome.\nHas a cat."));
+        assert!(back.is_empty());
         assert_eq!(gone.len(), 1);
         assert_eq!(
             (gone[0].text.as_str(), gone[0].superseded),
@@ -122,7 +125,8 @@ mod tests {
         let mut lines = Lines::default();
         lines.follow(&value(1, "Lives in Oslo."));
         lines.follow(&value(2, "Lives in Rome."));
-        lines.follow(&value(3, "Lives in Oslo."));
+        let (_, back) = lines.follow(&value(3, "Lives in Oslo."));
+        assert_eq!(back, [0]);
         assert_eq!(lines.gone(0), None);
         assert_eq!(lines.gone(1).unwrap().text, "Lives in Rome.");
     }

@@ -131,6 +131,13 @@ impl Loaded {
             .is_some_and(|dims| lengths.into_iter().any(|length| length != dims))
     }
 
+    /// Goes over to the vectors of another model; the texts stay.
+    fn change_model(&mut self, model: &str) {
+        self.index.clear_vectors();
+        self.position.vector = 0;
+        self.model = Some(model.to_owned());
+    }
+
     fn push(&mut self, text: &Text) {
         let tags: Vec<&str> = text.tags.iter().map(String::as_str).collect();
         self.index.push(&Document {
@@ -148,8 +155,12 @@ impl Loaded {
     fn apply(&mut self, batch: Batch) {
         for value in &batch.values {
             self.position.row = value.version;
-            for text in self.past.follow(value) {
+            let (gone, back) = self.past.follow(value);
+            for text in gone {
                 self.push(&text);
+            }
+            for line in back {
+                self.index.remove(line);
             }
         }
         for text in &batch.texts {
@@ -195,6 +206,11 @@ impl Opened {
     pub(super) fn past(&self) -> &past::Lines {
         &self.loaded.past
     }
+
+    /// Whether its vectors, if it has any, are those of a model.
+    pub(super) fn fits(&self, model: Option<&String>) -> bool {
+        self.loaded.model.is_none() || self.loaded.model.as_ref() == model
+    }
 }
 
 struct Slot {
@@ -234,31 +250,58 @@ impl Shelf {
         .map_err(|error| StoreError::Database(format!("a search died: {error}")).into())
     }
 
-    /// The index of a scope with everything that is durable now.
+    /// The indexes of scopes, with everything that was durable when it was asked for. `model` says whose
+    /// vectors an index is to have; `None` leaves those that it has.
+    ///
+    /// Guards of several indexes are taken only when all are up to date, and by all searches in one
+    /// order: whoever waits for one while it holds others would wait for ever otherwise.
     pub(super) async fn open(
         &self,
         engine: &Engine,
+        wanted: &[(ScopeKey, Option<String>)],
+    ) -> Result<Vec<Opened>, EngineError> {
+        let mut slots = Vec::with_capacity(wanted.len());
+        for (place, (key, model)) in wanted.iter().enumerate() {
+            slots.push((place, self.fresh(engine, key, model.as_ref()).await?));
+        }
+        slots.sort_by_key(|(_, slot)| Arc::as_ptr(slot));
+        let mut opened = Vec::with_capacity(slots.len());
+        for (place, slot) in slots {
+            let loaded = Arc::clone(&slot.loaded).read_owned().await;
+            opened.push((place, Opened { loaded }));
+        }
+        opened.sort_by_key(|(place, _)| *place);
+        Ok(opened.into_iter().map(|(_, opened)| opened).collect())
+    }
+
+    /// The slot of a scope after it was brought up to date.
+    async fn fresh(
+        &self,
+        engine: &Engine,
         key: &ScopeKey,
-        model: Option<String>,
-    ) -> Result<Opened, EngineError> {
-        let slot = self.slot(key, &model);
+        model: Option<&String>,
+    ) -> Result<Arc<Slot>, EngineError> {
+        let slot = self.slot(key);
         {
             let loaded = Arc::clone(&slot.loaded).read_owned().await;
-            if loaded.model == model {
-                let batch = read(engine, key, &model, loaded.position.clone()).await?;
+            if model.is_none() || loaded.model.as_ref() == model {
+                let position = loaded.position.clone();
+                let batch = read(engine, key, &loaded.model, position).await?;
                 if batch.len() == 0 && !batch.is_late {
-                    return Ok(Opened { loaded });
+                    return Ok(Arc::clone(&slot));
                 }
             }
         }
         let mut loaded = Arc::clone(&slot.loaded).write_owned().await;
-        if loaded.model != model {
-            *loaded = Loaded::new(key.kind(), model.clone());
+        if let Some(model) = model
+            && loaded.model.as_ref() != Some(model)
+        {
+            loaded.change_model(model);
         }
         loop {
-            let batch = read(engine, key, &model, loaded.position.clone()).await?;
+            let batch = read(engine, key, &loaded.model, loaded.position.clone()).await?;
             if batch.is_late || loaded.is_outgrown_by(&batch) {
-                *loaded = Loaded::new(key.kind(), model.clone());
+                *loaded = Loaded::new(key.kind(), loaded.model.take());
                 continue;
             }
             let is_last = batch.is_last;
@@ -268,10 +311,9 @@ impl Shelf {
             }
         }
         slot.bytes.store(loaded.bytes(), Ordering::Relaxed);
+        drop(loaded);
         self.make_room(key);
-        Ok(Opened {
-            loaded: loaded.downgrade(),
-        })
+        Ok(slot)
     }
 
     async fn apply(
@@ -290,11 +332,11 @@ impl Shelf {
         .await
     }
 
-    fn slot(&self, key: &ScopeKey, model: &Option<String>) -> Arc<Slot> {
+    fn slot(&self, key: &ScopeKey) -> Arc<Slot> {
         let mut slots = self.slots.lock();
         let made = || {
             Arc::new(Slot {
-                loaded: Arc::new(RwLock::new(Loaded::new(key.kind(), model.clone()))),
+                loaded: Arc::new(RwLock::new(Loaded::new(key.kind(), None))),
                 bytes: AtomicUsize::new(0),
             })
         };

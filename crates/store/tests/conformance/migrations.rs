@@ -236,7 +236,11 @@ async fn an_older_sqlite_database_is_copied_before_it_is_migrated() {
         "CREATE TABLE schema_migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL);
          INSERT INTO schema_migrations VALUES (1, 0);
          {}
-         INSERT INTO organizations VALUES ('org-1', 'kept', 0);",
+         INSERT INTO organizations VALUES ('org-1', 'kept', 0);
+         INSERT INTO archives (id, organization_id, name, created_at, updated_at)
+             VALUES ('archive-1', 'org-1', 'notes', 0, 0);
+         INSERT INTO passages (id, organization_id, archive_id, text, text_hash, tags, embed_state, created_at, updated_at)
+             VALUES ('passage-1', 'org-1', 'archive-1', 'kept', '', '[]', '', 0, 0);",
         first_version()
     );
     alter(&location, &older).await;
@@ -248,6 +252,10 @@ async fn an_older_sqlite_database_is_copied_before_it_is_migrated() {
     let names = "SELECT name FROM organizations WHERE id = 'org-1'";
     assert_eq!(texts(&location, names).await, ["kept"]);
     assert_eq!(texts(&copy, names).await, ["kept"]);
+    let passages = "SELECT text FROM passages WHERE archive_id = 'archive-1'";
+    assert_eq!(texts(&location, passages).await, ["kept"]);
+    let counts = "SELECT CAST(passage_count AS TEXT) FROM archives";
+    assert_eq!(texts(&location, counts).await, ["1"]);
     let versions = "SELECT CAST(version AS TEXT) FROM schema_migrations ORDER BY version";
     assert_eq!(texts(&copy, versions).await, ["1"], "as it was before");
     drop(store);
