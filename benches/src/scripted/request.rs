@@ -156,7 +156,8 @@ fn asked(messages: &[Message], body: &[u8]) -> Asked {
     asked.stream = contains(body, b"\"stream\":true") || contains(body, b"\"stream\": true");
     asked.by_choice = holds(body, b"\"required\":[\"answer\"]");
     if asked.by_choice && asked.text.starts_with("Result of ") {
-        asked.returns.push(asked.text.clone());
+        let result = asked.text.split("\n\nNow answer").next();
+        asked.returns.extend(result.map(str::to_owned));
         asked.steps = 1;
     }
     asked.include_usage =

@@ -119,6 +119,13 @@ fn the_history_is_told_in_the_same_form_with_alternating_roles() {
             ..MessageBody::default()
         };
         push(&mut call, Role::Tool, returned);
+        let request = sent(&call);
+        let last = request["messages"].as_array().unwrap().last().unwrap();
+        let text = last["content"].as_str().unwrap();
+        assert!(
+            text.starts_with("Result of insert: done\n\nNow answer"),
+            "{text}"
+        );
         push(&mut call, Role::User, MessageBody::text("and?"));
         let request = sent(&call);
         let messages = request["messages"].as_array().unwrap();
