@@ -236,3 +236,12 @@ def test_a_whole_book_as_a_query_is_searched_by_its_beginning(http, noted):
     query = "Where was the keel laid? " + "word " * 5_000
     found = http.post("/v1/passages/search", json={"query": query, "agent_id": agent.id}).json()
     assert found[0]["passage"]["id"] == made[1].id
+
+
+def test_a_blank_passage_is_refused_and_times_without_end_are_taken(http, noted):
+    agent, made = noted
+    path = f"/v1/agents/{agent.id}/archival-memory"
+    refused = http.post(path, json={"text": " \n"})
+    assert refused.status_code in (400, 422) and "blank" in refused.text
+    found = http.get(f"{path}/search", params={"query": "keel", "end_datetime": "9999-12-31T23:59:59Z"})
+    assert found.json()["results"][0]["id"] == made[1].id

@@ -77,8 +77,10 @@ impl Timestamp {
                     .and_then(|civil| civil.to_zoned(TimeZone::UTC))
                     .map(|zoned| zoned.timestamp())
             })
-            .map_err(|_| InvalidTimestamp(text.chars().take(100).collect()))?;
-        Ok(Self(instant.as_microsecond()))
+            .map(|instant| instant.as_microsecond())
+            .or_else(|_| end_of_time(text).ok_or(()))
+            .map_err(|()| InvalidTimestamp(text.chars().take(100).collect()))?;
+        Ok(Self(instant))
     }
 
     /// This instant moved by a number of microseconds.
@@ -86,6 +88,13 @@ impl Timestamp {
     pub const fn plus_micros(self, micros: i64) -> Self {
         Self(self.0.saturating_add(micros))
     }
+}
+
+/// The last moment that the calendar can express, for the day after it, which many programs write for
+/// "without end".
+fn end_of_time(text: &str) -> Option<i64> {
+    text.starts_with("9999-12-3")
+        .then(|| jiff::Timestamp::MAX.as_microsecond())
 }
 
 /// Which end of a span of time a date names.
@@ -111,6 +120,9 @@ pub fn parse_bound(text: &str, zone: &str, bound: Bound) -> Option<Timestamp> {
             .map(|zoned| zoned.timestamp().as_microsecond())
     };
     let is_day = !text.contains([':', 'T', 't', ' ']);
+    if let Some(last) = end_of_time(text) {
+        return Some(Timestamp(last));
+    }
     let at: jiff::civil::DateTime = text.parse().ok()?;
     match bound {
         Bound::End if is_day => {
@@ -191,10 +203,17 @@ mod tests {
 
     #[test]
     fn a_time_without_offset_is_utc() {
-        let with = Timestamp::parse("2026-11-22T09:00:00Z");
-        assert_eq!(Timestamp::parse("2026-11-22T09:00:00"), with);
-        assert_eq!(Timestamp::parse("2026-11-22 09:00:00"), with);
-        assert!(Timestamp::parse("2026-11-22").unwrap() < with.unwrap());
+        let with = Timestamp::parse("2026-11-22T09:00:00Z").unwrap();
+        assert_eq!(Timestamp::parse("2026-11-22T09:00:00").unwrap(), with);
+        assert_eq!(Timestamp::parse("2026-11-22 09:00:00").unwrap(), with);
+        assert!(Timestamp::parse("2026-11-22").unwrap() < with);
         assert!(Timestamp::parse("yesterday").is_err());
+    }
+
+    #[test]
+    fn a_time_without_end_is_the_last_one() {
+        let now = Timestamp::parse("2026-11-22").unwrap();
+        assert!(Timestamp::parse("9999-12-31T23:59:59Z").unwrap() > now);
+        assert!(parse_bound("9999-12-31", "UTC", Bound::End).unwrap() > now);
     }
 }

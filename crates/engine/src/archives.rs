@@ -57,6 +57,10 @@ fn check_name(name: &str) -> Result<(), EngineError> {
 fn check(new: &NewPassage) -> Result<(), EngineError> {
     new.check()
         .map_err(|error| EngineError::Invalid(error.to_string()))?;
+    if new.text.trim().is_empty() {
+        let text = "a passage must say something: its text is blank".to_owned();
+        return Err(EngineError::Invalid(text));
+    }
     if new.tags.len() > MAX_TAGS {
         return Err(EngineError::Invalid(format!(
             "a passage may have {MAX_TAGS} tags, this one has {}",
@@ -172,7 +176,13 @@ impl Engine {
         check_name(&new.name)?;
         let embedding_config = match (&new.embedding, new.embedding_config) {
             (Some(handle), _) => Some(self.embedding_config_of(handle, None).await?),
-            (None, config) => config,
+            (None, config) => {
+                let named = config.as_ref().and_then(|config| config.get("handle"));
+                match named.and_then(serde_json::Value::as_str) {
+                    Some(handle) => Some(self.embedding_config_of(handle, None).await?),
+                    None => config,
+                }
+            }
         };
         let now = self.now();
         let archive = Archive {

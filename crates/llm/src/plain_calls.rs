@@ -127,13 +127,17 @@ impl PlainCalls {
         let places = self.held.char_indices();
         let mut found = None;
         for (at, _) in places.filter(|(_, c)| matches!(c, '<' | '[' | '`')) {
-            let rest = self.held.get(at..).unwrap_or_default();
-            let whole = MARKS.iter().find(|(mark, _)| rest.starts_with(mark));
-            if let Some((_, form)) = whole {
+            let (before, rest) = self.held.split_at(at);
+            // Behind other words a fence mostly shows or quotes something, and is not meant.
+            let begins = at_start && before.trim().is_empty();
+            let mut marks = MARKS
+                .iter()
+                .filter(|(_, form)| begins || *form != Form::Fence);
+            if let Some((_, form)) = marks.clone().find(|(mark, _)| rest.starts_with(mark)) {
                 found = Some((at, Some(*form)));
                 break;
             }
-            if MARKS.iter().any(|(mark, _)| mark.starts_with(rest)) {
+            if marks.any(|(mark, _)| mark.starts_with(rest)) {
                 found = Some((at, None));
                 break;
             }

@@ -114,6 +114,7 @@ fn text_that_is_no_call_of_an_offered_tool_stays_text() {
         "[a link](http://h)",
         "```json\n{\"name\": \"Ada\"}\n```",
         "```rust\nfn insert() {}\n```",
+        "For example:\n```json\n{\"name\": \"insert\", \"arguments\": {\"label\": \"a\"}}\n```",
         "```python\ninsert = 3\n```",
         "Use `insert(label)` for that.",
         "insert(label='a') is how to call it.",
