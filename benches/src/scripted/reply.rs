@@ -115,7 +115,7 @@ fn written(calls: &[Value], form: &str) -> String {
         match form {
             "mistral" => format!("[TOOL_CALLS]{name}[ARGS]{arguments}"),
             "python" => format!("<|python_tag|>{object}"),
-            "fence" => format!("I note it.\n```json\n{object}\n```"),
+            "fence" => format!("```json\n{object}\n```"),
             "bare" => object,
             _ => format!("I note it.\n<tool_call>\n{object}\n</tool_call>"),
         }
