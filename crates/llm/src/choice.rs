@@ -14,14 +14,16 @@ use crate::{
     calls::{Call, Thinking, ToolChoice},
     completion::{Completion, Delta, FinishReason},
     endpoints::Protocol,
-    forced,
     lenient::unique_id,
     plain_calls::{Offered, PlainCalls},
     repair,
     toolset::ToolSet,
 };
 
+mod form;
 mod history;
+mod plain;
+mod turn;
 
 pub(crate) use history::{rewritten, without_images};
 
@@ -34,8 +36,9 @@ pub(crate) fn applies(call: &Call) -> bool {
         && !call.accepts(Parameter::Tools)
 }
 
-/// The call with its tools as the form of its answer; [`rewritten`] does the same to its history.
-pub(crate) fn as_schema(call: &Call) -> Call {
+/// The call without its tools, and with a form of its answer that [`rewritten`] fills in, as it does the
+/// history.
+pub(crate) fn without_tools(call: &Call) -> Call {
     let mut plain = call.clone();
     plain.tools = Arc::new(ToolSet::default());
     plain.tool_choice = ToolChoice::Auto;
@@ -43,43 +46,18 @@ pub(crate) fn as_schema(call: &Call) -> Call {
     plain.response_format = call.accepts(Parameter::ResponseFormat).then(|| {
         json!({
             "type": "json_schema",
-            "json_schema": {"name": "choice", "schema": schema(call)},
+            "json_schema": {"name": "choice", "schema": {}},
         })
     });
+    // Without a limit a weak model may go on until its context is full.
+    plain.max_tokens = call
+        .max_tokens
+        .or_else(|| Some((call.context_window? / 2).max(1)));
     if call.endpoint.protocol() == Protocol::Ollama {
         // It would hold the thoughts to the schema as well.
         plain.thinking = Thinking::Disabled;
     }
     plain
-}
-
-fn schema(call: &Call) -> Value {
-    let mut choices: Vec<Value> = forced::allowed(call).map(forced::choice).collect();
-    if !call.needs_tool_call() {
-        choices.push(json!({
-            "type": "object",
-            "properties": {"answer": {"type": "string"}},
-            "required": ["answer"],
-            "additionalProperties": false,
-        }));
-    }
-    forced::any_of(choices)
-}
-
-/// What the model is told of the form, at the end of its system prompt.
-fn instruction(call: &Call) -> String {
-    let talk = if call.needs_tool_call() {
-        ""
-    } else {
-        "To say something, answer with {\"answer\": \"what you say\"}.\n"
-    };
-    let tools: Vec<_> = forced::allowed(call).collect();
-    format!(
-        "Answer with one JSON object and nothing else.\n{talk}To use a tool, answer with \
-         {{\"name\": \"the tool\", \"arguments\": {{...}}}}; its result comes with the next message.\n\
-         The tools and the schemas of their arguments:{}",
-        forced::described(&tools)
-    )
 }
 
 /// Reads answers in the form: words are passed on as they come, a call when it is whole.
@@ -316,5 +294,7 @@ fn unescaped(escape: &str) -> Option<String> {
     Some(text.unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string()))
 }
 
+#[cfg(test)]
+mod form_tests;
 #[cfg(test)]
 mod tests;

@@ -340,7 +340,7 @@ pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
         && matches!(protocol, Protocol::OpenAiChat | Protocol::Ollama)
         && !call.accepts(Parameter::Images);
     let body = if by_choice {
-        render_plainly(&choice::as_schema(call), stream)
+        render_plainly(&choice::without_tools(call), stream)
     } else {
         render_plainly(call, stream)
     };

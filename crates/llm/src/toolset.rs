@@ -23,6 +23,7 @@ pub struct ToolSpec {
 #[derive(Debug, Clone, Default)]
 pub struct ToolSet {
     specs: Vec<ToolSpec>,
+    searches: Vec<String>,
     chat: OnceLock<Rendered>,
     responses: OnceLock<Rendered>,
     anthropic: OnceLock<Rendered>,
@@ -62,6 +63,20 @@ impl ToolSet {
             specs: specs.to_vec(),
             ..Self::default()
         }
+    }
+
+    /// Marks tools of these names as searches: they change nothing, and say the same when they are asked the
+    /// same again.
+    #[must_use]
+    pub fn searching<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.searches = names.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// Whether the tool of a name is a search.
+    #[must_use]
+    pub fn is_search(&self, name: &str) -> bool {
+        self.searches.iter().any(|search| search == name)
     }
 
     /// Whether there are none.

@@ -2,38 +2,66 @@
 
 use serde_json::{Map, Value, json};
 
-use super::instruction;
-use crate::calls::Call;
-
-/// What stands behind the last result. Small models that are not told go on to make the call that they
-/// see before it: of ten questions SmolLM2-135M answered none without these words, and all with them.
-const AND_NOW: &str = "\n\nNow answer with {\"answer\": ...}, or use a tool again if you need to.";
+use super::{
+    form::{demand, examples, instruction, result, schema},
+    turn::TurnSoFar,
+};
+use crate::{adaptation::Parameter, calls::Call, endpoints::Protocol};
 
 /// What stands in the place of an image.
 const UNSEEN: &str = "[an image, which this model cannot see]";
 
-/// A request body whose history has calls, returns and answers in the form that is asked for, and whose
-/// prompt says what that is. Messages of the same role that come to follow each other become one, because
-/// many templates without tools want the roles to alternate.
+/// How the return of a call begins that failed.
+const ERROR: &str = "Error";
+
+/// Characters of a question that are told again after a result.
+const MAX_REMINDER_CHARS: usize = 500;
+
+/// A request body whose history has calls, returns and answers in the form that is asked for, whose prompt
+/// says what that is, and whose schema leaves open what the turn leaves open. Messages of the same role that
+/// come to follow each other become one, because many templates without tools want the roles to alternate.
 pub(crate) fn rewritten(call: &Call, body: &mut Value) {
     let Some(messages) = body.get_mut("messages").and_then(Value::as_array_mut) else {
         return;
     };
-    let mut rewritten: Vec<Value> = Vec::with_capacity(messages.len() + 1);
-    let has_system = messages
-        .first()
-        .is_some_and(|first| role(first) == "system");
-    if !has_system {
-        rewritten.push(json!({"role": "system", "content": instruction(call)}));
+    let mut turn = TurnSoFar::default();
+    retell(call, messages, &mut turn);
+    if call.needs_tool_call()
+        && !call.accepts(Parameter::ResponseFormat)
+        && let Some(last) = messages.last_mut()
+    {
+        append(last, &demand(call));
+    }
+    let place = match call.endpoint.protocol() {
+        Protocol::Ollama => "/format",
+        _ => "/response_format/json_schema/schema",
+    };
+    if let Some(form) = body.pointer_mut(place) {
+        *form = schema(call, &turn);
+    }
+}
+
+fn retell(call: &Call, messages: &mut Vec<Value>, turn: &mut TurnSoFar) {
+    let has_result =
+        !call.needs_tool_call() && messages.last().is_some_and(|last| role(last) == "tool");
+    let mut told = std::mem::take(messages).into_iter().peekable();
+    let mut rewritten = vec![match told.next_if(|first| role(first) == "system") {
+        Some(mut prompt) => {
+            append(&mut prompt, &format!("\n\n{}", instruction(call)));
+            prompt
+        }
+        None => json!({"role": "system", "content": instruction(call)}),
+    }];
+    // Else the first message would be joined to what an example says.
+    if told.peek().is_some_and(|first| role(first) == "user") {
+        rewritten.extend(examples(call));
     }
     let mut names = Map::new();
-    let may_talk = !call.needs_tool_call();
-    let ends_with_result = messages.last().is_some_and(|last| role(last) == "tool");
-    for (at, mut message) in std::mem::take(messages).into_iter().enumerate() {
+    for mut message in told {
         match role(&message) {
-            "system" if at == 0 => append(&mut message, &format!("\n\n{}", instruction(call))),
-            "assistant" => message = assistant(&message, &mut names),
-            "tool" => message = returned(&message, &names),
+            "user" => turn.begin(text(&message)),
+            "assistant" => message = assistant(&message, &mut names, turn),
+            "tool" => message = returned(&message, &names, turn),
             _ => {}
         }
         match rewritten.last_mut() {
@@ -44,13 +72,20 @@ pub(crate) fn rewritten(call: &Call, body: &mut Value) {
             _ => rewritten.push(message),
         }
     }
-    if let Some(last) = rewritten
-        .last_mut()
-        .filter(|_| ends_with_result && may_talk)
-    {
-        append(last, AND_NOW);
+    if has_result && let Some(last) = rewritten.last_mut() {
+        append(last, &reminder(&turn.question));
     }
     *messages = rewritten;
+}
+
+/// What stands behind the last result: what was asked, told again. Small models lose it from sight, and
+/// make the call again that they see before the result.
+fn reminder(question: &str) -> String {
+    let question = question.trim();
+    if question.is_empty() || question.chars().count() > MAX_REMINDER_CHARS {
+        return "\n\nNow answer with {\"answer\": ...}, or use a tool if you need to.".to_owned();
+    }
+    format!("\n\nNow answer: {question}")
 }
 
 fn role(message: &Value) -> &str {
@@ -82,7 +117,7 @@ fn can_join(last: &Value, next: &Value) -> bool {
 
 /// An assistant's message in the form that it is to answer in; remembers the names of its calls by their
 /// ids.
-fn assistant(message: &Value, names: &mut Map<String, Value>) -> Value {
+fn assistant(message: &Value, names: &mut Map<String, Value>, turn: &mut TurnSoFar) -> Value {
     let mut lines = Vec::new();
     if !text(message).trim().is_empty() {
         lines.push(json!({"answer": text(message)}).to_string());
@@ -100,17 +135,22 @@ fn assistant(message: &Value, names: &mut Map<String, Value>) -> Value {
             names.insert(id.to_owned(), name.clone());
         }
         lines.push(json!({"name": name, "arguments": arguments}).to_string());
+        turn.call(name.as_str().unwrap_or_default(), arguments);
     }
     json!({"role": "assistant", "content": lines.join("\n")})
 }
 
 /// A return as the user's message.
-fn returned(message: &Value, names: &Map<String, Value>) -> Value {
+fn returned(message: &Value, names: &Map<String, Value>, turn: &mut TurnSoFar) -> Value {
     let id = message.get("tool_call_id").and_then(Value::as_str);
     let name = id
         .and_then(|id| names.get(id)?.as_str())
         .unwrap_or("the tool");
-    json!({"role": "user", "content": format!("Result of {name}: {}", text(message))})
+    let returned = text(message);
+    if returned.starts_with(ERROR) {
+        turn.fail(name);
+    }
+    json!({"role": "user", "content": result(name, returned)})
 }
 
 /// Puts a note in the place of each image.

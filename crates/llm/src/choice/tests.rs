@@ -6,7 +6,7 @@ use crate::{
     Endpoint, EndpointConfig, MessageView, ToolForm, ToolSpec, Transcript, client::render,
 };
 
-fn call(protocol: Protocol) -> Call {
+pub(super) fn call(protocol: Protocol) -> Call {
     let config = EndpointConfig {
         protocol,
         tools: ToolForm::Schema,
@@ -24,7 +24,7 @@ fn call(protocol: Protocol) -> Call {
     call
 }
 
-fn push(call: &mut Call, role: Role, body: MessageBody) {
+pub(super) fn push(call: &mut Call, role: Role, body: MessageBody) {
     call.transcript.push(&MessageView {
         role,
         body: &body,
@@ -32,7 +32,7 @@ fn push(call: &mut Call, role: Role, body: MessageBody) {
     });
 }
 
-fn sent(call: &Call) -> Value {
+pub(super) fn sent(call: &Call) -> Value {
     serde_json::from_slice(&render(call, false).to_vec()).unwrap()
 }
 
