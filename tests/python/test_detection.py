@@ -1,9 +1,12 @@
 """Model servers on this machine are found by what they answer, while the server runs."""
 
+import json
+import subprocess
+
 import letta_client
 import pytest
 
-from programs import ScriptedModel, eventually, free_port
+from programs import ScriptedModel, Server, eventually, free_port, named
 from talk import reply, send
 
 # How soon a model server that is started, or ends, is noticed at the latest.
@@ -124,6 +127,32 @@ def test_one_of_the_environment_that_is_away_is_unreachable_rather_than_unknown(
     agent = client.agents.create(model="ollama/anything")
     with pytest.raises(letta_client.APIStatusError, match="no connection to provider `ollama`"):
         send(client, agent, "hello")
+
+
+def run(folder, command, address, lines=""):
+    """What a command of the program prints that finds what runs at an address."""
+    environment = Server("sqlite", None, folder=folder).environment
+    environment |= {"MNEMIC_DETECT": "true", "MNEMIC_DETECT_ADDRESSES": address}
+    done = subprocess.run(
+        [named("MNEMIC_BIN"), *command, "--data-dir", str(folder / "data")], input=lines, env=environment,
+        cwd=folder, capture_output=True, text=True, timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_settings_say_what_runs(tmp_path, program):
+    running = program("vllm")
+    (row,) = [row for row in json.loads(run(tmp_path, ["config", "--json"], running.address)) if "provider" in row["name"]]
+    assert (row["name"], row["source"]) == ("provider vllm", "found running")
+    rows = json.loads(run(tmp_path, ["config", "--json", "--detect", "false"], running.address))
+    assert not [row for row in rows if "provider" in row["name"]]
+
+
+def test_a_chat_without_any_settings_talks_to_what_runs(tmp_path, program, token):
+    running = program("ollama")
+    said = run(tmp_path, ["chat", "--yes", "--port", str(free_port())], running.address, f"hello {token}\n")
+    assert "Reply " in said and running.last_request(token)["options"]["num_ctx"] == 16_384
 
 
 def test_it_can_be_switched_off(detecting, own_client, program):

@@ -149,23 +149,27 @@ impl Store {
         let secrets = self.secrets.clone();
         self.write(move |tx| {
             Box::pin(async move {
-                let sql = "SELECT value FROM server_facts WHERE name = 'key_check'";
-                if let Some(mut row) = tx.query_opt(sql, &[]).await? {
-                    let sealed = row.opt_bytes()?.unwrap_or_default();
-                    let opened = secrets.decrypt(PLACE, &sealed);
-                    return opened.map(drop).map_err(|_| {
-                        StoreError::Invalid(
-                            "the encryption key is not the one with which this database was begun: \
-                             set MNEMIC_ENCRYPTION_KEY (the same for all servers on one database), or \
-                             put back secret.key; if it is lost, `mnemic forget-secrets` deletes what \
-                             only it opens"
-                                .to_owned(),
-                        )
-                    });
+                const STORED: &str = "SELECT value FROM server_facts WHERE name = 'key_check'";
+                let mut stored = tx.query_opt(STORED, &[]).await?;
+                if stored.is_none() {
+                    // Of replicas that begin a database at once, one's check is kept and all compare theirs with it.
+                    let sealed = secrets.encrypt(PLACE, "right")?;
+                    let sql = "INSERT INTO server_facts (name, value) VALUES ('key_check', $1) \
+                         ON CONFLICT (name) DO NOTHING";
+                    tx.execute(sql, params![sealed.as_slice()]).await?;
+                    stored = tx.query_opt(STORED, &[]).await?;
                 }
-                let sealed = secrets.encrypt(PLACE, "right")?;
-                let sql = "INSERT INTO server_facts (name, value) VALUES ('key_check', $1)";
-                tx.execute(sql, params![sealed.as_slice()]).await.map(drop)
+                let sealed = stored.map(|mut row| row.opt_bytes()).transpose()?;
+                let opened = secrets.decrypt(PLACE, &sealed.flatten().unwrap_or_default());
+                opened.map(drop).map_err(|_| {
+                    StoreError::Invalid(
+                        "the encryption key is not the one with which this database was begun: \
+                         set MNEMIC_ENCRYPTION_KEY (the same for all servers on one database), or \
+                         put back secret.key; if it is lost, `mnemic forget-secrets` deletes what \
+                         only it opens"
+                            .to_owned(),
+                    )
+                })
             })
         })
         .await
