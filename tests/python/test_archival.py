@@ -163,12 +163,44 @@ def test_passages_of_all_archives_are_searched_together(client, make_agent, toke
     assert [hit.passage.id for hit in client.passages.search(query=token, agent_id=agent.id)] == [mine.id]
 
 
+def test_without_words_the_newest_passages_with_the_tags_and_dates_come_first(client, http, token):
+    archive = client.archives.create(name=token)
+    passages = [
+        {"text": f"log {n}", "tags": [f"port {n % 2}", "log"], "created_at": f"2024-05-0{n}T12:00:00Z"} for n in range(1, 6)
+    ]
+    client.archives.passages.create_many(archive.id, passages=passages)
+
+    def found(**narrowed):
+        hits = http.post("/v1/passages/search", json={"archive_id": archive.id, **narrowed}).raise_for_status().json()
+        return [hit["passage"]["text"] for hit in hits]
+
+    assert found(limit=2) == ["log 5", "log 4"]
+    assert found(tags=["port 1"]) == ["log 5", "log 3", "log 1"]
+    assert found(tags=["port 0", "port 1"], limit=3) == ["log 5", "log 4", "log 3"]
+    assert found(tags=["port 0", "log"], tag_match_mode="all") == ["log 4", "log 2"]
+    assert found(tags=["port"]) == []
+    assert found(start_date="2024-05-02T00:00:00Z", end_date="2024-05-03T23:00:00Z") == ["log 3", "log 2"]
+
+
+def test_archives_beyond_the_budget_of_memory_are_searched_one_after_the_other(own_server, own_client):
+    server = own_server(MNEMIC_INDEX_CACHE_MB="1")
+    client = own_client(server)
+    for name in ("north", "south", "west"):
+        archive = client.archives.create(name=name)
+        texts = [f"buoy {n} of the {name} channel, anchored at mark {n * 7}" for n in range(8_000)]
+        client.archives.passages.create_many(archive.id, passages=[{"text": text} for text in texts])
+    for name in ("north", "south", "west", "north"):
+        best = client.passages.search(query=f"buoy 4321 of the {name} channel", limit=3)[0]
+        assert best.passage.text.startswith(f"buoy 4321 of the {name} channel,")
+
+
 @pytest.mark.parametrize(
     "path, body, status",
     [
         ("/v1/archives/", {}, 422),
         ("/v1/archives/", {"name": " "}, 400),
         ("/v1/archives/", {"name": "x", "embedding": "nobody/has-it"}, 400),
+        ("/v1/archives/", {"name": "x", "description": "x" * 10_001}, 400),
         ("/v1/archives/archive-1/passages", {"text": "x"}, 422),
         ("/v1/archives/archive-00000000-0000-4000-8000-0000000000ff/passages", {"text": "x"}, 404),
         ("/v1/passages/search", {"query": "x", "limit": 0}, 422),

@@ -9,7 +9,7 @@ import uuid
 import letta_client
 import pytest
 
-from talk import of_kind, send
+from talk import of_kind, reply, send
 
 
 def call(tool, **arguments):
@@ -223,6 +223,14 @@ def test_stored_messages_come_with_their_ranks(http, voyage):
 def test_without_words_the_newest_come_first(http, voyage):
     hits = http.post("/v1/messages/search", json={"agent_id": voyage.id, "limit": 2}).json()
     assert [hit["content"] for hit in hits] == ["The voyage ended in Tromsø.", "The voyage will be stormy."]
+
+
+def test_without_words_what_was_said_is_found_behind_many_calls(client, http, agent):
+    said = reply(send(client, agent, "The anchor is down."))
+    for n in range(6):
+        send(client, agent, call("archival_memory_search", query=f"anchor {n}"), max_steps=1)
+    hits = http.post("/v1/messages/search", json={"agent_id": agent.id, "roles": ["assistant"], "limit": 1}).json()
+    assert [hit["content"] for hit in hits] == [said]
 
 
 def test_a_message_is_found_as_soon_as_it_is_answered(client, agent, token):

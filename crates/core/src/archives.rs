@@ -10,6 +10,9 @@ use crate::{
 /// Characters that an archive's name may have.
 pub const MAX_NAME_CHARS: usize = 1_000;
 
+/// Characters that an archive's description may have.
+pub const MAX_DESCRIPTION_CHARS: usize = 10_000;
+
 /// A store of passages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Archive {

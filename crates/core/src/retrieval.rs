@@ -229,8 +229,10 @@ pub struct Outcome {
     pub hits: Vec<Hit>,
     /// Whether none seems to be about what was asked.
     pub nothing_relevant: bool,
-    /// The part of the texts that have vectors.
-    pub embedded_share: f32,
+    /// How many texts were searched.
+    pub texts: usize,
+    /// How many of them have vectors.
+    pub embedded: usize,
 }
 
 /// Texts among which what is newer can move up.
@@ -292,16 +294,11 @@ pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
             parts: ranked.parts,
         })
     });
-    let texts: usize = indexes.iter().map(|index| index.live).sum();
-    let embedded: usize = indexes.iter().map(|index| index.embedded).sum();
     Outcome {
         hits: hits.collect(),
         nothing_relevant: !relevant,
-        embedded_share: if texts == 0 {
-            1.0
-        } else {
-            embedded as f32 / texts as f32
-        },
+        texts: indexes.iter().map(|index| index.live).sum(),
+        embedded: indexes.iter().map(|index| index.embedded).sum(),
     }
 }
 

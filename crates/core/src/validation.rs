@@ -59,9 +59,14 @@ pub fn block_label(label: &str) -> Result<(), Invalid> {
 /// Checks a tag.
 ///
 /// # Errors
-/// It is empty or too long.
+/// It is empty or too long, or contains U+0000.
 pub fn tag(tag: &str) -> Result<(), Invalid> {
-    bounded("a tag", tag, MAX_LABEL)
+    bounded("a tag", tag, MAX_LABEL)?;
+    // PostgreSQL cannot look into a JSON list of which a text has it.
+    if tag.contains('\0') {
+        return Err(Invalid("a tag must not contain the character U+0000".to_owned()));
+    }
+    Ok(())
 }
 
 /// Splits a model handle at its first slash into provider and model.

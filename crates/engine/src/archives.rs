@@ -54,6 +54,17 @@ fn check_name(name: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
+fn check_description(description: Option<&String>) -> Result<(), EngineError> {
+    let chars = description.map_or(0, |text| text.chars().count());
+    if chars > domain::MAX_DESCRIPTION_CHARS {
+        return Err(EngineError::Invalid(format!(
+            "an archive's description may have {} characters, this one has {chars}",
+            domain::MAX_DESCRIPTION_CHARS
+        )));
+    }
+    Ok(())
+}
+
 fn check(new: &NewPassage) -> Result<(), EngineError> {
     new.check()
         .map_err(|error| EngineError::Invalid(error.to_string()))?;
@@ -174,6 +185,7 @@ impl Engine {
         new: NewArchive,
     ) -> Result<Archive, EngineError> {
         check_name(&new.name)?;
+        check_description(new.description.as_ref())?;
         let embedding_config = match (&new.embedding, new.embedding_config) {
             (Some(handle), _) => Some(self.embedding_config_of(handle, None).await?),
             (None, config) => {
@@ -223,6 +235,7 @@ impl Engine {
         if let Some(name) = &patch.name {
             check_name(name)?;
         }
+        check_description(patch.description.as_ref().and_then(Option::as_ref))?;
         let embedding = match &patch.embedding {
             Some(handle) => Some(self.embedding_config_of(handle, None).await?),
             None => None,

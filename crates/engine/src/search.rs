@@ -177,11 +177,29 @@ struct Hit {
     parts: Parts,
 }
 
+/// What a query means to an embedding model.
+struct Meant {
+    /// The model, where one can be used.
+    model: Option<String>,
+    vector: Option<Vec<f32>>,
+}
+
 /// The hits of all scopes.
 struct Hits {
     hits: Vec<Hit>,
     nothing_relevant: bool,
-    embedded_share: f32,
+    texts: usize,
+    embedded: usize,
+}
+
+impl Hits {
+    /// The part of the searched texts that can be found by meaning.
+    fn embedded_share(&self) -> f32 {
+        if self.texts == 0 {
+            return 1.0;
+        }
+        self.embedded as f32 / self.texts as f32
+    }
 }
 
 impl Engine {
@@ -202,7 +220,7 @@ impl Engine {
     }
 
     /// Asks the indexes of several scopes, each with the handle of its embedding model. Scopes of one
-    /// model are ranked as one; of several models, by their calibrated scores.
+    /// model are ranked as one, as far as they are in memory at once; others by their calibrated scores.
     async fn ask(
         &self,
         scopes: Vec<(ScopeKey, Option<String>)>,
@@ -218,62 +236,77 @@ impl Engine {
         let mut all = Hits {
             hits: Vec::new(),
             nothing_relevant: true,
-            embedded_share: 0.0,
+            texts: 0,
+            embedded: 0,
         };
-        let of_groups = groups.len().max(1) as f32;
-        for (handle, keys) in groups {
-            let (outcome, keys) = self.ask_group(handle.as_deref(), keys, asked).await?;
-            all.nothing_relevant &= outcome.nothing_relevant;
-            all.embedded_share += outcome.embedded_share / of_groups;
-            let hits = outcome.hits.into_iter().filter_map(|hit| {
-                Some(Hit {
-                    key: keys.get(hit.index)?.clone(),
-                    item: hit.key,
-                    score: hit.score,
-                    parts: hit.parts,
-                })
-            });
-            all.hits.extend(hits);
+        for (handle, mut keys) in groups {
+            let meant = self.meant(handle.as_deref(), asked).await;
+            while !keys.is_empty() {
+                let (outcome, asked_now) = self.ask_some(&meant, &mut keys, asked).await?;
+                all.nothing_relevant &= outcome.nothing_relevant;
+                all.texts += outcome.texts;
+                all.embedded += outcome.embedded;
+                let hits = outcome.hits.into_iter().filter_map(|hit| {
+                    Some(Hit {
+                        key: asked_now.get(hit.index)?.clone(),
+                        item: hit.key,
+                        score: hit.score,
+                        parts: hit.parts,
+                    })
+                });
+                all.hits.extend(hits);
+            }
         }
-        // Stable: hits of one group keep their order.
+        // Stable: hits that were ranked as one keep their order.
         all.hits.sort_by(|a, b| b.score.total_cmp(&a.score));
         all.hits.truncate(asked.limit);
         Ok(all)
     }
 
-    async fn ask_group(
-        &self,
-        handle: Option<&str>,
-        keys: Vec<ScopeKey>,
-        asked: &Asked,
-    ) -> Result<(Outcome, Vec<ScopeKey>), EngineError> {
+    /// What a query means to the embedding model of a handle, as far as that can say so now.
+    async fn meant(&self, handle: Option<&str>, asked: &Asked) -> Meant {
         let model = match asked.mode {
             Mode::Text => None,
             Mode::Hybrid | Mode::Vector => self.model_of(handle).await.ok(),
         };
-        let model_key = model.as_ref().map(EmbeddingModel::model_key);
         let vector = match &model {
             Some(model) => query_vector(model, &asked.text).await,
             None => None,
         };
+        Meant {
+            model: model.as_ref().map(EmbeddingModel::model_key),
+            vector,
+        }
+    }
+
+    /// Asks as many scopes as the indexes' budget has room for, and takes them off the list.
+    async fn ask_some(
+        &self,
+        meant: &Meant,
+        keys: &mut Vec<ScopeKey>,
+        asked: &Asked,
+    ) -> Result<(Outcome, Vec<ScopeKey>), EngineError> {
         // What blocks said once has no vectors; and a search by words takes an index as it is.
         let wanted: Vec<(ScopeKey, Option<String>)> = keys
             .iter()
             .map(|key| match key {
                 ScopeKey::Past(_) => (key.clone(), None),
-                _ => (key.clone(), model_key.clone()),
+                _ => (key.clone(), meant.model.clone()),
             })
             .collect();
         let opened = self.inner.shelf.open(self, &wanted).await?;
+        let rest = keys.split_off(opened.len().min(keys.len()));
+        let asked_now = std::mem::replace(keys, rest);
         // Another search may have gone over to another model meanwhile.
-        let vector = vector.filter(|_| opened.iter().all(|one| one.fits(model_key.as_ref())));
+        let fits = opened.iter().all(|one| one.fits(meant.model.as_ref()));
+        let vector = meant.vector.clone().filter(|_| fits);
         let asked = asked.clone();
         let outcome = self
             .inner
             .shelf
             .compute(move || search_in(&opened, &asked, vector.as_deref()))
             .await?;
-        Ok((outcome, keys))
+        Ok((outcome, asked_now))
     }
 }
 

@@ -169,6 +169,12 @@ pub const KEYS: [Key; 26] = [
         "Requests that may wait for one agent.",
     ),
     key(
+        "index_cache_mb",
+        &["MNEMIC_INDEX_CACHE_MB"],
+        "256",
+        "Megabytes of search indexes that are kept in memory.",
+    ),
+    key(
         "body_limit_mb",
         &["MNEMIC_BODY_LIMIT_MB"],
         "32",
@@ -222,6 +228,7 @@ const BOUNDS: [(&str, i64, i64); 7] = [
     ("database_pool_size", 1, 1_000),
     ("max_context_window", 1_024, 100_000_000),
     ("queue_depth", 1, 100_000),
+    ("index_cache_mb", 1, 1_000_000),
     ("body_limit_mb", 1, 4_096),
     ("llm_timeout_seconds", 1, 86_400),
     ("compaction_timeout_seconds", 1, 600),

@@ -4,6 +4,7 @@ use mnemic_core::{
     ids::{AgentId, ArchiveId, PassageId},
     passages::Passage,
     scope::Scope,
+    time::Timestamp,
 };
 
 use crate::{
@@ -124,6 +125,12 @@ pub struct PassageFilter {
     pub archive_id: Option<ArchiveId>,
     /// Only those that contain this text, in any case of ASCII letters.
     pub search: Option<String>,
+    /// Only those that have a tag of each of these lists.
+    pub tags: Vec<Vec<String>>,
+    /// Only those of this time or later.
+    pub start: Option<Timestamp>,
+    /// Only those of this time or earlier.
+    pub end: Option<Timestamp>,
 }
 
 /// A page of passages, by their dates.
@@ -154,6 +161,16 @@ pub async fn list(
     if let Some(text) = &filter.search {
         let n = select.bind(text);
         select.and(tx.contains("p.text", n));
+    }
+    for tags in &filter.tags {
+        let n = select.bind(tags.clone());
+        select.and(tx.has_any("p.tags", n));
+    }
+    if let Some(start) = filter.start {
+        select.and_bind("p.created_at >= {}", start);
+    }
+    if let Some(end) = filter.end {
+        select.and_bind("p.created_at <= {}", end);
     }
     let keys = Keys {
         key: "p.created_at",

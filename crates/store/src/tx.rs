@@ -76,6 +76,20 @@ impl<'c> Tx<'c> {
         }
     }
 
+    /// A condition that holds where `column`, a JSON list of texts, has one of the texts of the list
+    /// bound as `$n`.
+    #[must_use]
+    pub fn has_any(&self, column: &str, n: usize) -> String {
+        let elements = match self.dialect() {
+            Dialect::Sqlite => format!("json_each({column}) AS element"),
+            Dialect::Postgres => {
+                format!("json_array_elements_text(CAST({column} AS JSON)) AS element(value)")
+            }
+        };
+        let is_one = self.any_of("element.value", n);
+        format!("EXISTS (SELECT 1 FROM {elements} WHERE {is_one})")
+    }
+
     /// A column in a condition or order for which no index is to be used: SQLite, which knows nothing
     /// of how values are spread, would take the index of an organization, which is all rows.
     #[must_use]

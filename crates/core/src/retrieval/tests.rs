@@ -92,7 +92,7 @@ fn words_find_a_text_in_all_their_forms_and_rare_ones_count_more() {
     assert_eq!(found(&index, "violins"), [2]);
     assert!(found(&index, "zebra").is_empty());
     let nothing = search(&[&index], &query("zebra quantum"));
-    assert!(nothing.nothing_relevant && nothing.embedded_share == 0.0);
+    assert!(nothing.nothing_relevant && nothing.embedded == 0);
 }
 
 #[test]
@@ -290,10 +290,10 @@ fn meaning_finds_what_words_do_not_whichever_came_first() {
     let outcome = search(&[&index], &asked);
     assert_eq!(keys(&outcome), [0, 1]);
     assert!(outcome.hits[0].parts.dense > outcome.hits[1].parts.dense);
-    assert_eq!(outcome.embedded_share, 1.0);
+    assert_eq!((outcome.texts, outcome.embedded), (2, 2));
     index.clear_vectors();
     let outcome = search(&[&index], &asked);
-    assert!(outcome.hits.is_empty() && outcome.embedded_share == 0.0);
+    assert!(outcome.hits.is_empty() && outcome.embedded == 0);
     index.set_vector(1, 0, &unit(0.0));
     assert_eq!(keys(&search(&[&index], &asked))[0], 1);
     let text_only = Query {

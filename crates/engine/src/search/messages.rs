@@ -18,7 +18,9 @@ use mnemic_store::{
     page::{Order, Page},
 };
 
-use super::{Asked, Finding, Findings, Hits, MAX_TRIES, MessageSearch, ScopeKey, Where, documents};
+use super::{
+    Asked, Finding, Findings, Hits, MAX_TRIES, MORE, MessageSearch, ScopeKey, Where, documents,
+};
 use crate::{Engine, EngineError};
 
 /// Agents that one search looks into; of more, those that changed last.
@@ -126,6 +128,7 @@ impl Engine {
                 self.inner.shelf.remove(&key, &gone).await;
             }
         }
+        let embedded_share = hits.embedded_share();
         let found = hits.hits.into_iter().filter_map(|hit| {
             Some(Finding {
                 item: rows.remove(&(hit.key, hit.item))?,
@@ -136,7 +139,7 @@ impl Engine {
         let found = Findings {
             found: found.collect(),
             nothing_relevant: hits.nothing_relevant,
-            embedded_share: hits.embedded_share,
+            embedded_share,
         };
         Ok((found, all_there))
     }
@@ -216,21 +219,13 @@ impl Engine {
             end: search.end,
             conversation_id: search.conversation_id,
         };
-        // Some rows hold nothing to be found, such as calls of tools.
-        let rows = i64::try_from(search.limit)
-            .unwrap_or(i64::MAX)
-            .saturating_mul(4);
         let (scope, limit) = (scope.clone(), search.limit);
         let ids: Vec<AgentId> = agents.iter().map(|agent| agent.id).collect();
         let read = self.store().read(move |tx| {
             Box::pin(async move {
                 let mut found = Vec::new();
                 for id in ids {
-                    let newest = messages::newest(tx, &scope, id, &span, rows).await?;
-                    let found_here = newest
-                        .into_iter()
-                        .filter(|message| documents::is_searched(message.role, &message.body));
-                    found.extend(found_here);
+                    found.extend(newest_of(tx, &scope, id, &span, limit).await?);
                 }
                 found.sort_by_key(|message| std::cmp::Reverse(message.created_at));
                 found.truncate(limit);
@@ -256,6 +251,29 @@ impl Engine {
             found,
             embedded_share: 1.0,
         })
+    }
+}
+
+/// The newest messages of an agent that say something.
+async fn newest_of(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: AgentId,
+    span: &MessageSpan,
+    limit: usize,
+) -> Result<Vec<Message>, EngineError> {
+    let mut rows = limit;
+    loop {
+        // Some rows hold nothing to be found, such as calls of tools.
+        rows = rows.saturating_mul(MORE);
+        let most = i64::try_from(rows).unwrap_or(i64::MAX);
+        let mut newest = messages::newest(tx, scope, id, span, most).await?;
+        let is_all = newest.len() < rows;
+        newest.retain(|message| documents::is_searched(message.role, &message.body));
+        if is_all || newest.len() >= limit {
+            newest.truncate(limit);
+            return Ok(newest);
+        }
     }
 }
 

@@ -125,6 +125,7 @@ impl Engine {
             .iter()
             .map(|archive| (archive.id, archive))
             .collect();
+        let embedded_share = hits.embedded_share();
         let found = hits.hits.into_iter().filter_map(|hit| {
             let passage = rows.remove(&hit.item)?;
             let archive = (*by_id.get(&passage.archive_id)?).clone();
@@ -137,7 +138,7 @@ impl Engine {
         let found = Findings {
             found: found.collect(),
             nothing_relevant: hits.nothing_relevant,
-            embedded_share: hits.embedded_share,
+            embedded_share,
         };
         Ok((found, all_there))
     }
@@ -206,44 +207,26 @@ fn keys(scope: &Scope, archives: &[Archive]) -> Vec<(ScopeKey, Option<String>)> 
     keys
 }
 
+/// The newest passages of an archive that the filters let through.
 async fn newest_of(
     tx: &mut Tx<'_>,
     scope: &Scope,
     archive: &Archive,
     search: &PassageSearch,
 ) -> Result<Vec<Passage>, EngineError> {
-    const PAGE: i64 = 500;
+    let tags = &search.tags;
     let filter = PassageFilter {
         archive_id: Some(archive.id),
+        tags: if search.match_all_tags {
+            tags.iter().map(|tag| vec![tag.clone()]).collect()
+        } else {
+            Vec::from_iter((!tags.is_empty()).then(|| tags.clone()))
+        },
+        start: search.start,
+        end: search.end,
         ..PassageFilter::default()
     };
-    let mut page = Page::first(PAGE, Order::Desc);
-    let mut found = Vec::new();
-    loop {
-        let passages = passages::list(tx, scope, &filter, &page).await?;
-        page.after = passages.last().map(|passage| passage.id.to_string());
-        let is_last = passages.len() < PAGE as usize;
-        found.extend(
-            passages
-                .into_iter()
-                .filter(|passage| matches(passage, search)),
-        );
-        if is_last || found.len() >= search.limit {
-            found.truncate(search.limit);
-            return Ok(found);
-        }
-    }
-}
-
-fn matches(passage: &Passage, search: &PassageSearch) -> bool {
-    let has = |tag: &String| passage.tags.contains(tag);
-    let tagged = search.tags.is_empty()
-        || if search.match_all_tags {
-            search.tags.iter().all(has)
-        } else {
-            search.tags.iter().any(has)
-        };
-    tagged
-        && search.start.is_none_or(|start| passage.created_at >= start)
-        && search.end.is_none_or(|end| passage.created_at <= end)
+    let limit = i64::try_from(search.limit).unwrap_or(i64::MAX);
+    let page = Page::first(limit, Order::Desc);
+    Ok(passages::list(tx, scope, &filter, &page).await?)
 }

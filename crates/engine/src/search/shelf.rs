@@ -253,6 +253,7 @@ impl Shelf {
     /// The indexes of scopes, with everything that was durable when it was asked for. `model` says whose
     /// vectors an index is to have; `None` leaves those that it has.
     ///
+    /// Of many scopes it opens only as many as the budget has room for, at least one: so many are returned.
     /// Guards of several indexes are taken only when all are up to date, and by all searches in one
     /// order: whoever waits for one while it holds others would wait for ever otherwise.
     pub(super) async fn open(
@@ -261,8 +262,14 @@ impl Shelf {
         wanted: &[(ScopeKey, Option<String>)],
     ) -> Result<Vec<Opened>, EngineError> {
         let mut slots = Vec::with_capacity(wanted.len());
+        let mut bytes = 0;
         for (place, (key, model)) in wanted.iter().enumerate() {
-            slots.push((place, self.fresh(engine, key, model.as_ref()).await?));
+            let slot = self.fresh(engine, key, model.as_ref()).await?;
+            bytes += slot.bytes.load(Ordering::Relaxed);
+            slots.push((place, slot));
+            if bytes > self.max_bytes {
+                break;
+            }
         }
         slots.sort_by_key(|(_, slot)| Arc::as_ptr(slot));
         let mut opened = Vec::with_capacity(slots.len());

@@ -99,14 +99,10 @@ impl Screen {
         writeln!(std::io::stderr(), "{line}").ok();
     }
 
-    /// The text as it may be written: without control characters on a terminal, where what a model says
-    /// could otherwise move the cursor or worse.
+    /// The text as it may be written: without control characters, by which what a model says could move
+    /// the cursor or worse, also on a terminal at the end of a pipe.
     fn painted(&self, style: Style, text: &str) -> String {
-        let text = if self.is_terminal {
-            harmless(text)
-        } else {
-            text.to_owned()
-        };
+        let text = harmless(text);
         let code = match style {
             _ if !self.colours => return text,
             Style::Plain => return text,
