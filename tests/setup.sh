@@ -151,9 +151,11 @@ make_database() {
     DATABASE_URL="${MNEMIC_PG_URL%/*}/$1"
 }
 
-# black_box NAME FOLDER: a folder of pytest files against the built server.
+# black_box NAME FOLDER: a folder of pytest files against the built server. Tests mostly wait for servers, so that more
+# of them run at once than there are cores.
 black_box() {
     build
     need_postgres
-    step "$1" "$PYTHON" -m pytest -c tests/pytest.ini --rootdir tests "$2"
+    local workers=$(($(nproc) + 2))
+    step "$1" "$PYTHON" -m pytest -c tests/pytest.ini --rootdir tests -n $((workers < 8 ? workers : 8)) "$2"
 }

@@ -64,7 +64,9 @@ pub fn tag(tag: &str) -> Result<(), Invalid> {
     bounded("a tag", tag, MAX_LABEL)?;
     // PostgreSQL cannot look into a JSON list of which a text has it.
     if tag.contains('\0') {
-        return Err(Invalid("a tag must not contain the character U+0000".to_owned()));
+        return Err(Invalid(
+            "a tag must not contain the character U+0000".to_owned(),
+        ));
     }
     Ok(())
 }

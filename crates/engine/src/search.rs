@@ -11,6 +11,8 @@ mod passages;
 mod past;
 mod shelf;
 
+use std::collections::HashMap;
+
 use mnemic_core::{
     ids::{AgentId, ArchiveId, ConversationId},
     messages::Role,
@@ -193,6 +195,15 @@ struct Hits {
 }
 
 impl Hits {
+    /// The rows of the hits, by their scopes.
+    fn wanted(&self) -> Wanted {
+        let mut wanted = Wanted::new();
+        for hit in &self.hits {
+            wanted.entry(hit.key.clone()).or_default().push(hit.item);
+        }
+        wanted
+    }
+
     /// The part of the searched texts that can be found by meaning.
     fn embedded_share(&self) -> f32 {
         if self.texts == 0 {
@@ -200,7 +211,30 @@ impl Hits {
         }
         self.embedded as f32 / self.texts as f32
     }
+
+    /// What was found, where `rows` says what the hits are.
+    fn with<T>(self, mut rows: Rows<T>) -> Findings<T> {
+        let embedded_share = self.embedded_share();
+        let found = self.hits.into_iter().filter_map(|hit| {
+            Some(Finding {
+                item: rows.remove(&(hit.key, hit.item))?,
+                score: hit.score,
+                parts: hit.parts,
+            })
+        });
+        Findings {
+            found: found.collect(),
+            nothing_relevant: self.nothing_relevant,
+            embedded_share,
+        }
+    }
 }
+
+/// Numbers of rows, by their scopes.
+type Wanted = HashMap<ScopeKey, Vec<i64>>;
+
+/// What rows hold, by scope and number.
+type Rows<T> = HashMap<(ScopeKey, i64), T>;
 
 impl Engine {
     /// The time zone of an agent.
@@ -217,6 +251,41 @@ impl Engine {
             Box::pin(async move { mnemic_store::agents::get(tx, &scope, agent_id).await })
         });
         Ok(found.await?.timezone)
+    }
+
+    /// Asks scopes, and reads by `read` what the hits are. Rows that were deleted meanwhile are taken out of
+    /// the indexes, and more is asked for in their place.
+    async fn find<T, Read>(
+        &self,
+        scopes: Vec<(ScopeKey, Option<String>)>,
+        mut asked: Asked,
+        read: impl Fn(Wanted) -> Read,
+    ) -> Result<Findings<T>, EngineError>
+    where
+        Read: Future<Output = Result<Rows<T>, EngineError>>,
+    {
+        let limit = asked.limit;
+        let mut found = Findings::default();
+        for _ in 0..MAX_TRIES {
+            let hits = self.ask(scopes.clone(), &asked).await?;
+            let wanted = hits.wanted();
+            let rows = read(wanted.clone()).await?;
+            let mut is_all = true;
+            for (key, mut items) in wanted {
+                items.retain(|item| !rows.contains_key(&(key.clone(), *item)));
+                if !items.is_empty() {
+                    is_all = false;
+                    self.inner.shelf.remove(&key, &items).await;
+                }
+            }
+            found = hits.with(rows);
+            if is_all || found.found.len() >= limit {
+                break;
+            }
+            asked = asked.for_more();
+        }
+        found.found.truncate(limit);
+        Ok(found)
     }
 
     /// Asks the indexes of several scopes, each with the handle of its embedding model. Scopes of one

@@ -230,7 +230,9 @@ fn engine_settings(settings: &Settings) -> Result<EngineSettings, SettingsError>
         embeddings: embedding_settings(settings)?,
         max_context_window: settings.number("max_context_window")?,
         queue_depth: settings.number("queue_depth")?,
-        index_cache_bytes: settings.number::<usize>("index_cache_mb")?.saturating_mul(1 << 20),
+        index_cache_bytes: settings
+            .number::<usize>("index_cache_mb")?
+            .saturating_mul(1 << 20),
         compaction_timeout: Duration::from_secs(settings.number("compaction_timeout_seconds")?),
         ..EngineSettings::default()
     })

@@ -52,7 +52,7 @@ const fn secret(name: &'static str, env: &'static [&'static str], about: &'stati
 }
 
 /// All settings.
-pub const KEYS: [Key; 26] = [
+pub const KEYS: [Key; 27] = [
     key(
         "host",
         &["MNEMIC_HOST", "LETTA_SERVER_HOST"],
@@ -223,7 +223,7 @@ pub const KEYS: [Key; 26] = [
 ];
 
 /// The least and the greatest value of settings that are numbers.
-const BOUNDS: [(&str, i64, i64); 7] = [
+const BOUNDS: [(&str, i64, i64); 8] = [
     ("port", 0, 65_535),
     ("database_pool_size", 1, 1_000),
     ("max_context_window", 1_024, 100_000_000),

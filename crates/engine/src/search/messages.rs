@@ -1,6 +1,6 @@
 //! Searching recall memory: what was said, and what blocks said once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use mnemic_core::{
     agents::Agent,
@@ -19,7 +19,7 @@ use mnemic_store::{
 };
 
 use super::{
-    Asked, Finding, Findings, Hits, MAX_TRIES, MORE, MessageSearch, ScopeKey, Where, documents,
+    Asked, Finding, Findings, MORE, MessageSearch, Rows, ScopeKey, Wanted, Where, documents,
 };
 use crate::{Engine, EngineError};
 
@@ -83,7 +83,7 @@ impl Engine {
         if search.text.trim().is_empty() {
             return self.newest(scope, &searched.agents, &search).await;
         }
-        let mut asked = Asked {
+        let asked = Asked {
             text: super::beginning(&search.text),
             filter: filter(&search),
             limit: search.limit,
@@ -91,65 +91,17 @@ impl Engine {
             zone: search.zone.clone(),
             now: self.now(),
         };
-        let mut found = Findings::default();
-        for _ in 0..MAX_TRIES {
-            let hits = self.ask(keys(scope, &searched), &asked).await?;
-            let all_there;
-            (found, all_there) = self.fetch(scope, &searched, hits).await?;
-            if all_there || found.found.len() >= search.limit {
-                break;
-            }
-            asked = asked.for_more();
-        }
-        found.found.truncate(search.limit);
-        Ok(found)
-    }
-
-    /// What the hits are, and whether all are there; those that are gone are out of the index then.
-    async fn fetch(
-        &self,
-        scope: &Scope,
-        searched: &Searched,
-        hits: Hits,
-    ) -> Result<(Findings<Recalled>, bool), EngineError> {
-        let mut wanted: HashMap<ScopeKey, Vec<i64>> = HashMap::new();
-        for hit in &hits.hits {
-            wanted.entry(hit.key.clone()).or_default().push(hit.item);
-        }
-        let mut rows = self.rows(scope, &wanted).await?;
-        let past = self.past_lines(searched, &wanted).await?;
-        rows.extend(past);
-        let mut all_there = true;
-        for (key, items) in wanted {
-            let is_gone = |item: &i64| !rows.contains_key(&(key.clone(), *item));
-            let gone: Vec<i64> = items.into_iter().filter(is_gone).collect();
-            if !gone.is_empty() {
-                all_there = false;
-                self.inner.shelf.remove(&key, &gone).await;
-            }
-        }
-        let embedded_share = hits.embedded_share();
-        let found = hits.hits.into_iter().filter_map(|hit| {
-            Some(Finding {
-                item: rows.remove(&(hit.key, hit.item))?,
-                score: hit.score,
-                parts: hit.parts,
-            })
-        });
-        let found = Findings {
-            found: found.collect(),
-            nothing_relevant: hits.nothing_relevant,
-            embedded_share,
-        };
-        Ok((found, all_there))
+        let (this, searched) = (self, &searched);
+        self.find(keys(scope, searched), asked, async move |wanted| {
+            let mut rows = this.rows(scope, &wanted).await?;
+            rows.extend(this.past_lines(searched, &wanted).await?);
+            Ok(rows)
+        })
+        .await
     }
 
     /// The messages among the hits.
-    async fn rows(
-        &self,
-        scope: &Scope,
-        wanted: &HashMap<ScopeKey, Vec<i64>>,
-    ) -> Result<HashMap<(ScopeKey, i64), Recalled>, EngineError> {
+    async fn rows(&self, scope: &Scope, wanted: &Wanted) -> Result<Rows<Recalled>, EngineError> {
         let (scope, wanted) = (scope.clone(), wanted.clone());
         let read = self.store().read(move |tx| {
             Box::pin(async move {
@@ -180,9 +132,9 @@ impl Engine {
     async fn past_lines(
         &self,
         searched: &Searched,
-        wanted: &HashMap<ScopeKey, Vec<i64>>,
-    ) -> Result<HashMap<(ScopeKey, i64), Recalled>, EngineError> {
-        let mut found = HashMap::new();
+        wanted: &Wanted,
+    ) -> Result<Rows<Recalled>, EngineError> {
+        let mut found = Rows::new();
         for (key, items) in wanted {
             let ScopeKey::Past(id) = key else { continue };
             let opened = self.inner.shelf.open(self, &[(key.clone(), None)]).await?;

@@ -15,7 +15,7 @@ use mnemic_store::{
     passages::{self, PassageFilter},
 };
 
-use super::{Asked, Finding, Findings, Hits, MAX_TRIES, PassageSearch, ScopeKey, Where};
+use super::{Asked, Finding, Findings, PassageSearch, Rows, ScopeKey, Wanted, Where};
 use crate::{Engine, EngineError};
 
 /// Archives that one search looks into; of more, the newest.
@@ -44,19 +44,12 @@ impl Engine {
                 _ => self.newest_passages(scope, archives, &search).await,
             };
         }
-        let mut asked = self.asked(&search);
-        let mut found = Findings::default();
-        for _ in 0..MAX_TRIES {
-            let hits = self.ask(keys(scope, &archives), &asked).await?;
-            let all_there;
-            (found, all_there) = self.fetch_passages(scope, &archives, hits).await?;
-            if all_there || found.found.len() >= search.limit {
-                break;
-            }
-            asked = asked.for_more();
-        }
-        found.found.truncate(search.limit);
-        Ok(found)
+        let (this, archives) = (self, &archives);
+        let asked = self.asked(&search);
+        self.find(keys(scope, archives), asked, async move |wanted| {
+            this.passages(scope, archives, wanted).await
+        })
+        .await
     }
 
     fn asked(&self, search: &PassageSearch) -> Asked {
@@ -84,63 +77,35 @@ impl Engine {
         }
     }
 
-    /// The rows of the hits, and whether all are there; those that are gone are out of the index then.
-    async fn fetch_passages(
+    /// The passages among the hits, with their archives.
+    async fn passages(
         &self,
         scope: &Scope,
         archives: &[Archive],
-        hits: Hits,
-    ) -> Result<(Findings<(Archive, Passage)>, bool), EngineError> {
-        let mut wanted: HashMap<ScopeKey, Vec<i64>> = HashMap::new();
-        for hit in &hits.hits {
-            wanted.entry(hit.key.clone()).or_default().push(hit.item);
-        }
-        let (for_job, asked_for) = (scope.clone(), wanted.clone());
-        let rows = self.store().read(move |tx| {
+        wanted: Wanted,
+    ) -> Result<Rows<(Archive, Passage)>, EngineError> {
+        let scope = scope.clone();
+        let read = self.store().read(move |tx| {
             Box::pin(async move {
-                let mut rows: HashMap<i64, Passage> = HashMap::new();
-                for (key, items) in &asked_for {
-                    if let ScopeKey::Passages(id, _) = key {
-                        let found = passages::by_seqs(tx, &for_job, *id, items).await?;
-                        rows.extend(found.into_iter().map(|passage| (passage.seq, passage)));
+                let mut found: Vec<(ScopeKey, Passage)> = Vec::new();
+                for (key, items) in wanted {
+                    if let ScopeKey::Passages(id, _) = &key {
+                        let rows = passages::by_seqs(tx, &scope, *id, &items).await?;
+                        found.extend(rows.into_iter().map(|passage| (key.clone(), passage)));
                     }
                 }
-                Ok::<_, EngineError>(rows)
+                Ok::<_, EngineError>(found)
             })
         });
-        let mut rows = rows.await?;
-        let mut all_there = true;
-        for (key, items) in &wanted {
-            let gone: Vec<i64> = items
-                .iter()
-                .copied()
-                .filter(|item| !rows.contains_key(item))
-                .collect();
-            if !gone.is_empty() {
-                all_there = false;
-                self.inner.shelf.remove(key, &gone).await;
-            }
-        }
         let by_id: HashMap<ArchiveId, &Archive> = archives
             .iter()
             .map(|archive| (archive.id, archive))
             .collect();
-        let embedded_share = hits.embedded_share();
-        let found = hits.hits.into_iter().filter_map(|hit| {
-            let passage = rows.remove(&hit.item)?;
+        let rows = read.await?.into_iter().filter_map(|(key, passage)| {
             let archive = (*by_id.get(&passage.archive_id)?).clone();
-            Some(Finding {
-                item: (archive, passage),
-                score: hit.score,
-                parts: hit.parts,
-            })
+            Some(((key, passage.seq), (archive, passage)))
         });
-        let found = Findings {
-            found: found.collect(),
-            nothing_relevant: hits.nothing_relevant,
-            embedded_share,
-        };
-        Ok((found, all_there))
+        Ok(rows.collect())
     }
 
     /// A search without words: the newest passages that the filters let through.
