@@ -86,7 +86,8 @@ fn generated_questions_are_answered_by_words_far_better_than_by_chance() {
 
 #[test]
 fn the_shipped_conversations_are_searched_as_well_as_the_documents_say() {
-    let (figures, _) = measure(&["--only", "whole,plain BM25"]);
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
+    let (figures, _) = measure(&["--data", data, "--only", "whole,plain BM25"]);
     assert_eq!(figures["data"]["conversations"], 12);
     assert_eq!(figures["data"]["turns"], 3_033);
     let at_10 = |name| variant(&figures, name)["evidence"]["recall"][1].as_f64();
