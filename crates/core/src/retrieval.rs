@@ -256,11 +256,13 @@ pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
     for (number, index) in indexes.iter().enumerate() {
         let features = Features::of(index, &asked, &statistics, (query.vector, query.settings));
         let scorer = Scorer {
-            documents: &index.documents,
+            index,
             features: &features,
             asked: &asked,
+            statistics: &statistics,
             settings: query.settings,
             persons: asked.is_person(index),
+            talkers: index.talkers(),
         };
         let passing = index.documents.passing(&query.filter);
         for text in 0..index.documents.len() {
@@ -278,19 +280,19 @@ pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
         }
     }
     let mut ranked = best.into_sorted();
-    if query.settings.has(Feature::Recency) {
-        prefer_new(&mut ranked, indexes, asked.tense);
-    }
-    ranked.truncate(query.limit);
     let relevant = ranked
         .iter()
         .any(|ranked| ranked.calibration.may_be_relevant(ranked.parts.sum()));
+    if query.settings.has(Feature::Recency) {
+        prefer_new(&mut ranked, asked.tense);
+    }
+    ranked.truncate(query.limit);
     let hits = ranked.into_iter().filter_map(|ranked| {
         let (_, index, text) = ranked.order;
         Some(Hit {
             index,
             key: *indexes.get(index)?.documents.keys.get(text)?,
-            score: ranked.calibration.likelihood(ranked.parts.sum()),
+            score: weights::likelihood(ranked.log_odds),
             parts: ranked.parts,
         })
     });
@@ -302,25 +304,27 @@ pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
     }
 }
 
-/// Lets what is newer move up among the best, where a query asks what is the case.
-fn prefer_new(ranked: &mut [Ranked], indexes: &[&Index], tense: asked::Tense) {
+/// Lets what is newer move up among the best, where a query asks what is the case. Newness is the place in the
+/// order of their times, so that one odd date moves no others; who moves up takes the score of the place.
+fn prefer_new(ranked: &mut [Ranked], tense: asked::Tense) {
     let most = weights::preference_for_new(tense);
-    if most == 0.0 {
-        return;
-    }
-    let times = indexes.iter().flat_map(|index| &index.documents.times);
-    let (first, last) = times.fold((i64::MAX, i64::MIN), |(first, last), time| {
-        (first.min(*time), last.max(*time))
-    });
-    let all = last.saturating_sub(first).max(1) as f32;
     let close = ranked.len().min(CLOSE);
-    for one in ranked.iter_mut().take(close) {
-        let newness = one.order.0.saturating_sub(first) as f32 / all;
-        one.parts.time += most * newness;
-        one.log_odds = one.calibration.log_odds(one.parts.sum());
+    let Some(best) = ranked.get_mut(..close).filter(|_| most > 0.0) else {
+        return;
+    };
+    let scores: Vec<f32> = best.iter().map(|one| one.log_odds).collect();
+    let mut times: Vec<i64> = best.iter().map(|one| one.order.0).collect();
+    times.sort_unstable();
+    times.dedup();
+    for one in &mut *best {
+        let older = times.partition_point(|time| *time < one.order.0);
+        let newness = older as f32 / times.len().saturating_sub(1).max(1) as f32;
+        one.log_odds += most * newness;
+        one.parts.time += one.calibration.sum_of(most * newness);
     }
-    if let Some(best) = ranked.get_mut(..close) {
-        best.sort_by(|a, b| b.cmp(a));
+    best.sort_by(|a, b| b.cmp(a));
+    for (one, score) in best.iter_mut().zip(scores) {
+        one.log_odds = score;
     }
 }
 

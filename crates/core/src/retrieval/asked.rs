@@ -3,6 +3,7 @@
 use super::{
     Index, Query,
     dates::{self, Span},
+    documents::Speaker,
     words,
 };
 
@@ -27,6 +28,8 @@ pub(super) struct Asked {
     pub spans: Vec<Span>,
     /// What it says of old and new.
     pub tense: Tense,
+    /// All of its terms, also those that do not count.
+    pub length: u32,
 }
 
 /// Somebody who is asked about.
@@ -63,6 +66,7 @@ impl Asked {
                 .any(|pair| matches!(pair, [how, what] if how == "how" && QUANTITIES.contains(&what.as_str()))),
             spans: dates::spans(query.text, query.now, query.zone),
             tense: tense(&all),
+            length: u32::try_from(all.len()).unwrap_or(u32::MAX),
             ..Self::default()
         };
         let mut terms: Vec<String> = Vec::new();
@@ -71,9 +75,10 @@ impl Asked {
                 terms.push(term.clone());
             }
         }
+        let speakers = speakers(indexes);
         let named: Vec<(String, bool)> = terms
             .iter()
-            .filter_map(|term| speaks(indexes, term).map(|often| (term.clone(), often)))
+            .filter_map(|term| speaks(&speakers, term).map(|often| (term.clone(), often)))
             .collect();
         asked.person = match named.as_slice() {
             [(name, _)] => Some(Person::Named(name.clone())),
@@ -160,19 +165,22 @@ fn role(terms: &[String]) -> Option<&'static str> {
     }
 }
 
-/// Whether a term is the name of one who speaks in these indexes; and whether they speak often.
-fn speaks(indexes: &[&Index], term: &str) -> Option<bool> {
-    let documents = || indexes.iter().map(|index| &index.documents);
-    let spoken: u32 = documents()
-        .flat_map(|documents| &documents.speakers)
-        .map(|speaker| speaker.turns)
-        .sum();
-    let theirs: u32 = documents()
-        .flat_map(|documents| &documents.speakers)
-        .filter(|speaker| speaker.name.iter().any(|name| name == term))
-        .map(|speaker| speaker.turns)
-        .sum();
-    (theirs > 0).then_some(theirs as f32 >= FREQUENT_SPEAKER * spoken as f32)
+/// Whether a term is the name of one of these speakers; and whether they speak often.
+fn speaks(speakers: &[&Speaker], term: &str) -> Option<bool> {
+    let all: u32 = speakers.iter().map(|speaker| speaker.turns).sum();
+    let named = |speaker: &&&Speaker| speaker.name.iter().any(|name| name == term);
+    let theirs = speakers.iter().filter(named);
+    let theirs: u32 = theirs.map(|speaker| speaker.turns).sum();
+    (theirs > 0).then_some(theirs as f32 >= FREQUENT_SPEAKER * all as f32)
+}
+
+/// Who speaks in these indexes.
+fn speakers<'a>(indexes: &[&'a Index]) -> Vec<&'a Speaker> {
+    let talking = indexes.iter().flat_map(|index| {
+        let speakers = index.documents.speakers.iter().zip(index.talkers());
+        speakers.filter_map(|(speaker, talks)| talks.then_some(speaker))
+    });
+    talking.collect()
 }
 
 #[cfg(test)]

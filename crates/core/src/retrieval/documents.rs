@@ -65,10 +65,21 @@ pub(super) struct Speaker {
     pub name: Vec<String>,
     /// Turns.
     pub turns: u32,
+    /// The name looks like one of a person or a role, and not like a label of notes.
+    is_name: bool,
 }
+
+/// Turns of a speaker from which on texts that stand alone may be a transcript.
+const FEW_TURNS: u32 = 3;
 
 /// The number of texts that nobody speaks.
 pub(super) const NOBODY: u16 = u16::MAX;
+
+/// Whether a label is a name: one word, or words that all begin with a capital.
+fn is_name(label: &str) -> bool {
+    let is_capital = |word: &str| word.chars().next().is_some_and(char::is_uppercase);
+    !label.contains(' ') || label.split(' ').all(is_capital)
+}
 
 impl Documents {
     pub fn len(&self) -> usize {
@@ -172,6 +183,7 @@ impl Documents {
                 self.speakers.push(Speaker {
                     name: super::words::terms(name),
                     turns: 0,
+                    is_name: is_name(name),
                 });
                 number
             }
@@ -180,6 +192,19 @@ impl Documents {
             speaker.turns += 1;
         }
         number
+    }
+
+    /// By speaker of passages: whether they speak. Notes have labels too ("Shopping list: eggs"); a transcript has
+    /// at least two speakers who come back, and is most of what is there.
+    pub fn talkers(&self) -> Vec<bool> {
+        let talks = |speaker: &Speaker| speaker.is_name && speaker.turns >= FEW_TURNS;
+        let talkers = || self.speakers.iter().filter(|speaker| talks(speaker));
+        let turns: usize = talkers().map(|speaker| speaker.turns as usize).sum();
+        let is_transcript = talkers().count() >= 2 && 2 * turns >= self.len();
+        self.speakers
+            .iter()
+            .map(|speaker| is_transcript && talks(speaker))
+            .collect()
     }
 
     fn tag_number(&mut self, tag: &str) -> u32 {

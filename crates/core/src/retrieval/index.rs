@@ -57,6 +57,19 @@ impl Index {
         }
     }
 
+    /// By speaker: whether what bears their name is a turn.
+    pub(super) fn talkers(&self) -> Vec<bool> {
+        match self.kind {
+            Kind::Turns => vec![true; self.documents.speakers.len()],
+            Kind::Passages => self.documents.talkers(),
+        }
+    }
+
+    /// Whether all its texts are turns.
+    pub(super) fn is_talk(&self) -> bool {
+        self.kind == Kind::Turns
+    }
+
     /// Texts that are there.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -78,23 +91,24 @@ impl Index {
         let mut counts = std::mem::take(&mut self.scratch);
         counts.clear();
         let (mut length, mut form) = (0_u32, Form::default());
-        words::for_each_term(document.text, |term| {
-            let number = match self.numbers.get(term) {
-                Some(number) => *number,
-                None => {
-                    let number = u32::try_from(self.postings.len()).unwrap_or(NONE);
-                    self.numbers.insert(term.into(), number);
-                    self.postings.push(Vec::new());
-                    self.forms.push(Form::of_term(term));
-                    self.posting_bytes += term.len() + 64;
-                    number
-                }
-            };
+        let mut singles: Vec<u32> = Vec::new();
+        // Two closures of the scan need the numbers.
+        let terms = std::cell::RefCell::new(&mut *self);
+        words::scan(
+            document.text,
+            |term| {
+                let mut terms = terms.borrow_mut();
+                let number = terms.number(term);
+                *counts.entry(number).or_insert(0) += 1;
+                let shown = terms.forms.get(number as usize).copied();
+                form = form.with(shown.unwrap_or_default());
+                length = length.saturating_add(1);
+            },
+            |term| singles.push(terms.borrow_mut().number(term)),
+        );
+        for number in singles {
             *counts.entry(number).or_insert(0) += 1;
-            let shown = self.forms.get(number as usize).copied();
-            form = form.with(shown.unwrap_or_default());
-            length = length.saturating_add(1);
-        });
+        }
         if let Some(text) = self.documents.push(self.kind, document, (length, form)) {
             for (term, count) in &counts {
                 if let Some(postings) = self.postings.get_mut(*term as usize) {
@@ -110,6 +124,19 @@ impl Index {
         for (chunk, vector) in self.early.remove(&document.key).unwrap_or_default() {
             self.put(document.key, chunk, &vector);
         }
+    }
+
+    /// The number of a term, which is given to it when it first occurs.
+    fn number(&mut self, term: &str) -> u32 {
+        if let Some(number) = self.numbers.get(term) {
+            return *number;
+        }
+        let number = u32::try_from(self.postings.len()).unwrap_or(NONE);
+        self.numbers.insert(term.into(), number);
+        self.postings.push(Vec::new());
+        self.forms.push(Form::of_term(term));
+        self.posting_bytes += term.len() + 64;
+        number
     }
 
     /// Sets the vector of a chunk of a text. It may come before its text; chunks come in order.

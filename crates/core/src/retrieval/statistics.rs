@@ -9,6 +9,8 @@ const B: f32 = 0.75;
 /// What scores of words are measured against.
 #[derive(Debug, Default)]
 pub(super) struct Statistics {
+    /// How many texts there are.
+    pub texts: usize,
     /// By term of the query: its weight among texts, and among sittings.
     pub weights: Vec<(f32, f32)>,
     /// The scores of a text and of a sitting that hold every term without end.
@@ -51,11 +53,19 @@ impl Statistics {
             (sum.0 + weight.0, sum.1 + weight.1)
         });
         Self {
+            texts,
             weights,
             best: (sum.0 * (K1 + 1.0), sum.1 * (K1 + 1.0)),
             length: mean(total as f32, texts),
             sitting_length: mean(sitting_total, count),
         }
+    }
+}
+
+impl Statistics {
+    /// The share of the query's words in a text of so many terms that holds each of them once.
+    pub fn share_of_all(&self, length: u32) -> f32 {
+        saturated(1.0, length as f32, self.length) / (K1 + 1.0)
     }
 }
 

@@ -117,6 +117,121 @@ fn a_score_tells_how_well_a_passage_fits() {
 }
 
 #[test]
+fn a_note_with_a_label_is_found_like_any_other() {
+    let texts = [
+        said("The mast of the Ada is made of spruce."),
+        said("Shopping list: eggs, milk and flour"),
+        said("Wifi password: marmalade"),
+        said("Dentist: Friday at ten"),
+        said("The cat is called Minka."),
+    ];
+    let index = index_of(Kind::Passages, &texts);
+    for (text, wanted) in [
+        ("What is on the shopping list?", 1),
+        ("wifi password", 2),
+        ("When is the dentist?", 3),
+    ] {
+        let outcome = search(&[&index], &query(text));
+        let best = outcome.hits.first().unwrap();
+        assert!(
+            best.key == wanted && best.score > 0.5,
+            "{text}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_new_is_no_more_relevant_for_that() {
+    let texts: Vec<String> = (0..200)
+        .map(|n| {
+            format!(
+                "Entry {n} of the log: the wind was {} and the sea {}.",
+                n % 12,
+                n % 7
+            )
+        })
+        .collect();
+    let texts: Vec<Said<'_>> = (0..)
+        .zip(&texts)
+        .map(|(n, text)| on_day(n - 200, said(text)))
+        .collect();
+    let mut index = index_of(Kind::Passages, &texts);
+    for key in 0..200 {
+        index.set_vector(key, 0, &unit(1.4));
+    }
+    let vector = unit(0.0);
+    for text in [
+        "Where does Zorblax live now?",
+        "Who is the president of France?",
+    ] {
+        let asked = Query {
+            vector: Some(&vector),
+            ..query(text)
+        };
+        let outcome = search(&[&index], &asked);
+        let best = outcome.hits.first().map_or(0.0, |hit| hit.score);
+        assert!(outcome.nothing_relevant && best < 0.2, "{text}: {best}");
+    }
+}
+
+#[test]
+fn one_odd_date_does_not_hide_what_is_newer() {
+    let mut texts = vec![
+        on_day(-800, said("Ada lives in Hamburg.")),
+        on_day(-30, said("Ada lives in Oslo.")),
+        on_day(-20, said("The oven was repaired.")),
+    ];
+    for odd in [None, Some(-300_000), Some(300_000)] {
+        texts.extend(odd.map(|day| on_day(day, said("The castle stands there."))));
+        let index = index_of(Kind::Passages, &texts);
+        let hits = found(&index, "Where does Ada live now?");
+        assert_eq!(hits[..2], [1, 0], "{odd:?}");
+    }
+}
+
+#[test]
+fn whoever_asks_again_finds_the_answer_and_not_the_question() {
+    let texts = [
+        by("user", "My dog is called Bruno, he is a beagle."),
+        by("assistant", "A fine name!"),
+        by("user", "What is my dog called?"),
+        by("assistant", "Let me look that up."),
+        by("user", "What is my dog called?"),
+    ];
+    let index = index_of(Kind::Turns, &texts);
+    assert_eq!(found(&index, "What is my dog called?")[0], 0);
+}
+
+#[test]
+fn a_short_history_does_not_deny_what_it_holds() {
+    let texts = [
+        by("user", "My sister Clara lives in Lisbon."),
+        by("assistant", "How nice! Do you visit her often?"),
+        by("user", "Every summer. The mast of my boat needs varnish."),
+        by("assistant", "Two thin coats in dry weather."),
+        by("user", "I will do it on Saturday."),
+        by("assistant", "Good luck with it!"),
+    ];
+    let index = index_of(Kind::Turns, &texts);
+    let outcome = search(&[&index], &query("In which city does Clara live?"));
+    let best = outcome.hits.first().unwrap();
+    assert!(best.key == 0 && !outcome.nothing_relevant, "{outcome:?}");
+}
+
+#[test]
+fn a_single_character_finds_the_words_it_is_part_of() {
+    let texts = [
+        said("猫が好きです"),
+        said("東京都に住んでいます"),
+        said("犬"),
+    ];
+    let index = index_of(Kind::Passages, &texts);
+    for (text, wanted) in [("猫", 0), ("京", 1), ("犬", 2), ("好き", 0)] {
+        assert_eq!(found(&index, text), [wanted], "{text}");
+    }
+}
+
+#[test]
 fn a_query_of_nothing_but_function_words_finds_them() {
     let index = index_of(Kind::Passages, &[said("to be or not to be"), said("a cat")]);
     assert_eq!(found(&index, "be or not"), [0]);

@@ -32,7 +32,13 @@ static STEMMED_FUNCTION_WORDS: LazyLock<std::collections::HashSet<String>> = Laz
 });
 
 /// Calls `each` with every term of a text, in order.
-pub(super) fn for_each_term(text: &str, mut each: impl FnMut(&str)) {
+fn for_each_term(text: &str, each: impl FnMut(&str)) {
+    scan(text, each, |_| {});
+}
+
+/// Calls `each` with every term of a text, in order, and `single` with every character that is only part of
+/// pairs, so that a text is found by it too.
+pub(super) fn scan(text: &str, mut each: impl FnMut(&str), mut single: impl FnMut(&str)) {
     let folded = fold(text);
     let mut word = String::new();
     let mut unspaced: Option<char> = None;
@@ -40,7 +46,11 @@ pub(super) fn for_each_term(text: &str, mut each: impl FnMut(&str)) {
     while let Some(c) = chars.next() {
         if is_unspaced(c) {
             flush(&mut word, &mut each);
-            pair(unspaced, c, chars.peek().copied(), &mut each);
+            let after = chars.peek().copied();
+            if unspaced.is_some() || after.is_some_and(is_unspaced) {
+                single(c.encode_utf8(&mut [0; 4]));
+            }
+            pair(unspaced, c, after, &mut each);
             unspaced = Some(c);
             continue;
         }

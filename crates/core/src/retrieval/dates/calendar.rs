@@ -84,29 +84,21 @@ pub(super) fn year(year: i16) -> Option<Days> {
 
 /// A month by its English name or its usual short form.
 pub(super) fn month_named(word: &str) -> Option<i8> {
-    const NAMES: [&str; 12] = [
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ];
-    let short = word.strip_suffix('.').unwrap_or(word);
-    let is = |name: &&str| {
-        **name == *word
-            || (short.len() >= 3 && short != "mar" && short.len() <= 4 && name.starts_with(short))
-    };
-    (1..)
-        .zip(NAMES)
-        .find(|(_, name)| is(name))
-        .map(|(number, _)| number)
+    Some(match word {
+        "january" | "jan" => 1,
+        "february" | "feb" => 2,
+        "march" | "mar" => 3,
+        "april" | "apr" => 4,
+        "may" => 5,
+        "june" | "jun" => 6,
+        "july" | "jul" => 7,
+        "august" | "aug" => 8,
+        "september" | "sept" | "sep" => 9,
+        "october" | "oct" => 10,
+        "november" | "nov" => 11,
+        "december" | "dec" => 12,
+        _ => return None,
+    })
 }
 
 /// A day of the week by its English name.

@@ -11,8 +11,8 @@ use super::{
 
 /// A text's words: runs of letters and digits, with the dashes and slashes inside of them.
 pub(super) struct Words {
-    /// In lower case, and whether the first letter was a capital.
-    words: Vec<(String, bool)>,
+    /// In lower case.
+    words: Vec<String>,
 }
 
 /// A phrase: the days it names and how many words it takes.
@@ -24,10 +24,7 @@ impl Words {
             .split(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '/')))
             .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()))
             .filter(|word| !word.is_empty())
-            .map(|word| {
-                let capital = word.chars().next().is_some_and(char::is_uppercase);
-                (word.to_lowercase(), capital)
-            });
+            .map(str::to_lowercase);
         Self {
             words: words.collect(),
         }
@@ -38,15 +35,11 @@ impl Words {
     }
 
     fn get(&self, at: usize) -> &str {
-        self.words.get(at).map_or("", |(word, _)| word)
+        self.words.get(at).map_or("", String::as_str)
     }
 
     fn before(&self, at: usize, back: usize) -> &str {
         at.checked_sub(back).map_or("", |at| self.get(at))
-    }
-
-    fn is_capital(&self, at: usize) -> bool {
-        self.words.get(at).is_some_and(|(_, capital)| *capital)
     }
 }
 
@@ -253,9 +246,10 @@ fn day_of_month(words: &Words, at: usize, today: Date) -> Phrase {
 fn named_month(words: &Words, at: usize, today: Date) -> Phrase {
     let named = month_named(words.get(at))?;
     let given = year_number(words.get(at + 1));
-    let is_verb_too = matches!(
+    // Verbs, and names of people.
+    let is_other_too = matches!(
         words.get(at),
-        "may" | "march" | "mar" | "sep" | "dec" | "jan" | "jun"
+        "may" | "march" | "mar" | "april" | "june" | "august" | "sep" | "dec" | "jan" | "jun"
     );
     let led = matches!(
         words.before(at, 1),
@@ -272,8 +266,11 @@ fn named_month(words: &Words, at: usize, today: Date) -> Phrase {
             | "between"
             | "from"
             | "to"
+            | "by"
+            | "till"
+            | "throughout"
     );
-    if is_verb_too && given.is_none() && !led && !(at > 0 && words.is_capital(at)) {
+    if is_other_too && given.is_none() && !led {
         return None;
     }
     let (first, after) = match given {

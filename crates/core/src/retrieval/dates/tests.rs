@@ -48,6 +48,8 @@ fn time_words_are_understood() {
         ("over the past two months", "2024-04-12..2024-06-13"),
         ("What did we plan in May 2023?", "2023-05-01..2023-06-01"),
         ("what was said in may", "2024-05-01..2024-06-01"),
+        ("Mar 8, 2024", "2024-03-08..2024-03-09"),
+        ("since April", "2024-04-01..2024-06-13"),
         ("in December", "2023-12-01..2024-01-01"),
         ("early May 2023", "2023-05-01..2023-05-13"),
         ("on 8 May, 2023", "2023-05-08..2023-05-09"),
@@ -74,6 +76,8 @@ fn words_that_only_look_like_times_are_none() {
     for text in [
         "May I ask who painted this?",
         "We march on; I may fall or spring up",
+        "Where does Marc live?",
+        "What did April say about June?",
         "Where does Mia live?",
         "He has 3 cats and 2 dogs",
         "the second street",
