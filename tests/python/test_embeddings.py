@@ -279,6 +279,22 @@ def test_a_text_that_the_provider_refuses_holds_up_no_other(remote, provider):
     assert found(client, agent, "unspeakable")[0] == texts[1]
 
 
+def test_a_long_text_holds_up_no_other(remote, provider):
+    _, client = remote
+    provider.embed_as(delay_ms=1_500)
+    long, short = (client.agents.create(model=MODEL, name=name) for name in ("long", "short"))
+    client.agents.passages.create(long.id, text="The log of the voyage goes on. " * 6_000)
+    eventually(provider.embedded, "the long text is begun")
+    client.agents.passages.create(short.id, text=BOATS[1])
+    server = remote[0]
+    eventually(lambda: share(server, short) == 1, "the short text has its vector", SECONDS)
+    assert share(server, long) < 1
+    provider.embed_as(delay_ms=0)
+    wait_until_embedded(server, long)
+    asked = [text for text in provider.embedded() if "log of the voyage" in text and len(text) > 100]
+    assert sum(map(len, asked)) < 1.3 * len("The log of the voyage goes on. " * 6_000), "what was made is kept"
+
+
 def test_vectors_of_another_length_are_all_made_anew(remote, provider):
     server, client = remote
     provider.embed_as(dims=16)

@@ -490,11 +490,12 @@ async fn search(
     let zone = zone_of(&state, &scope, body.agent_id.as_ref()).await?;
     let search = body.search(zone)?;
     let found = state.engine.search_passages(&scope, search).await?;
-    let nothing_relevant = found.nothing_relevant;
+    let (nothing_relevant, embedded_share) = (found.nothing_relevant, found.embedded_share);
     let shown = found.found.into_iter().map(|finding| {
         let mut metadata = parts(&finding.parts);
         if let Value::Object(fields) = &mut metadata {
             fields.insert("nothing_relevant".to_owned(), json!(nothing_relevant));
+            fields.insert("embedded_share".to_owned(), json!(embedded_share));
         }
         let (archive, passage) = finding.item;
         ScoredPassage {

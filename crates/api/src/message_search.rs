@@ -151,6 +151,8 @@ struct FoundMessage {
     in_context: bool,
     /// Whether none of the results seems to be about what was asked.
     nothing_relevant: bool,
+    /// The part of the searched messages that can be found by meaning.
+    embedded_share: f32,
 }
 
 /// Search what people and agents said, by words and by meaning.
@@ -167,7 +169,7 @@ async fn search(
     let zone = zone_of(&state, &scope, body.agent_id.as_ref()).await?;
     let search = body.search(roles, zone)?;
     let found = state.engine.search_messages(&scope, search).await?;
-    let nothing_relevant = found.nothing_relevant;
+    let (nothing_relevant, embedded_share) = (found.nothing_relevant, found.embedded_share);
     let shown = found.found.into_iter().filter_map(|finding| {
         let (message, in_context) = said_in(&finding)?;
         Some(FoundMessage {
@@ -185,6 +187,7 @@ async fn search(
             scores: parts(&finding.parts),
             in_context,
             nothing_relevant,
+            embedded_share,
         })
     });
     Ok(Json(shown.collect()))
@@ -205,6 +208,12 @@ struct FoundStored {
     vector_rank: Option<usize>,
     /// What the score is made of.
     scores: Value,
+    /// Whether the model still sees it, or it was compacted away.
+    in_context: bool,
+    /// Whether none of the results seems to be about what was asked.
+    nothing_relevant: bool,
+    /// The part of the searched messages that can be found by meaning.
+    embedded_share: f32,
 }
 
 /// Search stored messages, with their ranks by words and by meaning.
@@ -219,12 +228,14 @@ async fn search_of_agents(
     let roles = body.roles(&[])?;
     let zone = zone_of(&state, &scope, body.agent_id.as_ref()).await?;
     let search = body.search(roles, zone)?;
-    let found = state.engine.search_messages(&scope, search).await?.found;
+    let all = state.engine.search_messages(&scope, search).await?;
+    let (nothing_relevant, embedded_share) = (all.nothing_relevant, all.embedded_share);
+    let found = all.found;
     let by_words = ranks(&found, |finding| finding.parts.text);
     let by_meaning = ranks(&found, |finding| finding.parts.dense);
     let shown = found.iter().zip(by_words).zip(by_meaning);
     let shown = shown.filter_map(|((finding, fts_rank), vector_rank)| {
-        let (message, _) = said_in(finding)?;
+        let (message, in_context) = said_in(finding)?;
         Some(FoundStored {
             embedded_text: said(message.role, &message.body).unwrap_or_default(),
             message: stored(message),
@@ -232,6 +243,9 @@ async fn search_of_agents(
             fts_rank,
             vector_rank,
             scores: parts(&finding.parts),
+            in_context,
+            nothing_relevant,
+            embedded_share,
         })
     });
     Ok(Json(shown.collect()))

@@ -14,7 +14,11 @@ use mnemic_store::{
 };
 use tokio::time::Instant;
 
-use self::{batch::Stored, gaps::Gaps, texts::Waiting};
+use self::{
+    batch::{Begun, Slice, Stored},
+    gaps::Gaps,
+    texts::Waiting,
+};
 use crate::{
     Engine, EngineError,
     embedding::{EmbeddingError, EmbeddingModel},
@@ -59,6 +63,8 @@ struct Worker {
     resting: HashMap<String, Rest>,
     /// How far scopes are done, by their ids and models.
     progress: HashMap<(String, String), Gaps>,
+    /// Long texts that have part of their vectors.
+    begun: Vec<Begun>,
 }
 
 /// A model that failed.
@@ -79,6 +85,7 @@ impl Engine {
             late_at: None,
             resting: HashMap::new(),
             progress: HashMap::new(),
+            begun: Vec::new(),
         };
         loop {
             // Whatever is broken off here is begun anew by the next start.
@@ -307,9 +314,25 @@ impl Worker {
                 let rest = leaf.waiting.split_off(batch_of(&leaf.waiting));
                 let batch = std::mem::replace(&mut leaf.waiting, rest);
                 let end = batch.last().map_or(last, |text| text.item);
-                if self.engine.embed_batch(scope, model, batch).await? == Stored::Outgrown {
-                    self.progress.clear();
-                    return Ok(());
+                let mut slice = Slice {
+                    until,
+                    begun: &mut self.begun,
+                };
+                match self
+                    .engine
+                    .embed_batch(scope, model, batch, &mut slice)
+                    .await?
+                {
+                    Stored::Done => {}
+                    Stored::Outgrown => {
+                        self.progress.clear();
+                        self.begun.clear();
+                        return Ok(());
+                    }
+                    Stored::Unfinished => {
+                        self.keep(kept, gaps);
+                        return Ok(());
+                    }
                 }
                 gaps.cover(first, end);
             }

@@ -21,6 +21,28 @@ const CHUNKS: usize = 32;
 /// How long turns that run hold the worker up at the most, before each call of a model.
 const MAX_YIELD: Duration = Duration::from_millis(500);
 
+/// Chunks of one text at the most, about a million characters; what is behind them is found by words.
+const MAX_CHUNKS: usize = 1_024;
+/// Texts of many chunks whose vectors are kept until the rest of them is made.
+const MAX_BEGUN: usize = 8;
+
+/// How long is worked, and what was begun and not finished in earlier slices.
+pub(super) struct Slice<'a> {
+    /// When others come first.
+    pub until: Instant,
+    /// Texts that have part of their vectors.
+    pub begun: &'a mut Vec<Begun>,
+}
+
+/// A text that has part of its vectors.
+pub(super) struct Begun {
+    scope: String,
+    model: String,
+    item: i64,
+    chunks: usize,
+    made: Vec<Vec<f32>>,
+}
+
 /// A text in the parts that its model reads whole.
 struct Chunked {
     item: i64,
@@ -34,6 +56,8 @@ pub(super) enum Stored {
     Done,
     /// The model's vectors have another length than before: all of them are made anew.
     Outgrown,
+    /// The time is up; what was begun goes on with the next slice.
+    Unfinished,
 }
 
 impl Engine {
@@ -43,13 +67,23 @@ impl Engine {
         scope: &DirtyScope,
         model: &EmbeddingModel,
         batch: Vec<Waiting>,
+        slice: &mut Slice<'_>,
     ) -> Result<Stored, EngineError> {
         for group in groups(chunked(model, batch).await?) {
-            let made = match self.vectors_of(model, &group).await {
+            let made = match group.as_slice() {
+                [long] if long.chunks.len() > CHUNKS => {
+                    self.vectors_of_long(scope, model, long, slice).await
+                }
+                _ => self.vectors_of(model, &group).await.map(Some),
+            };
+            let made = match made {
                 Err(error) if is_refusal(&error) => {
                     self.one_by_one(scope, model, &group, error).await?
                 }
-                made => made?,
+                made => match made? {
+                    Some(made) => made,
+                    None => return Ok(Stored::Unfinished),
+                },
             };
             if self.store_vectors(scope, model, made).await? == Stored::Outgrown {
                 return Ok(Stored::Outgrown);
@@ -83,6 +117,51 @@ impl Engine {
             }
         }
         Ok(made)
+    }
+
+    /// The vectors of a text of many chunks; `None` when the time is up before they are made.
+    async fn vectors_of_long(
+        &self,
+        scope: &DirtyScope,
+        model: &EmbeddingModel,
+        text: &Chunked,
+        slice: &mut Slice<'_>,
+    ) -> Result<Option<Vec<TextVectors>>, EmbeddingError> {
+        let key = model.model_key();
+        let place = slice.begun.iter().position(|begun| {
+            (&begun.scope, &begun.model) == (&scope.scope, &key)
+                && (begun.item, begun.chunks) == (text.item, text.chunks.len())
+        });
+        let mut made = place.map_or_else(Vec::new, |place| slice.begun.remove(place).made);
+        while made.len() < text.chunks.len() {
+            if !made.is_empty() && Instant::now() > slice.until {
+                if slice.begun.len() >= MAX_BEGUN {
+                    slice.begun.remove(0);
+                }
+                slice.begun.push(Begun {
+                    scope: scope.scope.clone(),
+                    model: key,
+                    item: text.item,
+                    chunks: text.chunks.len(),
+                    made,
+                });
+                return Ok(None);
+            }
+            let piece = Chunked {
+                item: text.item,
+                chunks: text
+                    .chunks
+                    .iter()
+                    .skip(made.len())
+                    .take(CHUNKS)
+                    .cloned()
+                    .collect(),
+            };
+            let vectors = self.vectors_of(model, std::slice::from_ref(&piece)).await?;
+            made.extend(vectors.into_iter().flat_map(|vectors| vectors.chunks));
+        }
+        let item = text.item;
+        Ok(Some(vec![TextVectors { item, chunks: made }]))
     }
 
     async fn vectors_of(
@@ -160,7 +239,7 @@ async fn chunked(model: &EmbeddingModel, batch: Vec<Waiting>) -> Result<Vec<Chun
     let cutter = model.clone();
     let cut = move || {
         let cut = batch.into_iter().map(|waiting| {
-            let ranges = cutter.chunks(&waiting.text)?.into_iter();
+            let ranges = cutter.chunks(&waiting.text)?.into_iter().take(MAX_CHUNKS);
             let chunks = ranges.filter_map(|range| waiting.text.get(range).map(str::to_owned));
             Ok(Chunked {
                 item: waiting.item,

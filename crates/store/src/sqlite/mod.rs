@@ -94,7 +94,7 @@ pub(crate) fn open_connection(path: &Path, read_only: bool) -> Result<Connection
         // FULL: a commit that was answered is on the disk. Checkpoints run off the writer.
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
-             PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;",
+             PRAGMA cache_size = -8192; PRAGMA journal_size_limit = 67108864;",
         )?;
     }
     Ok(connection)
