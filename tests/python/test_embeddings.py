@@ -28,7 +28,7 @@ SURGERY = (
     "temperature every hour. On Friday the stitches looked clean, and the doctors let her grandchildren visit her. She "
     "was sent home a week after the surgery, with painkillers and a list of exercises, and was well again by spring."
 )
-SECONDS = 90
+SECONDS = 180
 
 
 @pytest.fixture(scope="module")
