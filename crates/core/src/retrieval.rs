@@ -235,6 +235,9 @@ pub struct Outcome {
     pub embedded: usize,
 }
 
+/// A day in microseconds.
+const DAY: i64 = 86_400_000_000;
+
 /// Texts among which what is newer can move up.
 const CLOSE: usize = 10;
 
@@ -305,7 +308,8 @@ pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
 }
 
 /// Lets what is newer move up among the best, where a query asks what is the case. Newness is the place in the
-/// order of their times, so that one odd date moves no others; who moves up takes the score of the place.
+/// order of their days, so that one odd date moves no others, and what was said in one go is equally new; who moves
+/// up takes the score of the place.
 fn prefer_new(ranked: &mut [Ranked], tense: asked::Tense) {
     let most = weights::preference_for_new(tense);
     let close = ranked.len().min(CLOSE);
@@ -313,12 +317,13 @@ fn prefer_new(ranked: &mut [Ranked], tense: asked::Tense) {
         return;
     };
     let scores: Vec<f32> = best.iter().map(|one| one.log_odds).collect();
-    let mut times: Vec<i64> = best.iter().map(|one| one.order.0).collect();
-    times.sort_unstable();
-    times.dedup();
+    let day_of = |one: &Ranked| one.order.0.div_euclid(DAY);
+    let mut days: Vec<i64> = best.iter().map(day_of).collect();
+    days.sort_unstable();
+    days.dedup();
     for one in &mut *best {
-        let older = times.partition_point(|time| *time < one.order.0);
-        let newness = older as f32 / times.len().saturating_sub(1).max(1) as f32;
+        let older = days.partition_point(|day| *day < day_of(one));
+        let newness = older as f32 / days.len().saturating_sub(1).max(1) as f32;
         one.log_odds += most * newness;
         one.parts.time += one.calibration.sum_of(most * newness);
     }
