@@ -196,6 +196,13 @@ fn a_call_is_a_call() {
     );
     let meant = ("insert".to_owned(), "{\"label\":\"a".to_owned());
     assert_eq!(called(&cut), Some(meant), "what is cut stays visibly so");
+    let begun = read(&["{\"name\": \"insert\""], FinishReason::Length);
+    let meant = ("insert".to_owned(), "{".to_owned());
+    assert_eq!(
+        called(&begun),
+        Some(meant),
+        "and is not made without arguments"
+    );
 }
 
 #[test]
