@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::request;
 use crate::{
     Assembler, Call, Completion, Delta, Endpoint, EndpointConfig, FinishReason, LlmError,
-    MessageView, Protocol, ToolChoice, ToolSet, ToolSpec, Transcript, parse_response, parse_stream,
+    MessageView, Protocol, ToolChoice, ToolSet, ToolSpec, Transcript, calls::Delivery,
+    parse_response, parse_stream,
 };
 
 fn endpoint() -> Arc<Endpoint> {
@@ -40,7 +41,7 @@ fn sealed(text: &str, id: &str) -> ContentPart {
 }
 
 fn sent(call: &Call) -> Value {
-    serde_json::from_slice(&request::render(call, false).to_vec()).unwrap()
+    serde_json::from_slice(&request::render(call, Delivery::Whole).to_vec()).unwrap()
 }
 
 fn push(transcript: &mut Transcript, role: Role, body: &MessageBody) {
