@@ -142,6 +142,23 @@ def test_a_malformed_model_handle_is_refused(client, handle):
     assert error.value.status_code in (400, 422)
 
 
+@pytest.mark.parametrize("handle", ["openai/scripted-embed", "local/all-MiniLM-L6-v2"])
+def test_an_embedding_model_is_no_model_to_talk_with(http, agent, handle):
+    for answer in (
+        http.post("/v1/agents/", json={"model": handle}),
+        http.patch(f"/v1/agents/{agent.id}", json={"model": handle}),
+    ):
+        assert answer.status_code == 400 and handle in answer.text and "makes embeddings" in answer.text
+    assert http.get(f"/v1/agents/{agent.id}").json()["model"] == MODEL
+
+
+def test_embedding_models_of_any_name_that_may_be_one_are_taken(client, http, token):
+    # Of a model with a name that tells nothing, nobody knows what it is for.
+    for handle in ("openai/scripted-embed", "local/all-MiniLM-L6-v2", MODEL):
+        assert client.agents.create(model=MODEL, embedding=handle).embedding_config.handle == handle
+        assert client.archives.create(name=token, embedding=handle).embedding_config.handle == handle
+
+
 def test_no_model_is_400(client):
     with pytest.raises(letta_client.BadRequestError):
         client.agents.create(name="nomodel")

@@ -33,6 +33,17 @@ def test_a_passage_comes_back_as_it_was_written(client, make_agent):
     assert client.agents.passages.list(agent.id)[0].id == passage.id
 
 
+@pytest.mark.parametrize("when", ["2026-01-01T00:00:00+25:00", "9999-12-30T23:00:00Z", "9999-12-31", "soon"])
+def test_a_time_that_could_not_be_shown_again_is_refused(http, agent, when):
+    passage = {"text": "keel", "created_at": when}
+    answer = http.post(f"/v1/agents/{agent.id}/archival-memory", json=passage)
+    assert answer.status_code == 422 and "created_at" in answer.text
+    turn = {"role": "user", "content": "keel", "created_at": when}
+    answer = http.post(f"/v1/agents/{agent.id}/messages/capture", json={"messages": [turn]})
+    assert answer.status_code == 422, answer.text
+    assert http.get(f"/v1/agents/{agent.id}/archival-memory").json() == []
+
+
 def test_passages_are_listed_oldest_first_and_in_pages(client, noted):
     agent, made = noted
     assert ids(client.agents.passages.list(agent.id)) == ids(made)

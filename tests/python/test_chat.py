@@ -124,6 +124,31 @@ def test_an_unknown_agent_of_an_id_and_a_server_that_is_not_there_are_errors(cha
     assert done.returncode == 1 and "mnemic serve" in done.stderr and "--url" in done.stderr
 
 
+def test_bytes_that_are_no_text_spoil_no_other_line(chats, server, named_agent):
+    done = subprocess.run(
+        [named("MNEMIC_BIN"), "chat", named_agent.name, "--url", server.url], input=b"[[echo]] a\xff\n[[echo]] next\r\n",
+        env=chats.environment, cwd=chats.folder, capture_output=True, timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode() == "[[echo]] a\ufffd\n[[echo]] next\n"
+
+
+def test_a_mistyped_name_makes_no_agent_unless_that_is_wanted(chats, server, client, named_agent):
+    mistyped = named_agent.name[:-2] + "xy"
+    done = chats.piped(["hi"], mistyped, "--url", server.url)
+    assert done.returncode == 1 and done.stdout == ""
+    assert f"did you mean {named_agent.name}?" in done.stderr and "--yes" in done.stderr
+    assert list(client.agents.list(name=mistyped)) == []
+    assert chats.piped(["hi"], mistyped, "--url", server.url, "--yes").returncode == 0
+    assert len(list(client.agents.list(name=mistyped))) == 1
+
+
+@pytest.mark.parametrize("url", ["notaurl", "127.0.0.1:8283"])
+def test_an_address_that_is_none_is_told(chats, url):
+    done = chats.piped(["hi"], "Zed", "--url", url)
+    assert done.returncode == 1 and f"'{url}' is no URL" in done.stderr and "may have reached" not in done.stderr
+
+
 def test_the_password_is_given_by_flag_or_variable(chats, own_server):
     server = own_server(MNEMIC_SECURE="true", MNEMIC_PASSWORD="sesame")
     line = ["/agents"]

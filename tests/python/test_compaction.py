@@ -2,6 +2,7 @@
 the agent goes on."""
 
 import json
+import time
 
 import pytest
 
@@ -16,6 +17,7 @@ from contexts import (
     history,
     in_context,
     raw_send,
+    summarizer_requests,
     tell,
     tell_until_compacted,
 )
@@ -217,8 +219,11 @@ def test_calls_and_returns_leave_together_when_a_client_compacts(client, make_ag
     "trouble",
     ["[[error 400]]", "[[error 401]]", "[[error 429]]", "[[error 500]]", "[[empty]]", "[[drop]]", "[[overflow]]", "[[call x]]"],
 )
-def test_a_summarizer_that_fails_is_replaced_by_a_digest(client, small, trouble):
-    agent = small(prompt=f"[[by-system]] {trouble}")
+def test_a_summarizer_that_fails_is_replaced_by_a_digest(own_server, own_client, trouble):
+    # On a server of its own: what failed is not asked for a while, also by other agents.
+    client = own_client(own_server())
+    settings = {"prompt": f"[[by-system]] {trouble}"}
+    agent = client.agents.create(model=MODEL, context_window_limit=WINDOW, compaction_settings=settings)
     answer, told = tell_until_compacted(client, agent)
     assert answer.stop_reason.stop_reason == "end_turn"
     (summary,) = of_kind(answer.messages, "summary_message")
@@ -239,6 +244,38 @@ def test_a_summarizer_that_is_too_slow_does_not_hold_up_the_turn(own_server, own
     done = client.agents.messages.compact(agent.id)
     assert done.summary.startswith(DIGEST)
     assert reply(send(client, agent, "[[echo]] next")) == "[[echo]] next"
+
+
+@pytest.mark.parametrize("trouble", ["[[hang]]", "[[error 500]]"])
+def test_a_summarizer_that_hung_or_failed_is_not_waited_for_by_the_next_turns(
+    own_server, own_client, model, token, trouble
+):
+    server = own_server(MNEMIC_COMPACTION_TIMEOUT_SECONDS="3")
+    client = own_client(server)
+    settings = {"prompt": f"[[by-system]] {trouble} {token}"}
+    agent = client.agents.create(model=MODEL, context_window_limit=WINDOW, compaction_settings=settings)
+    _, told = tell_until_compacted(client, agent)
+    asked = len(summarizer_requests(model, token))
+    assert asked >= 1
+    started = time.monotonic()
+    answer, _ = tell_until_compacted(client, agent, first=told)
+    assert of_kind(answer.messages, "summary_message")[0].summary.startswith(DIGEST)
+    assert len(summarizer_requests(model, token)) == asked and time.monotonic() - started < 15
+    # Who asks for the summary itself gets it as soon as the model works again, and then all others do.
+    client.agents.update(agent.id, compaction_settings={"prompt": NAMES_FACTS})
+    assert client.agents.messages.compact(agent.id).summary.startswith("Known: fact-")
+    answer, _ = tell_until_compacted(client, agent, first=told + 40)
+    assert of_kind(answer.messages, "summary_message")[0].summary.startswith("Known: fact-")
+
+
+def test_a_named_summarizer_that_rests_is_replaced_by_the_agents_own_model(own_server, own_client, model, token):
+    server = own_server(ANTHROPIC_API_KEY="sk-none", ANTHROPIC_BASE_URL=f"http://127.0.0.1:{free_port()}")
+    client = own_client(server)
+    settings = {"prompt": NAMES_FACTS, "model": "anthropic/claude-haiku-4-5"}
+    agent = client.agents.create(model=MODEL, context_window_limit=WINDOW, compaction_settings=settings)
+    for first in (0, 50):
+        answer, _ = tell_until_compacted(client, agent, first=first)
+        assert of_kind(answer.messages, "summary_message")[0].summary.startswith("Known: fact-")
 
 
 def test_a_summarizer_whose_window_is_smaller_than_told_is_given_less(client, small):

@@ -270,6 +270,26 @@ def test_a_provider_that_fails_costs_only_the_meaning(engine, provider, own_clie
         server.close()
 
 
+@pytest.mark.parametrize("failing", [{"status": 500}, {"delay_ms": 60_000}], ids=["fails", "hangs"])
+def test_a_provider_that_failed_holds_up_only_the_first_search(remote, provider, failing):
+    server, client = remote
+    agent = filled(client, ["apple", "keel", "spoon"])
+    wait_until_embedded(server, agent)
+    provider.embed_as(synonyms={"keel": "vessel"}, **failing)
+    assert found(client, agent, "a first keel")[0] == "keel"
+    started = time.monotonic()
+    for n in range(5):
+        assert found(client, agent, f"keel {n}")[0] == "keel"
+    assert time.monotonic() - started < 1
+    assert not [text for text in provider.embedded() if text.startswith("keel ")], "it is not asked"
+    if "status" in failing:
+        # It works again: as soon as it embeds something, it is asked for queries too.
+        provider.embed_as(synonyms={"keel": "vessel"})
+        client.agents.passages.create(agent.id, text="a keel of oak")
+        wait_until_embedded(server, agent)
+        eventually(lambda: "oak" in " ".join(found(client, agent, "vessel")[:2]), "it is found by meaning", SECONDS)
+
+
 def test_a_text_that_the_provider_refuses_holds_up_no_other(remote, provider):
     server, client = remote
     provider.embed_as(status=400, status_for="unspeakable")

@@ -126,7 +126,8 @@ def test_a_call_of_an_unknown_tool_is_told_to_the_agent_and_the_run_goes_on(clie
 def test_arguments_that_are_no_json_are_told_to_the_agent(client, agent):
     answer = send(client, agent, "[[badargs memory_insert this is not json]]")
     (returned,) = of_kind(answer.messages, "tool_return_message")
-    assert returned.status == "error"
+    assert returned.status == "error" and "not valid JSON" in returned.tool_return
+    assert "end in the middle" not in returned.tool_return
     assert answer.stop_reason.stop_reason == "end_turn"
 
 

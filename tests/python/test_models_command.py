@@ -67,6 +67,22 @@ def make_hub():
         hub.close()
 
 
+@pytest.mark.parametrize("damage", ["a byte", "its end"])
+def test_a_damaged_model_is_listed_as_such_and_fetched_again(shell, make_hub, damage):
+    hub = {"HF_ENDPOINT": make_hub().url}
+    assert shell.run("pull", environment=hub)[0] == 0
+    path = shell.models / MODEL_ID / WEIGHTS
+    with open(path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.truncate() if damage == "its end" else file.write(bytes([last ^ 1]))
+    code, out, _ = shell.run("list")
+    assert code == 0 and "damaged (" in out and WEIGHTS in out and f"mnemic models pull {MODEL_ID}" in out
+    assert shell.run("pull", environment=hub)[0] == 0
+    assert "damaged (" not in shell.run("list")[1]
+
+
 def whole():
     return {name: (files() / name).stat().st_size for name in (WEIGHTS, TOKENIZER)}
 

@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import letta_client
 import pytest
 
@@ -47,6 +48,23 @@ def test_its_models_are_listed_with_windows_that_fit_a_usual_machine(client, age
     assert "ollama/scripted-embed" not in models
     assert "ollama/scripted-embed" in [m.handle for m in client.models.embeddings.list()]
     assert agent.llm_config.context_window == 16_384
+
+
+def test_what_its_models_are_for_is_known_from_their_capabilities(server, agent):
+    with httpx.Client(base_url=server.url, timeout=60) as http:
+        archive = http.post("/v1/archives/", json={"name": "a", "embedding": "ollama/scripted-embed"}).json()["id"]
+        for answer in (
+            http.post("/v1/agents/", json={"model": "ollama/scripted-embed"}),
+            http.patch(f"/v1/agents/{agent.id}", json={"model": "ollama/scripted-embed"}),
+        ):
+            assert answer.status_code == 400 and "makes embeddings" in answer.text, answer.text
+        for answer in (
+            http.post("/v1/agents/", json={"model": MODEL, "embedding": MODEL}),
+            http.patch(f"/v1/agents/{agent.id}", json={"embedding": MODEL}),
+            http.post("/v1/archives/", json={"name": "b", "embedding": MODEL}),
+            http.patch(f"/v1/archives/{archive}", json={"embedding": MODEL}),
+        ):
+            assert answer.status_code == 400 and "makes no embeddings" in answer.text, answer.text
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -2,12 +2,13 @@
 
 import json
 
+import httpx
 import letta_client
 import pytest
 
 from conftest import client_of
 from programs import Server
-from talk import kinds, of_kind, reply, send, stop_reason, stream
+from talk import kinds, of_kind, raw_stream, reply, send, stop_reason, stream
 from test_images import DATA, said
 
 # Handles by protocol; the third provider speaks chat completions.
@@ -283,6 +284,25 @@ def test_broken_arguments_are_answered_and_do_not_brick_the_agent(client, agent,
     assert of_kind(answer, "tool_return_message")[0].status == "error"
     assert reply(send(client, agent, f"and on {token}"))
     assert "not_json" in json.dumps(content(model.last_request(f"and on {token}")))
+
+
+@pytest.mark.parametrize(
+    "words", ["[[cut 6]] [[words 40]]", '[[cut {frames}]] [[call conversation_search {{"query": "sails"}}]]']
+)
+def test_a_stream_that_ends_before_the_answer_does_is_an_error_and_nothing_of_it_is_done(
+    server, client, agent, model, token, protocol, words
+):
+    """As behind a proxy that gives up: the connection ends in good order, the answer does not."""
+    text = words.format(frames={"anthropic": 3, "responses": 2}[protocol])
+    body = {"messages": [{"role": "user", "content": f"{text} {token}"}], "stream_tokens": True}
+    with httpx.Client(base_url=server.url, timeout=60) as http:
+        frames = raw_stream(http, f"/v1/agents/{agent.id}/messages/stream", body)
+    (event, error), (_, done) = frames[-2:]
+    assert event == "error" and error["error_type"] == "stream_incomplete" and done == "[DONE]"
+    assert "ended before the answer did" in error["message"] and "try again" in error["message"]
+    assert not [frame for _, frame in frames[:-1] if frame["message_type"] == "tool_return_message"]
+    assert reply(send(client, agent, f"still there? {token}"))
+    assert kinds(client.agents.messages.list(agent.id)).count("tool_call_message") == 0
 
 
 def test_settings_of_anthropic_reach_the_request(client, make_agent, model, token):

@@ -140,6 +140,14 @@ def test_a_connection_that_breaks_in_the_middle_ends_in_an_error_frame(http, cli
     assert send(client, agent, "still there?").stop_reason.stop_reason == "end_turn"
 
 
+def test_a_call_of_which_only_the_beginning_came_is_not_made(http, client, agent):
+    frames = post(http, agent, '[[cut 2]] [[call conversation_search {"query": "sails"}]]', stream_tokens=True)
+    (event, error), _ = frames[-2:]
+    assert event == "error" and error["error_type"] == "stream_incomplete"
+    assert send(client, agent, "still there?").stop_reason.stop_reason == "end_turn"
+    assert "tool_return_message" not in [m.message_type for m in client.agents.messages.list(agent.id)]
+
+
 def test_a_client_that_leaves_does_not_stop_the_run(client, http, agent):
     path = f"/v1/agents/{agent.id}/messages/stream"
     body = {"messages": [user("[[delay 20]] [[words 40]] go on without me")], "stream_tokens": True}

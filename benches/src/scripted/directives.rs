@@ -20,6 +20,8 @@ pub struct Directives {
     /// Fails this often for the same text.
     pub error_times: Option<(u64, u16)>,
     pub drop: bool,
+    /// Ends a stream after so many frames as if nothing were missing.
+    pub cut: Option<usize>,
     pub hang: bool,
     pub calls: Vec<DirectedCall>,
     /// How many successive steps make the calls.
@@ -91,6 +93,7 @@ fn read(found: &mut Directives, inside: &str) {
             found.error_times = times.zip(status);
         }
         "drop" => found.drop = true,
+        "cut" => found.cut = rest.trim().parse().ok(),
         "hang" => found.hang = true,
         "call" | "badargs" => found.calls.push(call()),
         "steps" => found.steps = rest.trim().parse().unwrap_or(1),

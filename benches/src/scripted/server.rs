@@ -232,12 +232,13 @@ impl Scripted {
             };
             return Ok(full(200, "application/json", whole));
         }
-        let frames = match protocol {
+        let mut frames = match protocol {
             Protocol::Chat => reply::frames(&reply, directives.whole_call, asked.include_usage),
             Protocol::Messages => messages::frames(&reply),
             Protocol::Responses => responses::frames(&reply),
             Protocol::Ollama => ollama::lines(&reply),
         };
+        frames.truncate(directives.cut.unwrap_or(usize::MAX));
         Ok(stream(protocol, frames, &directives))
     }
 

@@ -122,7 +122,7 @@ impl PassageBody {
     /// Its time is none.
     pub fn passage(self) -> Result<NewPassage, ApiError> {
         let created_at = match &self.created_at {
-            Some(text) => Some(Timestamp::parse(text).map_err(|error| {
+            Some(text) => Some(Timestamp::parse_moment(text).map_err(|error| {
                 ApiError::invalid(&[Issue::body(&["created_at"], error.to_string(), json!(text))])
             })?),
             None => None,

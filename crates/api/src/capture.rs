@@ -7,7 +7,7 @@ use mnemic_core::{
     messages::{MessageBody, NewMessage, Role},
     time::Timestamp,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -55,11 +55,19 @@ struct Turn {
     /// The speaker's name.
     name: Option<String>,
     /// When it was said (ISO 8601).
+    #[serde(default, deserialize_with = "moment")]
     #[schema(value_type = Option<String>)]
     created_at: Option<Timestamp>,
     /// The client's own id of the turn: one that is known already is skipped.
     #[schema(max_length = 200)]
     otid: Option<String>,
+}
+
+/// The time of something that was said.
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let moment = text.map(|text| Timestamp::parse_moment(&text));
+    moment.transpose().map_err(serde::de::Error::custom)
 }
 
 /// A message in a provider's form.
@@ -284,6 +292,10 @@ mod tests {
             (json!({"messages": [{"role": "tool", "content": "a"}]}), 0),
             (
                 json!({"messages": [{"role": "user", "content": "a", "created_at": "soon"}]}),
+                0,
+            ),
+            (
+                json!({"messages": [{"role": "user", "content": "a", "created_at": "9999-12-31"}]}),
                 0,
             ),
         ];

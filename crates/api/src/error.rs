@@ -221,7 +221,9 @@ impl From<EmbeddingError> for ApiError {
         let text = error.to_string();
         match error {
             EmbeddingError::Disabled => Self::bad_request(text),
-            EmbeddingError::NotReady { .. } => Self::unavailable(text),
+            EmbeddingError::NotReady { .. } | EmbeddingError::Resting { .. } => {
+                Self::unavailable(text)
+            }
             EmbeddingError::Failed { .. } => Self::internal(text),
             EmbeddingError::Unknown(error) => EngineError::Model(error).into(),
             EmbeddingError::Provider(error) => error.into(),

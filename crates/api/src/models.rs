@@ -304,6 +304,7 @@ mod tests {
             handle: "desk/small".to_owned(),
             model: "small".to_owned(),
             kind: ModelKind::Llm,
+            known_kind: None,
             endpoint: Arc::new(Endpoint::new(config).unwrap()),
             context_window: 8192,
             max_output_tokens: None,

@@ -22,9 +22,13 @@ impl Timestamp {
         Self(jiff::Timestamp::now().as_microsecond())
     }
 
-    /// The instant, or the epoch for a value outside of what a calendar can express.
+    /// The instant, or the first or last one that the calendar can express.
     fn instant(self) -> jiff::Timestamp {
-        jiff::Timestamp::from_microsecond(self.0).unwrap_or_default()
+        jiff::Timestamp::from_microsecond(self.0).unwrap_or(if self.0 < 0 {
+            jiff::Timestamp::MIN
+        } else {
+            jiff::Timestamp::MAX
+        })
     }
 
     /// ISO 8601 in UTC with microseconds and `Z`: the form of resource timestamps.
@@ -62,25 +66,35 @@ impl Timestamp {
             .to_string()
     }
 
-    /// Parses ISO 8601; a text without offset is read as UTC, a date without time as its midnight.
+    /// Parses ISO 8601; a text without offset is read as UTC, a date without time as its midnight. A time
+    /// beyond the last that can be told is that one: many programs write one for "without end".
     ///
     /// # Errors
     /// Says that the text is no ISO 8601 date or time.
     pub fn parse(text: &str) -> Result<Self, InvalidTimestamp> {
+        match Self::parse_moment(text) {
+            Err(InvalidTimestamp::TooLate(_)) => Ok(Self(last_moment())),
+            parsed => parsed,
+        }
+    }
+
+    /// Parses the time of something that happened, as [`Self::parse`] does, but refuses what could not be
+    /// shown again as it was given.
+    ///
+    /// # Errors
+    /// Says that the text is no ISO 8601 date or time, or too late a one.
+    pub fn parse_moment(text: &str) -> Result<Self, InvalidTimestamp> {
         let text = text.trim();
-        let spaced_plus = text.replace(' ', "+");
-        let instant = text
-            .parse::<jiff::Timestamp>()
-            .or_else(|_| spaced_plus.parse::<jiff::Timestamp>())
-            .or_else(|_| {
-                text.parse::<jiff::civil::DateTime>()
-                    .and_then(|civil| civil.to_zoned(TimeZone::UTC))
-                    .map(|zoned| zoned.timestamp())
-            })
-            .map(|instant| instant.as_microsecond())
-            .or_else(|_| end_of_time(text).ok_or(()))
-            .map_err(|()| InvalidTimestamp(text.chars().take(100).collect()))?;
-        Ok(Self(instant))
+        let shown = || text.chars().take(100).collect();
+        if let Some(instant) = with_offset(text).or_else(|| with_offset(&text.replace(' ', "+"))) {
+            return Ok(Self(instant));
+        }
+        let civil = text.parse::<jiff::civil::DateTime>();
+        match civil.and_then(|civil| civil.to_zoned(TimeZone::UTC)) {
+            Ok(zoned) if !has_offset(text) => Ok(Self(zoned.timestamp().as_microsecond())),
+            _ if is_beyond_the_last(text) => Err(InvalidTimestamp::TooLate(shown())),
+            _ => Err(InvalidTimestamp::NoTime(shown())),
+        }
     }
 
     /// This instant moved by a number of microseconds.
@@ -90,11 +104,36 @@ impl Timestamp {
     }
 }
 
-/// The last moment that the calendar can express, for the day after it, which many programs write for
-/// "without end".
-fn end_of_time(text: &str) -> Option<i64> {
+/// The instant of a text with an offset that some clock can have: RFC 3339 ends at 23:59, jiff later.
+fn with_offset(text: &str) -> Option<i64> {
+    let instant = text.parse::<jiff::Timestamp>().ok()?;
+    is_offset_of_a_clock(text).then(|| instant.as_microsecond())
+}
+
+fn is_offset_of_a_clock(text: &str) -> bool {
+    numeric_offset(text).is_none_or(|seconds| seconds.abs() < 24 * 60 * 60)
+}
+
+fn has_offset(text: &str) -> bool {
+    numeric_offset(text).is_some()
+}
+
+/// The offset that a text names, in seconds.
+fn numeric_offset(text: &str) -> Option<i32> {
+    let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+    Some(pieces.to_numeric_offset()?.seconds())
+}
+
+/// The last moment that can be told in every time zone.
+fn last_moment() -> i64 {
+    jiff::Timestamp::MAX.as_microsecond()
+}
+
+/// Whether a text is a time behind the last moment.
+fn is_beyond_the_last(text: &str) -> bool {
     text.starts_with("9999-12-3")
-        .then(|| jiff::Timestamp::MAX.as_microsecond())
+        && is_offset_of_a_clock(text)
+        && jiff::fmt::temporal::Pieces::parse(text).is_ok()
 }
 
 /// Which end of a span of time a date names.
@@ -110,8 +149,11 @@ pub enum Bound {
 /// a start and its last as an end.
 #[must_use]
 pub fn parse_bound(text: &str, zone: &str, bound: Bound) -> Option<Timestamp> {
-    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
-        return Some(Timestamp(instant.as_microsecond()));
+    if let Some(instant) = with_offset(text) {
+        return Some(Timestamp(instant));
+    }
+    if !is_offset_of_a_clock(text) {
+        return None;
     }
     let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
     let micros = |at: jiff::civil::DateTime| {
@@ -120,8 +162,8 @@ pub fn parse_bound(text: &str, zone: &str, bound: Bound) -> Option<Timestamp> {
             .map(|zoned| zoned.timestamp().as_microsecond())
     };
     let is_day = !text.contains([':', 'T', 't', ' ']);
-    if let Some(last) = end_of_time(text) {
-        return Some(Timestamp(last));
+    if is_beyond_the_last(text) {
+        return Some(Timestamp(last_moment()));
     }
     let at: jiff::civil::DateTime = text.parse().ok()?;
     match bound {
@@ -137,10 +179,16 @@ pub fn parse_bound(text: &str, zone: &str, bound: Bound) -> Option<Timestamp> {
     }
 }
 
-/// A text that is no ISO 8601 timestamp.
+/// A text that is no time, or none that can be kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not an ISO 8601 date or time")]
-pub struct InvalidTimestamp(pub String);
+pub enum InvalidTimestamp {
+    /// It is no ISO 8601 timestamp.
+    #[error("'{0}' is not an ISO 8601 date or time")]
+    NoTime(String),
+    /// It lies behind the last moment that can be shown.
+    #[error("'{0}' is later than any time that can be kept; the last is 9999-12-30T22:00:00Z")]
+    TooLate(String),
+}
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -208,6 +256,40 @@ mod tests {
         assert_eq!(Timestamp::parse("2026-11-22 09:00:00").unwrap(), with);
         assert!(Timestamp::parse("2026-11-22").unwrap() < with);
         assert!(Timestamp::parse("yesterday").is_err());
+    }
+
+    #[test]
+    fn an_offset_that_no_clock_has_is_refused() {
+        for text in ["2026-11-22T09:00:00+25:00", "2026-11-22T09:00:00-24:00"] {
+            assert!(Timestamp::parse(text).is_err(), "{text}");
+            assert_eq!(parse_bound(text, "UTC", Bound::Start), None, "{text}");
+        }
+        let widest = Timestamp::parse("2026-11-22T23:00:00+14:00").unwrap();
+        assert_eq!(widest, Timestamp::parse("2026-11-22T09:00:00").unwrap());
+        let spaced = Timestamp::parse("2026-11-22T23:00:00 14:00");
+        assert_eq!(spaced, Ok(widest), "a plus that became a space in a query");
+    }
+
+    #[test]
+    fn the_time_of_an_event_can_be_shown_as_it_was_given_or_is_refused() {
+        let last = "9999-12-30T21:59:59.999999Z";
+        assert_eq!(Timestamp::parse_moment(last).unwrap().to_iso(), last);
+        for text in [
+            "9999-12-30T22:30:00Z",
+            "9999-12-31",
+            "9999-12-31T23:59:59",
+            "9999-12-31T23:59:59.999999+00:00",
+        ] {
+            let refused = Timestamp::parse_moment(text).unwrap_err();
+            assert!(matches!(refused, InvalidTimestamp::TooLate(_)), "{text}");
+            assert!(
+                Timestamp::parse(text)
+                    .unwrap()
+                    .to_iso()
+                    .starts_with("9999-12-30T22:00:00")
+            );
+        }
+        assert!(Timestamp(i64::MAX).to_iso().starts_with("9999-12-30"));
     }
 
     #[test]

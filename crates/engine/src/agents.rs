@@ -15,6 +15,7 @@ use mnemic_core::{
     time::Timestamp,
     validation,
 };
+use mnemic_llm::ModelKind;
 use mnemic_store::{StoreError, agents, runs::RunFilter};
 use serde_json::{Map, Value};
 
@@ -188,7 +189,13 @@ impl Engine {
     /// The configuration of a model that a provider has.
     async fn config_of(&self, handle: &str) -> Result<LlmConfig, EngineError> {
         validation::model_handle(handle).map_err(invalid)?;
+        if self.embeddings().in_process_named(handle).is_some() {
+            return Err(cannot_talk(handle));
+        }
         let resolved = self.catalogue().resolve(handle).await?;
+        if resolved.known_kind == Some(ModelKind::Embedding) {
+            return Err(cannot_talk(handle));
+        }
         Ok(defaults::config_of(
             &resolved,
             self.settings().max_context_window,
@@ -205,12 +212,25 @@ impl Engine {
             return Ok(defaults::local_embedding_config(&info, chunk_size));
         }
         match self.catalogue().resolve(handle).await {
+            Ok(resolved) if resolved.known_kind == Some(ModelKind::Llm) => {
+                Err(EngineError::Invalid(format!(
+                    "INVALID_ARGUMENT: {handle} is a model to talk with and makes no embeddings: name an embedding \
+                     model, or leave `embedding` out for this server's own"
+                )))
+            }
             Ok(resolved) => Ok(defaults::embedding_config_of(&resolved, chunk_size)),
             Err(error) => Err(EngineError::Invalid(format!(
                 "INVALID_ARGUMENT: Embedding model {handle} not found: {error}"
             ))),
         }
     }
+}
+
+fn cannot_talk(handle: &str) -> EngineError {
+    EngineError::Invalid(format!(
+        "INVALID_ARGUMENT: {handle} makes embeddings and can't be talked with: name another `model`; this one can \
+         be the agent's `embedding`"
+    ))
 }
 
 fn invalid(error: validation::Invalid) -> EngineError {

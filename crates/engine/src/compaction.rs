@@ -25,7 +25,10 @@ use mnemic_core::{
 };
 use mnemic_store::{StoreError, Tx, agents, blocks, context, failpoints, leases, messages, turns};
 
-use self::{settings::Settings, summarizer::Material};
+use self::{
+    settings::Settings,
+    summarizer::{Material, Waiting},
+};
 use crate::{EngineError, events::Event, model::TurnModel, prompting, session::Frame, turn::Turn};
 
 /// Percent of a refused request's tokens that the next try may take, after each refusal in a row. There
@@ -262,6 +265,7 @@ impl Turn {
             own_model: &model.resolved.handle,
             leaving: &out,
             tokens: budget.summary,
+            waiting: Waiting::Turn,
         };
         let text = if self.is_for_itself_only() {
             material.digest()

@@ -9,7 +9,7 @@ mod local;
 mod remote;
 mod settings;
 
-use std::{num::NonZeroUsize, ops::Range, sync::Arc};
+use std::{num::NonZeroUsize, ops::Range, sync::Arc, time::Duration};
 
 #[cfg(feature = "local-models")]
 use local::LocalModel;
@@ -21,10 +21,14 @@ use remote::RemoteModel;
 pub use remote::known_dims;
 pub use settings::{EmbeddingSettings, LocalModels};
 
+use crate::rests::{Rests, Trouble};
+
 /// Vectors of queries that are kept: an agent often looks for the same words in several places.
 const KEPT_QUERIES: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 /// Bytes of a query that is kept.
 const KEPT_LENGTH: usize = 4_096;
+/// How long queries do without a model that failed or hung.
+const QUERY_REST: Duration = Duration::from_secs(30);
 /// Texts of remote models are cut into chunks of so many tokens: the smallest of the usual models read 512
 /// of theirs, which are shorter.
 const REMOTE_CHUNK: chunks::ChunkSize = chunks::ChunkSize {
@@ -56,6 +60,12 @@ pub enum EmbeddingError {
         /// Why.
         reason: String,
     },
+    /// The model at a provider failed or hung a moment ago.
+    #[error("the embedding model {handle} did not answer a moment ago and is not asked")]
+    Resting {
+        /// The model.
+        handle: String,
+    },
     /// No provider has the model.
     #[error(transparent)]
     Unknown(#[from] ResolveError),
@@ -69,7 +79,7 @@ impl EmbeddingError {
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         match self {
-            Self::NotReady { .. } => true,
+            Self::NotReady { .. } | Self::Resting { .. } => true,
             Self::Provider(error) => error.is_retryable(),
             Self::Disabled | Self::Failed { .. } | Self::Unknown(_) => false,
         }
@@ -101,6 +111,7 @@ struct Inner {
     default: Option<String>,
     off: bool,
     queries: Arc<Queries>,
+    rests: Arc<Rests>,
     #[cfg(feature = "local-models")]
     local: Vec<LocalModel>,
 }
@@ -117,6 +128,7 @@ impl Embeddings {
             default: settings.default_model(),
             off: settings.is_off(),
             queries: Arc::new(Mutex::new(LruCache::new(KEPT_QUERIES))),
+            rests: Arc::new(Rests::new(QUERY_REST, QUERY_REST)),
             #[cfg(feature = "local-models")]
             local: settings
                 .local
@@ -169,15 +181,24 @@ impl Embeddings {
             return Err(EmbeddingError::Disabled);
         }
         let queries = Arc::clone(&self.inner.queries);
+        let rests = Arc::clone(&self.inner.rests);
         #[cfg(feature = "local-models")]
         if let Some(local) = self.local(handle) {
             let kind = Kind::Local(local.clone());
-            return Ok(EmbeddingModel { kind, queries });
+            return Ok(EmbeddingModel {
+                kind,
+                queries,
+                rests,
+            });
         }
         let resolved = self.inner.catalogue.resolve(handle).await?;
         let client = self.inner.catalogue.client().clone();
         let kind = Kind::Remote(RemoteModel::new(client, resolved));
-        Ok(EmbeddingModel { kind, queries })
+        Ok(EmbeddingModel {
+            kind,
+            queries,
+            rests,
+        })
     }
 
     /// The model that is used where none is named.
@@ -203,6 +224,7 @@ impl Embeddings {
 pub struct EmbeddingModel {
     kind: Kind,
     queries: Arc<Queries>,
+    rests: Arc<Rests>,
 }
 
 #[derive(Debug, Clone)]
@@ -263,6 +285,14 @@ impl EmbeddingModel {
         }
     }
 
+    /// Has queries do without the model for a while, where it is a provider's: in the process it is no
+    /// slower than the machine.
+    pub(crate) fn let_rest(&self, trouble: Trouble) {
+        if let Kind::Remote(model) = &self.kind {
+            self.rests.begin(&model.handle, trouble);
+        }
+    }
+
     /// The vector of what is searched for, of length 1. Asked for again, it is at hand.
     ///
     /// # Errors
@@ -272,9 +302,17 @@ impl EmbeddingModel {
         if let Some(known) = self.queries.lock().get(&key) {
             return Ok(known.clone());
         }
-        let texts = vec![text.to_owned()];
-        let mut vectors = self.embed(texts, Purpose::Query).await?;
-        let vector = vectors.pop().unwrap_or_default();
+        if self.rests.is_resting(self.handle()) {
+            let handle = self.handle().to_owned();
+            return Err(EmbeddingError::Resting { handle });
+        }
+        let embedded = self.embed(vec![text.to_owned()], Purpose::Query).await;
+        match &embedded {
+            Ok(_) => self.rests.end(self.handle()),
+            Err(error) if error.is_passing() => self.let_rest(Trouble::Failed),
+            Err(_) => {}
+        }
+        let vector = embedded?.pop().unwrap_or_default();
         if text.len() <= KEPT_LENGTH {
             self.queries.lock().put(key, vector.clone());
         }
@@ -298,7 +336,9 @@ impl EmbeddingModel {
         &self,
         texts: Vec<String>,
     ) -> Result<Vec<Vec<f32>>, EmbeddingError> {
-        self.embed(texts, Purpose::Passage).await
+        let embedded = self.embed(texts, Purpose::Passage).await?;
+        self.rests.end_failure(self.handle());
+        Ok(embedded)
     }
 
     async fn embed(

@@ -26,6 +26,7 @@ pub mod prompting;
 mod recall;
 mod recovery;
 mod request;
+mod rests;
 pub mod search;
 mod second_try;
 mod session;
@@ -50,6 +51,7 @@ use mnemic_core::time::{Clock, Timestamp};
 use mnemic_llm::{Catalogue, Client};
 use mnemic_store::Store;
 pub use request::{DEFAULT_MAX_STEPS, Granularity, SendRequest, WhenBusy};
+use rests::Rests;
 use search::Shelf;
 use session::Sessions;
 use supervisor::Supervisor;
@@ -99,6 +101,8 @@ struct Inner {
     client: Client,
     catalogue: Arc<Catalogue>,
     embeddings: Embeddings,
+    /// Models that made no summary when they were asked last.
+    summarizers: Rests,
     settings: EngineSettings,
     clock: Clock,
     boot_id: String,
@@ -112,6 +116,9 @@ struct Inner {
 /// How often callbacks are looked for that no run of this process announces: those of other processes,
 /// and those that are tried again.
 const CALLBACK_POLL: Duration = Duration::from_secs(2);
+
+/// How long a model makes no summaries after it failed or hung: the first time, and at the most.
+const SUMMARIZER_REST: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
 
 impl Engine {
     /// Puts the runtime together. [`Engine::start`] sets it going.
@@ -132,6 +139,7 @@ impl Engine {
             client,
             catalogue,
             embeddings,
+            summarizers: Rests::new(SUMMARIZER_REST.0, SUMMARIZER_REST.1),
             settings,
             clock,
             boot_id,

@@ -30,6 +30,7 @@ use shelf::{Opened, ScopeKey};
 use crate::{
     Engine, EngineError,
     embedding::{EmbeddingError, EmbeddingModel},
+    rests::Trouble,
 };
 
 /// How long a search waits for the vector of its query.
@@ -400,15 +401,17 @@ impl Engine {
     }
 }
 
-/// The vector of a query. A model that does not answer in time is done without.
+/// The vector of a query. A model that does not answer in time is done without, by the next ones at once.
 async fn query_vector(model: &EmbeddingModel, text: &str) -> Option<Vec<f32>> {
     match tokio::time::timeout(PATIENCE, model.embed_query(text)).await {
         Ok(Ok(vector)) => Some(vector),
+        Ok(Err(EmbeddingError::Resting { .. })) => None,
         Ok(Err(error)) => {
             tracing::warn!(%error, "a search goes by words only");
             None
         }
         Err(_) => {
+            model.let_rest(Trouble::Hung);
             let model = model.handle();
             tracing::warn!(
                 model,

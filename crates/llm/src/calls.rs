@@ -51,6 +51,22 @@ impl From<Arc<str>> for SystemPrompt {
     }
 }
 
+/// How an answer is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// When all of it is there.
+    Whole,
+    /// As it is made.
+    Streamed,
+}
+
+impl Delivery {
+    /// What the protocols call `stream`.
+    pub const fn is_streamed(self) -> bool {
+        matches!(self, Self::Streamed)
+    }
+}
+
 /// Whether and which tools the model may call.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ToolChoice {

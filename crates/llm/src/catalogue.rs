@@ -57,6 +57,8 @@ pub struct ResolvedModel {
     pub model: String,
     /// The handle as the catalogue publishes it.
     pub handle: String,
+    /// What it is for, where its server says so or its name is well known.
+    pub known_kind: Option<ModelKind>,
     /// Tokens that request and answer may take together.
     pub context_window: i64,
     /// Tokens an answer may take, when that is known.
@@ -510,6 +512,7 @@ impl From<ModelInfo> for ResolvedModel {
             endpoint: model.endpoint,
             model: model.model,
             handle: model.handle,
+            known_kind: model.known_kind,
             context_window: model.context_window,
             max_output_tokens: model.max_output_tokens,
             context_limit: model.context_limit,

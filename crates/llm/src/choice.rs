@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use crate::{
     adaptation::Parameter,
     calls::{Call, Thinking, ToolChoice},
-    completion::{Completion, Delta, FinishReason},
+    completion::{CUT_BEFORE_ARGUMENTS, Completion, Delta, FinishReason},
     endpoints::Protocol,
+    json,
     lenient::unique_id,
     plain_calls::{Offered, PlainCalls},
     repair,
@@ -189,6 +190,7 @@ impl ChoiceReader {
             let name = self.offered.name(name)?;
             let arguments = match fields.get("arguments") {
                 Some(Value::String(text)) => text.clone(),
+                None if !json::is_object(text) => CUT_BEFORE_ARGUMENTS.to_owned(),
                 Some(Value::Null) | None => "{}".to_owned(),
                 Some(other) => other.to_string(),
             };

@@ -10,7 +10,7 @@ use crate::{
     adaptation::Parameter,
     anthropic,
     body::WireBody,
-    calls::Call,
+    calls::{Call, Delivery},
     choice,
     completion::Completion,
     connect,
@@ -68,7 +68,7 @@ impl Client {
     /// # Errors
     /// When no answer came, after the retries that the error allows.
     pub async fn call(&self, call: &Call) -> Result<Completion, LlmError> {
-        let completion = match self.answer(call, false).await? {
+        let completion = match self.answer(call, Delivery::Whole).await? {
             Answer::Whole(completion) => completion,
             Answer::Streaming(mut pump) => {
                 let mut assembler = crate::Assembler::new();
@@ -90,7 +90,7 @@ impl Client {
     /// # Errors
     /// When no answer began, after the retries that the error allows.
     pub async fn stream(&self, call: &Call) -> Result<DeltaStream, LlmError> {
-        let pump = match self.answer(call, true).await? {
+        let pump = match self.answer(call, Delivery::Streamed).await? {
             Answer::Streaming(pump) => *pump,
             Answer::Whole(completion) => Pump::whole(
                 call.endpoint.clone(),
@@ -112,7 +112,7 @@ impl Client {
     /// to the answer; when nothing does, the answer stays as it is.
     pub(crate) async fn force(&self, call: &Call, mut completion: Completion) -> Completion {
         let again = forced::by_schema(call);
-        match self.answer(&again, false).await {
+        match self.answer(&again, Delivery::Whole).await {
             Ok(Answer::Whole(forced)) => {
                 if let Some(usage) = &forced.usage {
                     completion.usage.get_or_insert_default().add(usage);
@@ -127,17 +127,17 @@ impl Client {
     }
 
     /// Tries until there is an answer or no hope.
-    async fn answer(&self, call: &Call, stream: bool) -> Result<Answer, LlmError> {
-        let mut body = render(call, stream);
+    async fn answer(&self, call: &Call, delivery: Delivery) -> Result<Answer, LlmError> {
+        let mut body = render(call, delivery);
         let (mut tried, mut adapted) = (1, 0);
         loop {
-            let error = match self.attempt(call, &body, stream).await {
+            let error = match self.attempt(call, &body, delivery).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             if adapted < MAX_ADAPTATIONS && may_adapt(call, &error) {
                 adapted += 1;
-                body = render(call, stream);
+                body = render(call, delivery);
                 continue;
             }
             if adapted < MAX_ADAPTATIONS && refuses_reasoning(&error) {
@@ -158,13 +158,13 @@ impl Client {
         &self,
         call: &Call,
         body: &WireBody,
-        stream: bool,
+        delivery: Delivery,
     ) -> Result<Answer, LlmError> {
         let sent = Instant::now();
         let endpoint = &call.endpoint;
         let reading = Reading::of(call);
         let check = PromptCheck::of(call, body);
-        let (patience, phase, again) = if stream {
+        let (patience, phase, again) = if delivery.is_streamed() {
             (
                 self.timeouts.first_byte,
                 "the first byte of the answer",
@@ -191,7 +191,7 @@ impl Client {
         let streams = match media_type(&response) {
             Some(kind) if kind.contains("event-stream") || kind.contains("ndjson") => true,
             Some(kind) if kind.contains("json") || kind.contains("html") => false,
-            _ => stream,
+            _ => delivery.is_streamed(),
         };
         if streams {
             let pump = Pump::new(endpoint.clone(), response, self.timeouts, sent);
@@ -333,16 +333,16 @@ fn may_force(call: &Call) -> bool {
 }
 
 /// A call as its model is to be asked.
-pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
+pub(crate) fn render(call: &Call, delivery: Delivery) -> WireBody {
     let protocol = call.endpoint.protocol();
     let by_choice = choice::applies(call);
     let is_blind = call.transcript.has_images()
         && matches!(protocol, Protocol::OpenAiChat | Protocol::Ollama)
         && !call.accepts(Parameter::Images);
     let body = if by_choice {
-        render_plainly(&choice::without_tools(call), stream)
+        render_plainly(&choice::without_tools(call), delivery)
     } else {
-        render_plainly(call, stream)
+        render_plainly(call, delivery)
     };
     if !by_choice && !is_blind {
         return body;
@@ -359,12 +359,12 @@ pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
     WireBody::from_vec(request.to_string().into_bytes())
 }
 
-fn render_plainly(call: &Call, stream: bool) -> WireBody {
+fn render_plainly(call: &Call, delivery: Delivery) -> WireBody {
     match call.endpoint.protocol() {
-        Protocol::OpenAiChat => openai_chat::request::render(call, stream),
-        Protocol::OpenAiResponses => openai_responses::request::render(call, stream),
-        Protocol::Anthropic => anthropic::request::render(call, stream),
-        Protocol::Ollama => ollama::request::render(call, stream),
+        Protocol::OpenAiChat => openai_chat::request::render(call, delivery),
+        Protocol::OpenAiResponses => openai_responses::request::render(call, delivery),
+        Protocol::Anthropic => anthropic::request::render(call, delivery),
+        Protocol::Ollama => ollama::request::render(call, delivery),
     }
 }
 

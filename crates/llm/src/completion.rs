@@ -7,6 +7,10 @@ use mnemic_core::{
 
 use crate::json;
 
+/// The arguments of a call that was cut off before they came: no JSON, so that they are asked for again
+/// and the call is not made without them.
+pub(crate) const CUT_BEFORE_ARGUMENTS: &str = "{";
+
 /// Why a model stopped. Whether it called tools is told by the calls, never by this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum FinishReason {
@@ -245,9 +249,13 @@ impl Assembler {
             _ => true,
         });
         let mut tool_calls = self.calls;
-        for call in &mut tool_calls {
+        // The last call of an answer that reached its limit was only begun.
+        let begun = (self.finish == FinishReason::Length).then_some(tool_calls.len());
+        for (count, call) in (1..).zip(&mut tool_calls) {
             if call.arguments.trim().is_empty() {
-                "{}".clone_into(&mut call.arguments);
+                let is_begun = begun == Some(count);
+                let none = if is_begun { CUT_BEFORE_ARGUMENTS } else { "{}" };
+                none.clone_into(&mut call.arguments);
             }
         }
         Completion {
@@ -374,6 +382,19 @@ mod tests {
             ]
         );
         assert_eq!(fold(&completion.clone().into_deltas()).finish(), completion);
+    }
+
+    #[test]
+    fn a_call_that_the_limit_cut_off_before_its_arguments_is_none_without_any() {
+        for (finish, arguments) in [
+            (FinishReason::Length, ["{}", "{"]),
+            (FinishReason::ToolCalls, ["{}", "{}"]),
+        ] {
+            let completion = fold(&[start(0, "a"), start(1, "b"), Delta::Finish(finish)]).finish();
+            let calls = completion.body.tool_calls.iter();
+            let shown: Vec<_> = calls.map(|call| call.arguments.as_str()).collect();
+            assert_eq!(shown, arguments, "{finish:?}");
+        }
     }
 
     #[test]

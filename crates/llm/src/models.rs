@@ -27,8 +27,10 @@ pub struct ModelInfo {
     pub handle: String,
     /// The model as its provider calls it.
     pub model: String,
-    /// What it is for.
+    /// What it is for, as far as one can guess.
     pub kind: ModelKind,
+    /// What it is for, where its server says so or its name is well known.
+    pub known_kind: Option<ModelKind>,
     /// Where it is served.
     pub endpoint: Arc<Endpoint>,
     /// Tokens that request and answer may take together.
@@ -98,6 +100,7 @@ impl Listed {
             handle: format!("{prefix}/{}", self.id),
             model: self.id.clone(),
             kind,
+            known_kind: self.kind.or_else(|| known_kind(&self.id, endpoint)),
             endpoint: endpoint.serving(&self.id),
             context_window: window,
             max_output_tokens: self
@@ -110,6 +113,25 @@ impl Listed {
                 .flatten(),
         }
     }
+}
+
+/// What a model is for whose name leaves no doubt.
+fn known_kind(id: &str, endpoint: &Endpoint) -> Option<ModelKind> {
+    const EMBEDDING: [&str; 2] = ["all-minilm", "bge-m3"];
+    const TALKING: [&str; 7] = [
+        "gpt-3.5", "gpt-4", "gpt-5", "chatgpt-", "o1", "o3", "claude-",
+    ];
+    let id = id.to_ascii_lowercase();
+    // Behind the maker's name, which routers put before it.
+    let name = id.rsplit('/').next().unwrap_or(&id);
+    let begins = |known: &&str| name.starts_with(*known);
+    // Embedded systems are something to talk about.
+    let embeds = name.contains("embed") && !name.contains("embedded");
+    if embeds || EMBEDDING.iter().any(begins) {
+        return Some(ModelKind::Embedding);
+    }
+    let talks = TALKING.iter().any(begins);
+    (talks || endpoint.protocol() == Protocol::Anthropic).then_some(ModelKind::Llm)
 }
 
 /// Embedding models are told by their names; no list says it.
@@ -281,6 +303,34 @@ mod tests {
         assert_eq!(describe(&config, &told), 5);
         config.context_windows.insert("gpt-4o".into(), 3);
         assert_eq!(describe(&config, &told), 3);
+    }
+
+    #[test]
+    fn what_a_model_is_for_is_known_from_its_server_or_a_well_known_name() {
+        let endpoint = Arc::new(Endpoint::new(EndpointConfig::new("p", "http://h")).unwrap());
+        let known = |listed: &Listed| listed.describe(&endpoint).known_kind;
+        for (name, kind) in [
+            ("text-embedding-3-small", Some(ModelKind::Embedding)),
+            ("Qwen/Qwen3-Embedding-0.6B", Some(ModelKind::Embedding)),
+            ("nomic-embed-text:latest", Some(ModelKind::Embedding)),
+            (
+                "sentence-transformers/all-MiniLM-L6-v2",
+                Some(ModelKind::Embedding),
+            ),
+            ("gpt-4o-mini", Some(ModelKind::Llm)),
+            ("openai/gpt-5", Some(ModelKind::Llm)),
+            ("claude-haiku-4-5", Some(ModelKind::Llm)),
+            ("llama3.2:3b", None),
+            ("e5-mistral-7b-instruct", None),
+            ("embedded-systems-assistant", None),
+        ] {
+            assert_eq!(known(&Listed::named(name)), kind, "{name}");
+        }
+        let told = Listed {
+            kind: Some(ModelKind::Llm),
+            ..Listed::named("embedder")
+        };
+        assert_eq!(known(&told), Some(ModelKind::Llm), "its server knows best");
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl PlainCalls {
                 out.push_back(Delta::ToolCallArguments { index, fragment });
             }
             Delta::Finish(finish) => {
-                self.end(out);
+                self.end(finish, out);
                 let called = !self.ids.is_empty() && finish == FinishReason::Stop;
                 let finish = if called {
                     FinishReason::ToolCalls
@@ -192,9 +192,12 @@ impl PlainCalls {
         }
     }
 
-    /// The answer is over: what is held is a call without its end, or text.
-    fn end(&mut self, out: &mut VecDeque<Delta>) {
+    /// The answer is over: what is held is a call without its end, or text. Servers that take the end of a
+    /// call for the end of the answer leave it out; where an answer was cut off, a half call is text.
+    fn end(&mut self, finish: FinishReason, out: &mut VecDeque<Delta>) {
+        let is_cut = matches!(finish, FinishReason::Length | FinishReason::Unknown);
         match self.form.take() {
+            Some(form) if is_cut && !form.is_whole(&self.held) => self.release(out),
             Some(form) => {
                 let whole = std::mem::take(&mut self.held);
                 self.settle(form, &whole, out);

@@ -67,11 +67,13 @@ pub fn value(text: &str) -> Result<Value, Unusable> {
     };
     let inside = without_fence(text);
     let mut reader = Reader::new(inside);
+    // Words that begin no value were not cut off either.
+    let is_begun = inside.starts_with(|c| matches!(c, '{' | '[') || closing(c).is_some());
     match reader.value(0) {
         Ok(value) if is_debris(reader.rest()) => Ok(value),
-        Err(Stop::Cut) => Err(Unusable::Cut),
+        Err(Stop::Cut) if is_begun => Err(Unusable::Cut),
         // The strict parser's words are those that a model knows.
-        Ok(_) | Err(Stop::Wrong) => Err(Unusable::NoJson(strict.to_string())),
+        Ok(_) | Err(_) => Err(Unusable::NoJson(strict.to_string())),
     }
 }
 

@@ -89,6 +89,17 @@ fn sum(file: &mut File) -> io::Result<String> {
     }
 }
 
+/// What is there of a model.
+#[derive(Debug)]
+pub enum Presence {
+    /// Not all of its files, as before they are fetched and when that broke off.
+    Missing,
+    /// Every file, and each as it must be.
+    Whole,
+    /// A file that is another one than it must be.
+    Damaged(FileError),
+}
+
 /// The folder that holds all models.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelCache {
@@ -122,6 +133,22 @@ impl ModelCache {
         model.files.iter().all(|file| {
             std::fs::metadata(folder.join(&file.name)).is_ok_and(|meta| meta.len() == file.bytes)
         })
+    }
+
+    /// What is there of a model, which takes as long as reading all of it.
+    #[must_use]
+    pub fn presence(&self, model: &Model) -> Presence {
+        let folder = self.folder(model);
+        let mut presence = Presence::Whole;
+        for file in &model.files {
+            let path = folder.join(&file.name);
+            if !path.exists() {
+                presence = Presence::Missing;
+            } else if let Err(error) = check(&path, file) {
+                return Presence::Damaged(error);
+            }
+        }
+        presence
     }
 
     /// Deletes a model's folder; whether there was one.

@@ -101,10 +101,10 @@ async fn chat(settings: Settings, args: ChatArgs) -> Result<ExitCode, ChatError>
         None => (server::configured_url(&settings), Keeper::Anybody),
     };
     let mut screen = Screen::new();
-    let asking = if args.yes || !screen.is_terminal {
-        Asking::Never
-    } else {
-        Asking::Allowed
+    let asking = match (args.yes, screen.is_terminal) {
+        (true, _) => Asking::Never,
+        (false, true) => Asking::Allowed,
+        (false, false) => Asking::Nobody,
     };
     if !screen.has_colours() {
         inquire::set_global_render_config(inquire::ui::RenderConfig::empty());

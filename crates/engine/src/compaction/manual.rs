@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use super::{
     counted, save,
     settings::{Settings, with_overrides},
-    summarizer::Material,
+    summarizer::{Material, Waiting},
     summary_message,
 };
 use crate::{Engine, EngineError, session::Frame, threads};
@@ -144,6 +144,7 @@ impl Engine {
             own_model: &own,
             leaving: &held.messages,
             tokens: budget.summary,
+            waiting: Waiting::Client,
         };
         let text = self.summary(&material).await;
         let stats = CompactionStats {

@@ -13,8 +13,10 @@ use mnemic_llm::{
     Call, LlmError, MessageView, ResolveError, ResolvedModel, SystemPrompt, Transcript,
 };
 
+use tokio::time::Instant;
+
 use super::settings::Settings;
-use crate::{Engine, model};
+use crate::{Engine, model, rests::Trouble};
 
 /// What stands before and after the agreement that some models need, to answer with a summary and
 /// nothing else.
@@ -38,6 +40,17 @@ pub(crate) struct Material<'a> {
     pub leaving: &'a [Message],
     /// Tokens that the summary may take.
     pub tokens: i64,
+    /// Who waits for it.
+    pub waiting: Waiting,
+}
+
+/// Who waits for a summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// A turn, which goes on with a digest where no model is known to work.
+    Turn,
+    /// A client that asked for the summary itself.
+    Client,
 }
 
 /// Why there is no summary.
@@ -53,7 +66,24 @@ enum NoSummary {
     Overflow,
 }
 
+impl NoSummary {
+    /// Whether the model was waited for, and may be there again later.
+    const fn may_pass(&self) -> bool {
+        match self {
+            Self::Call(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+}
+
 impl Material<'_> {
+    /// The models that may make it, the best first.
+    fn models(&self) -> impl Iterator<Item = &str> {
+        let named = self.settings.model.as_deref();
+        let own = Some(self.own_model).filter(|own| named != Some(own));
+        named.into_iter().chain(own)
+    }
+
     /// The digest that stands in for a summary.
     pub(crate) fn digest(&self) -> String {
         let earlier = compaction::earlier_summaries(self.leaving);
@@ -135,33 +165,37 @@ impl Material<'_> {
 }
 
 impl Engine {
-    /// The summary of messages that leave a context: a model's if there is one in time, else a digest.
+    /// The summary of messages that leave a context: a model's if there is one in time, else a digest. A
+    /// model that failed or hung is left alone for a while, so that not each turn waits for it.
     pub(crate) async fn summary(&self, material: &Material<'_>) -> String {
         let patience = self.inner.settings.compaction_timeout;
+        let deadline = Instant::now() + patience;
+        let rests = &self.inner.summarizers;
         let agent = material.agent.id;
-        match tokio::time::timeout(patience, self.ask_summarizer(material)).await {
-            Ok(Ok(text)) => return text,
-            Ok(Err(error)) => {
-                tracing::warn!(%agent, %error, "there is no summary; a digest stands in for it");
+        for model in material.models() {
+            if material.waiting == Waiting::Turn && rests.is_resting(model) {
+                tracing::debug!(%agent, model, "the model made no summary lately and is not asked");
+                continue;
             }
-            Err(_) => {
-                let seconds = patience.as_secs_f64();
-                tracing::warn!(%agent, seconds, "the summary took too long; a digest stands in for it");
+            match tokio::time::timeout_at(deadline, self.summary_by(material, model)).await {
+                Ok(Ok(text)) => {
+                    rests.end(model);
+                    return text;
+                }
+                Ok(Err(error)) => {
+                    let rest = error
+                        .may_pass()
+                        .then(|| rests.begin(model, Trouble::Failed));
+                    tracing::warn!(%agent, model, %error, ?rest, "the model makes no summary");
+                }
+                Err(_) => {
+                    let rest = rests.begin(model, Trouble::Hung);
+                    tracing::warn!(%agent, model, ?patience, ?rest, "the summary took too long");
+                    break;
+                }
             }
         }
         material.digest()
-    }
-
-    async fn ask_summarizer(&self, material: &Material<'_>) -> Result<String, NoSummary> {
-        let own = material.own_model;
-        let model = material.settings.model.as_deref().unwrap_or(own);
-        match self.summary_by(material, model).await {
-            Err(error) if model != own => {
-                tracing::info!(model, %error, "the agent's own model makes the summary");
-                self.summary_by(material, own).await
-            }
-            other => other,
-        }
     }
 
     async fn summary_by(&self, material: &Material<'_>, model: &str) -> Result<String, NoSummary> {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::request;
 use crate::{
     Call, Endpoint, EndpointConfig, MessageView, Protocol, Thinking, ToolChoice, ToolSet, ToolSpec,
-    Transcript, body::SHARED_FROM,
+    Transcript, body::SHARED_FROM, calls::Delivery,
 };
 
 fn endpoint() -> Arc<Endpoint> {
@@ -32,7 +32,7 @@ fn call_with(transcript: Transcript) -> Call {
 }
 
 fn sent(call: &Call) -> Value {
-    serde_json::from_slice(&request::render(call, false).to_vec()).unwrap()
+    serde_json::from_slice(&request::render(call, Delivery::Whole).to_vec()).unwrap()
 }
 
 fn push(transcript: &mut Transcript, role: Role, body: &MessageBody) {
@@ -363,7 +363,7 @@ fn options_are_the_protocols() {
         Some(json!({"type": "json_schema", "json_schema": {"name": "n", "schema": {"a": 1}}}));
     let format = json!({"type": "json_schema", "schema": {"a": 1}});
     assert_eq!(sent(&call)["output_config"]["format"], format);
-    let streamed = request::render(&call, true).to_vec();
+    let streamed = request::render(&call, Delivery::Streamed).to_vec();
     assert!(streamed.ends_with(br#","stream":true}"#));
 }
 

@@ -7,7 +7,7 @@ use super::render::{self, MARK, Marks};
 use crate::{
     adaptation::Parameter,
     body::{BodyWriter, SHARED_FROM, WireBody},
-    calls::{Call, Thinking, ToolChoice},
+    calls::{Call, Delivery, Thinking, ToolChoice},
     endpoints::Protocol,
     json, windows,
 };
@@ -21,7 +21,7 @@ const MIN_BUDGET: i64 = 1_024;
 /// Renders a call. What stays the same from call to call comes first, so that the provider's cache
 /// hits; up to four places are marked to be kept in it: the tools, the prompt, and the ends of the
 /// last two user messages, the older of which was the end of the call before.
-pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
+pub(crate) fn render(call: &Call, delivery: Delivery) -> WireBody {
     let own = call.transcript.len_bytes().min(2 * SHARED_FROM)
         + call.system.json().len().min(SHARED_FROM)
         + 1_024;
@@ -32,7 +32,7 @@ pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
     system(call, &mut body);
     messages(call, &mut body);
     options(call, body.bytes());
-    if stream {
+    if delivery.is_streamed() {
         body.bytes().extend_from_slice(br#","stream":true"#);
     }
     body.bytes().push(b'}');

@@ -241,10 +241,20 @@ fn a_torn_stream_and_an_error_in_it_are_errors() {
     ));
     let torn = r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"t","name":"f"}}"#;
     let piece = r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"x"}}"#;
-    assert!(matches!(
-        failed(&[START, torn, piece]),
-        LlmError::StreamIncomplete { .. }
-    ));
+    let rest = r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"\":1}"}}"#;
+    for events in [
+        &[START, TEXT, half][..],
+        &[START, TEXT, half, STOP],
+        &[START, torn],
+        &[START, torn, piece],
+        &[START, torn, piece, rest],
+    ] {
+        let error = failed(events);
+        assert!(
+            matches!(error, LlmError::StreamIncomplete { .. }),
+            "{events:?}: {error:?}"
+        );
+    }
     for (kind, expected) in [
         ("overloaded_error", "llm_overloaded"),
         ("rate_limit_error", "llm_rate_limit"),

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Endpoint, EndpointConfig, MessageView, ToolForm, ToolSpec, Transcript, client::render,
+    Endpoint, EndpointConfig, MessageView, ToolForm, ToolSpec, Transcript, calls::Delivery,
+    client::render,
 };
 
 pub(super) fn call(protocol: Protocol) -> Call {
@@ -33,7 +34,7 @@ pub(super) fn push(call: &mut Call, role: Role, body: MessageBody) {
 }
 
 pub(super) fn sent(call: &Call) -> Value {
-    serde_json::from_slice(&render(call, false).to_vec()).unwrap()
+    serde_json::from_slice(&render(call, Delivery::Whole).to_vec()).unwrap()
 }
 
 fn read(pieces: &[&str], finish: FinishReason) -> Vec<Delta> {
@@ -196,6 +197,13 @@ fn a_call_is_a_call() {
     );
     let meant = ("insert".to_owned(), "{\"label\":\"a".to_owned());
     assert_eq!(called(&cut), Some(meant), "what is cut stays visibly so");
+    let begun = read(&["{\"name\": \"insert\""], FinishReason::Length);
+    let meant = ("insert".to_owned(), "{".to_owned());
+    assert_eq!(
+        called(&begun),
+        Some(meant),
+        "and is not made without arguments"
+    );
 }
 
 #[test]

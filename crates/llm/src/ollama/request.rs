@@ -7,7 +7,7 @@ use crate::{
     abilities::Ability,
     adaptation::Parameter,
     body::{BodyWriter, SHARED_FROM, WireBody},
-    calls::{Call, Thinking, ToolChoice},
+    calls::{Call, Delivery, Thinking, ToolChoice},
     endpoints::Protocol,
     json,
     windows::OLLAMA_DEFAULT,
@@ -16,7 +16,7 @@ use crate::{
 const OLLAMA: Protocol = Protocol::Ollama;
 
 /// Renders a call.
-pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
+pub(crate) fn render(call: &Call, delivery: Delivery) -> WireBody {
     let own = call.transcript.len_bytes().min(2 * SHARED_FROM) + 4 * SHARED_FROM;
     let mut body = BodyWriter::with_capacity(own);
     body.bytes().extend_from_slice(br#"{"model":"#);
@@ -28,7 +28,7 @@ pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
     // stay when the answer reaches the end of the context. Servers from before 2025 don't know these.
     body.bytes()
         .extend_from_slice(br#","truncate":false,"shift":false"#);
-    json::field(body.bytes(), "stream", &stream);
+    json::field(body.bytes(), "stream", &delivery.is_streamed());
     body.bytes().push(b'}');
     body.finish()
 }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::decoder::{Decoder, parse};
 use crate::{
     Call, Delta, Endpoint, EndpointConfig, FinishReason, LlmError, MessageView, Protocol, Thinking,
-    ToolChoice, ToolSet, ToolSpec, Transcript, abilities::Abilities, client::render,
+    ToolChoice, ToolSet, ToolSpec, Transcript, abilities::Abilities, calls::Delivery,
+    client::render,
 };
 
 fn endpoint() -> Arc<Endpoint> {
@@ -36,7 +37,7 @@ fn push(call: &mut Call, role: Role, body: MessageBody) {
 }
 
 fn sent(call: &Call) -> Value {
-    serde_json::from_slice(&render(call, false).to_vec()).unwrap()
+    serde_json::from_slice(&render(call, Delivery::Whole).to_vec()).unwrap()
 }
 
 fn with_tools(call: &mut Call) {
@@ -79,7 +80,8 @@ fn every_request_says_how_large_the_context_is_and_that_nothing_may_be_cut() {
     call.temperature = Some(0.5);
     let options = json!({"num_ctx": 40_000, "num_predict": 100, "temperature": 0.5});
     assert_eq!(sent(&call)["options"], options);
-    let streaming: Value = serde_json::from_slice(&render(&call, true).to_vec()).unwrap();
+    let streaming: Value =
+        serde_json::from_slice(&render(&call, Delivery::Streamed).to_vec()).unwrap();
     assert_eq!(streaming["stream"], true);
 }
 

@@ -289,10 +289,11 @@ impl Decoder {
         let provider = || endpoint.name().to_owned();
         let silent = !self.said_anything && self.calls.is_empty();
         if self.finish.is_none() {
-            let whole = |call: &OpenCall| {
-                call.arguments.trim().is_empty() || json::is_object(&call.arguments)
-            };
-            if !self.done && (silent || !self.calls.iter().all(whole)) {
+            // Some servers, never OpenAI's, leave out every mark of the end. Then text may be all there is, and so is a call
+            // whose arguments are whole; one that has none yet was only begun.
+            let whole = |call: &OpenCall| json::is_object(&call.arguments);
+            let says_so = endpoint.is_openai();
+            if !self.done && (says_so || silent || !self.calls.iter().all(whole)) {
                 let message = "it closed without an end mark".to_owned();
                 return Err(LlmError::StreamIncomplete {
                     provider: provider(),

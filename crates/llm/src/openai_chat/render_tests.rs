@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::request;
 use crate::{
     Call, Endpoint, EndpointConfig, MessageView, Protocol, Quirks, ToolChoice, ToolSet, ToolSpec,
-    Transcript, body::SHARED_FROM,
+    Transcript, body::SHARED_FROM, calls::Delivery,
 };
 
 fn endpoint(url: &str, quirks: Quirks) -> Arc<Endpoint> {
@@ -25,8 +25,8 @@ fn call_with(transcript: Transcript) -> Call {
     Call::new(endpoint, "model-1", "You are \"X\".".into(), transcript)
 }
 
-fn sent(call: &Call, stream: bool) -> Value {
-    serde_json::from_slice(&request::render(call, stream).to_vec()).unwrap()
+fn sent(call: &Call, delivery: Delivery) -> Value {
+    serde_json::from_slice(&request::render(call, delivery).to_vec()).unwrap()
 }
 
 fn push(transcript: &mut Transcript, role: Role, body: &MessageBody) {
@@ -68,7 +68,7 @@ fn returned(id: &str, text: &str) -> MessageBody {
 fn messages(build: impl FnOnce(&mut Transcript)) -> Value {
     let mut transcript = Transcript::new(Protocol::OpenAiChat);
     build(&mut transcript);
-    let mut messages = sent(&call_with(transcript), false)["messages"].take();
+    let mut messages = sent(&call_with(transcript), Delivery::Whole)["messages"].take();
     messages.as_array_mut().unwrap().remove(0);
     messages
 }
@@ -237,14 +237,17 @@ fn thoughts_go_back_only_where_they_are_wanted() {
     };
     push(&mut transcript, Role::Assistant, &body);
     let call = Call::new(wants, "m", "".into(), transcript);
-    assert_eq!(sent(&call, false)["messages"][0]["reasoning_content"], "hm");
+    assert_eq!(
+        sent(&call, Delivery::Whole)["messages"][0]["reasoning_content"],
+        "hm"
+    );
 }
 
 #[test]
 fn options_are_sent_when_they_are_set() {
     let mut call = call_with(Transcript::new(Protocol::OpenAiChat));
     assert_eq!(
-        sent(&call, false),
+        sent(&call, Delivery::Whole),
         json!({"model": "model-1", "messages": [{"role": "system", "content": "You are \"X\"."}]})
     );
     let spec = |name: &str| ToolSpec {
@@ -258,7 +261,7 @@ fn options_are_sent_when_they_are_set() {
     call.max_tokens = Some(100);
     call.reasoning_effort = Some("low".into());
     call.response_format = Some(json!({"type": "json_object"}));
-    let body = sent(&call, true);
+    let body = sent(&call, Delivery::Streamed);
     assert_eq!(body["tools"].as_array().unwrap().len(), 2);
     assert_eq!(body.get("tool_choice"), None);
     assert_eq!(body["parallel_tool_calls"], false);
@@ -269,12 +272,12 @@ fn options_are_sent_when_they_are_set() {
     assert_eq!(body["stream"], true);
     assert_eq!(body["stream_options"], json!({"include_usage": true}));
     call.tool_choice = ToolChoice::Tool("b".into());
-    let body = sent(&call, false);
+    let body = sent(&call, Delivery::Whole);
     assert_eq!(body["tool_choice"], "required");
     assert_eq!(body["tools"].as_array().unwrap().len(), 1);
     assert_eq!(body["tools"][0]["function"]["name"], "b");
     call.tool_choice = ToolChoice::None;
-    assert_eq!(sent(&call, false)["tool_choice"], "none");
+    assert_eq!(sent(&call, Delivery::Whole)["tool_choice"], "none");
 }
 
 #[test]
@@ -299,7 +302,7 @@ fn what_an_endpoint_refuses_is_not_sent_to_it() {
     );
     call.max_tokens = Some(5);
     call.temperature = Some(1.0);
-    let body = sent(&call, true);
+    let body = sent(&call, Delivery::Streamed);
     assert_eq!(body.get("stream_options"), None);
     assert_eq!(
         (body.get("max_tokens"), &body["max_completion_tokens"]),
@@ -315,7 +318,7 @@ fn what_an_endpoint_refuses_is_not_sent_to_it() {
             .endpoint
             .learn("m", "System message must be at the beginning.")
     );
-    let body = sent(&call, true);
+    let body = sent(&call, Delivery::Streamed);
     assert_eq!(body.get("temperature"), None);
     let roles: Vec<_> = body["messages"]
         .as_array()
@@ -332,7 +335,7 @@ fn what_an_endpoint_refuses_is_not_sent_to_it() {
         endpoint: endpoint("https://api.openai.com/v1", Quirks::default()),
         ..call
     };
-    assert_eq!(sent(&openai, false)["max_completion_tokens"], 5);
+    assert_eq!(sent(&openai, Delivery::Whole)["max_completion_tokens"], 5);
 }
 
 #[test]
@@ -342,10 +345,10 @@ fn a_snapshot_shares_the_history_and_is_not_touched_by_what_follows() {
     for _ in 0..100 {
         push(&mut transcript, Role::User, &text);
     }
-    let before = sent(&call_with(transcript.clone()), false);
+    let before = sent(&call_with(transcript.clone()), Delivery::Whole);
     let snapshot = transcript.clone();
     push(&mut transcript, Role::User, &MessageBody::text("later"));
-    assert_eq!(sent(&call_with(snapshot.clone()), false), before);
+    assert_eq!(sent(&call_with(snapshot.clone()), Delivery::Whole), before);
     assert!(snapshot.tail.len() < SHARED_FROM);
     let shared = snapshot.sealed.iter().zip(&transcript.sealed);
     assert!(shared.clone().count() >= 5);
@@ -358,7 +361,7 @@ fn a_snapshot_shares_the_history_and_is_not_touched_by_what_follows() {
 #[test]
 fn the_beginning_of_a_request_stays_the_same_while_the_history_grows() {
     let mut transcript = Transcript::new(Protocol::OpenAiChat);
-    let mut last = request::render(&call_with(transcript.clone()), false).to_vec();
+    let mut last = request::render(&call_with(transcript.clone()), Delivery::Whole).to_vec();
     for turn in 0..50 {
         push(
             &mut transcript,
@@ -370,7 +373,7 @@ fn the_beginning_of_a_request_stays_the_same_while_the_history_grows() {
             Role::Assistant,
             &MessageBody::text("x".repeat(900)),
         );
-        let next = request::render(&call_with(transcript.clone()), false).to_vec();
+        let next = request::render(&call_with(transcript.clone()), Delivery::Whole).to_vec();
         let common = last.len() - "]}".len();
         assert_eq!(next[..common], last[..common], "turn {turn}");
         last = next;
@@ -402,7 +405,7 @@ proptest! {
         let bytes = transcript.len_bytes();
         let mut call = call_with(transcript);
         call.system = prompt.into();
-        let body = sent(&call, false);
+        let body = sent(&call, Delivery::Whole);
         prop_assert!(bytes <= body.to_string().len());
         let mut open: Vec<String> = Vec::new();
         for message in body["messages"].as_array().unwrap() {

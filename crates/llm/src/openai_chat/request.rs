@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     adaptation::Parameter,
     body::{BodyWriter, SHARED_FROM, WireBody},
-    calls::{Call, ToolChoice},
+    calls::{Call, Delivery, ToolChoice},
     endpoints::Protocol,
     json,
 };
@@ -13,7 +13,7 @@ use crate::{
 const CHAT: Protocol = Protocol::OpenAiChat;
 
 /// Renders a call.
-pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
+pub(crate) fn render(call: &Call, delivery: Delivery) -> WireBody {
     let shared = |bytes: &Bytes| {
         if bytes.len() < SHARED_FROM {
             bytes.len()
@@ -30,7 +30,7 @@ pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
     json::write(body.bytes(), &call.model);
     messages(call, &mut body);
     tools(call, &mut body);
-    options(call, stream, body.bytes());
+    options(call, delivery, body.bytes());
     body.bytes().push(b'}');
     let body = body.finish();
     if call
@@ -95,7 +95,7 @@ fn tools(call: &Call, body: &mut BodyWriter) {
     }
 }
 
-fn options(call: &Call, stream: bool, out: &mut Vec<u8>) {
+fn options(call: &Call, delivery: Delivery, out: &mut Vec<u8>) {
     let accepts = |parameter| call.endpoint.accepts(&call.model, parameter);
     if let Some(temperature) = call.temperature.filter(|_| accepts(Parameter::Temperature)) {
         json::field(out, "temperature", &temperature);
@@ -122,7 +122,7 @@ fn options(call: &Call, stream: bool, out: &mut Vec<u8>) {
     {
         json::field(out, "response_format", format);
     }
-    if stream {
+    if delivery.is_streamed() {
         out.extend_from_slice(br#","stream":true"#);
         if accepts(Parameter::StreamOptions) {
             out.extend_from_slice(br#","stream_options":{"include_usage":true}"#);

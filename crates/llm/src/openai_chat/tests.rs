@@ -378,6 +378,10 @@ fn a_stream_that_breaks_off_is_no_answer() {
         r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x"}}]}"#,
     )]);
     assert!(matches!(failed(&torn), LlmError::StreamIncomplete { .. }));
+    let begun = sse(&[&delta(
+        r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":""}}]}"#,
+    )]);
+    assert!(matches!(failed(&begun), LlmError::StreamIncomplete { .. }));
     assert!(matches!(
         failed("data: [DONE]\n\n"),
         LlmError::EmptyResponse { .. }
@@ -386,6 +390,23 @@ fn a_stream_that_breaks_off_is_no_answer() {
         failed("data: {\"choices\":\n\n"),
         LlmError::InvalidResponse { .. }
     ));
+}
+
+#[test]
+fn only_servers_that_may_lack_an_end_mark_are_taken_at_their_word_without() {
+    let whole = sse(&[&delta(
+        r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}]}"#,
+    )]);
+    assert_eq!(calls(&streamed(&whole)).len(), 1);
+    let openai = Endpoint::new(EndpointConfig::new("openai", "https://api.openai.com/v1")).unwrap();
+    let text = sse(&[&delta(r#"{"content":"hi"}"#)]);
+    for stream in [whole, text] {
+        let (_, error) = parse_stream(&openai, stream.as_bytes());
+        assert!(
+            matches!(error, Some(LlmError::StreamIncomplete { .. })),
+            "{error:?}"
+        );
+    }
 }
 
 #[test]

@@ -10,7 +10,6 @@ use crate::{
     completion::{Assembler, Completion, Delta, FinishReason},
     endpoints::{Endpoint, Protocol},
     errors::LlmError,
-    json,
     lenient::{Raw, count, lossy_without_bom, non_empty, string, unique_id, unreadable},
     refusals,
 };
@@ -411,12 +410,11 @@ impl Decoder {
         let provider = || endpoint.name().to_owned();
         let silent = !self.said_anything && self.calls.is_empty();
         if self.finish.is_none() {
-            let whole =
-                |call: &Call| call.arguments.trim().is_empty() || json::is_object(&call.arguments);
-            if !self.done && (silent || !self.calls.iter().all(whole)) {
+            // The protocol always says so when an answer has ended.
+            if !self.done {
                 return Err(LlmError::StreamIncomplete {
                     provider: provider(),
-                    message: "it closed without an end mark".to_owned(),
+                    message: "it closed without its last event".to_owned(),
                 });
             }
             if silent {

@@ -5,13 +5,13 @@ use serde_json::{Map, Value, json};
 use crate::{
     adaptation::Parameter,
     body::{BodyWriter, SHARED_FROM, WireBody},
-    calls::{Call, ToolChoice},
+    calls::{Call, Delivery, ToolChoice},
     endpoints::{Protocol, is_openai_reasoner},
     json,
 };
 
 /// Renders a call.
-pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
+pub(crate) fn render(call: &Call, delivery: Delivery) -> WireBody {
     let own = call.transcript.len_bytes().min(2 * SHARED_FROM)
         + call.system.json().len().min(SHARED_FROM)
         + 512;
@@ -29,7 +29,7 @@ pub(crate) fn render(call: &Call, stream: bool) -> WireBody {
     body.append_without_first_byte(items);
     body.bytes().push(b']');
     options(call, body.bytes());
-    if stream {
+    if delivery.is_streamed() {
         body.bytes().extend_from_slice(br#","stream":true"#);
     }
     body.bytes().push(b'}');

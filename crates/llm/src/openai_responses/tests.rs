@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::request;
 use crate::{
     Assembler, Call, Completion, Delta, Endpoint, EndpointConfig, FinishReason, LlmError,
-    MessageView, Protocol, ToolChoice, ToolSet, ToolSpec, Transcript, parse_response, parse_stream,
+    MessageView, Protocol, ToolChoice, ToolSet, ToolSpec, Transcript, calls::Delivery,
+    parse_response, parse_stream,
 };
 
 fn endpoint() -> Arc<Endpoint> {
@@ -40,7 +41,7 @@ fn sealed(text: &str, id: &str) -> ContentPart {
 }
 
 fn sent(call: &Call) -> Value {
-    serde_json::from_slice(&request::render(call, false).to_vec()).unwrap()
+    serde_json::from_slice(&request::render(call, Delivery::Whole).to_vec()).unwrap()
 }
 
 fn push(transcript: &mut Transcript, role: Role, body: &MessageBody) {
@@ -350,12 +351,27 @@ fn errors_are_recognised_wherever_they_stand() {
         let failure = parse_response(&endpoint(), whole.as_bytes()).unwrap_err();
         assert_eq!(failure.error_type(), expected, "{code}");
     }
-    let half = json!({"type": "response.output_text.delta", "output_index": 0, "delta": ""});
-    let (_, error) = read(&[half]);
-    assert!(
-        matches!(error, Some(LlmError::StreamIncomplete { .. })),
-        "{error:?}"
-    );
+}
+
+#[test]
+fn a_stream_without_its_last_event_is_no_answer() {
+    let said = |delta: &str| json!({"type": "response.output_text.delta", "output_index": 0, "delta": delta});
+    let call = json!({"type": "response.output_item.added", "output_index": 1,
+        "item": {"type": "function_call", "id": "fc", "call_id": "c", "name": "f", "arguments": ""}});
+    let piece =
+        json!({"type": "response.function_call_arguments.delta", "output_index": 1, "delta": "{}"});
+    for events in [
+        vec![said("")],
+        vec![said("half")],
+        vec![said("half"), call.clone()],
+        vec![call, piece],
+    ] {
+        let (_, error) = read(&events);
+        assert!(
+            matches!(error, Some(LlmError::StreamIncomplete { .. })),
+            "{events:?}: {error:?}"
+        );
+    }
 }
 
 proptest! {

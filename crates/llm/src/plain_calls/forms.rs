@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -191,6 +192,23 @@ impl Form {
             }
             Self::Json => is_other_start(text.trim_start(), offered),
             Self::Python => false,
+        }
+    }
+
+    /// Whether a text of this form that has no end of its own is all there, as far as it shows.
+    pub fn is_whole(self, text: &str) -> bool {
+        let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text.trim()).is_ok();
+        match self {
+            Self::Tags(mark, _) => text.strip_prefix(mark).is_some_and(is_json),
+            Self::Function => text.split_once('>').is_some_and(|(_, text)| is_json(text)),
+            Self::Fence => text.split_once('\n').is_some_and(|(_, text)| is_json(text)),
+            Self::Behind(_) => {
+                let text = text.trim_end();
+                text.ends_with(['}', ']', ')']) && !text.ends_with("[ARGS]")
+            }
+            Self::Json => is_json(text),
+            // Its own parenthesis closes it.
+            Self::Python => true,
         }
     }
 

@@ -22,12 +22,19 @@ fn offered() -> Offered {
 }
 
 fn read(pieces: &[&str]) -> (String, Vec<(String, String)>, Vec<Delta>) {
+    read_until(FinishReason::Stop, pieces)
+}
+
+fn read_until(
+    finish: FinishReason,
+    pieces: &[&str],
+) -> (String, Vec<(String, String)>, Vec<Delta>) {
     let mut reader = PlainCalls::new(offered());
     let mut out = VecDeque::new();
     for piece in pieces {
         reader.push(Delta::Text((*piece).to_owned()), &mut out);
     }
-    reader.push(Delta::Finish(FinishReason::Stop), &mut out);
+    reader.push(Delta::Finish(finish), &mut out);
     let mut assembler = Assembler::new();
     out.iter().for_each(|delta| assembler.push(delta));
     let body = assembler.finish().body;
@@ -38,6 +45,37 @@ fn read(pieces: &[&str]) -> (String, Vec<(String, String)>, Vec<Delta>) {
 
 fn calls(text: &str) -> Vec<(String, String)> {
     read(&[text]).1
+}
+
+#[test]
+fn half_a_call_at_the_end_of_a_cut_answer_is_text() {
+    for text in [
+        "<tool_call>{\"name\": \"insert\"",
+        "<tool_call>{\"name\": \"insert\", \"arguments\": {\"label\": \"a\"",
+        "<function=insert><parameter=label>\nhalf of wh",
+        "[TOOL_CALLS]insert[ARGS]",
+        "[TOOL_CALLS]insert[ARGS]{\"label\": \"a",
+        "{\"name\": \"insert\", \"arguments\": {\"label\": \"a\"",
+        "```json\n{\"name\": \"insert\", \"arguments\": {}",
+    ] {
+        for finish in [FinishReason::Length, FinishReason::Unknown] {
+            let (said, calls, _) = read_until(finish, &[text]);
+            assert_eq!((said.as_str(), calls.len()), (text, 0), "{finish:?}");
+        }
+    }
+    for text in [
+        "<tool_call>{\"name\": \"insert\", \"arguments\": {}}</tool_call>",
+        "<tool_call>{\"name\": \"insert\", \"arguments\": {}}",
+        "<function=insert>{\"label\": \"a\"}",
+        "[TOOL_CALLS]insert[ARGS]{\"label\": \"a\"}",
+        "{\"name\": \"insert\", \"arguments\": {\"label\": \"a\"}}",
+    ] {
+        assert_eq!(
+            read_until(FinishReason::Unknown, &[text]).1.len(),
+            1,
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -97,6 +97,19 @@ fn half_a_value_is_no_value() {
 }
 
 #[test]
+fn words_are_no_json_rather_than_the_beginning_of_some() {
+    for text in [
+        "not json at all",
+        "label human",
+        "this is not json\n",
+        "tru",
+    ] {
+        let refused = read(text).unwrap_err();
+        assert!(matches!(refused, Unusable::NoJson(_)), "{text}: {refused}");
+    }
+}
+
+#[test]
 fn what_is_no_object_stays_an_error_that_says_so() {
     for text in ["[1]", "\"Ada\"", "7", "null", "\"\\\"{\\\"\""] {
         assert!(read(text).is_err(), "{text}");

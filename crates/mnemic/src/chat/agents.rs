@@ -11,6 +11,9 @@ const FIRST_NAME: &str = "Companion";
 /// Agents that a list shows.
 const MAX_LISTED: &str = "100";
 
+/// Agents that are named where another is not found.
+const MAX_NAMED: usize = 5;
+
 /// An agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
@@ -27,8 +30,10 @@ pub struct Agent {
 pub enum Asking {
     /// Questions are put.
     Allowed,
-    /// Every question is answered by what is usual.
+    /// Every question is answered by what is usual, as was agreed to beforehand.
     Never,
+    /// There is nobody to ask. What is usual is done, but no agent is made for a name that may be mistyped.
+    Nobody,
 }
 
 impl Agent {
@@ -110,11 +115,10 @@ pub async fn choose(
         if let Some(agent) = find(client, wanted).await? {
             return Ok(agent);
         }
-        let question = format!("There is no agent '{wanted}'. Make it?");
-        if wanted.starts_with("agent-") || (asking == Asking::Allowed && !confirm(&question)?) {
-            return Err(ChatError::Usage(format!("there is no agent '{wanted}'")));
+        if !wanted.starts_with("agent-") && may_make(client, wanted, asking).await? {
+            return create(client, Some(wanted), asking).await;
         }
-        return create(client, Some(wanted), asking).await;
+        return Err(ChatError::Usage(format!("there is no agent '{wanted}'")));
     }
     if let Some(id) = recent.agent(&client.url)
         && let Some(agent) = find(client, &id).await?
@@ -132,12 +136,12 @@ pub async fn choose(
                 Asking::Allowed => {
                     ask_name("There is no agent yet. What is the first one to be called?")?
                 }
-                Asking::Never => FIRST_NAME.to_owned(),
+                Asking::Never | Asking::Nobody => FIRST_NAME.to_owned(),
             };
             create(client, Some(&name), asking).await
         }
         1 => known.pop().ok_or(ChatError::NoModel),
-        _ if asking == Asking::Never => Err(ChatError::Usage(format!(
+        _ if asking != Asking::Allowed => Err(ChatError::Usage(format!(
             "there are several agents: name one ({})",
             names(&known)
         ))),
@@ -145,6 +149,42 @@ pub async fn choose(
             format!("{}  ({})", agent.name, agent.model)
         }),
     }
+}
+
+/// Whether an agent of that name is to be made.
+async fn may_make(client: &Client, name: &str, asking: Asking) -> Result<bool, ChatError> {
+    match asking {
+        Asking::Allowed => confirm(&format!("There is no agent '{name}'. Make it?")),
+        Asking::Never => Ok(true),
+        Asking::Nobody => {
+            let known = list(client).await?;
+            if known.is_empty() {
+                return Ok(true);
+            }
+            Err(ChatError::Usage(format!(
+                "there is no agent '{name}'{}; --yes makes one of that name",
+                nearest(name, &known)
+            )))
+        }
+    }
+}
+
+/// The agents that may have been meant.
+fn nearest(name: &str, known: &[Agent]) -> String {
+    let wanted = name.to_lowercase();
+    let is_near = |known: &str| {
+        let known = known.to_lowercase();
+        let distance = strsim::damerau_levenshtein(&known, &wanted);
+        distance * 3 <= wanted.chars().count() || known.contains(&wanted) || wanted.contains(&known)
+    };
+    let mut near: Vec<&str> = known.iter().map(|agent| agent.name.as_str()).collect();
+    near.retain(|known| is_near(known));
+    near.dedup();
+    near.truncate(MAX_NAMED);
+    if near.is_empty() {
+        return String::new();
+    }
+    format!(" (did you mean {}?)", near.join(" or "))
 }
 
 fn names(agents: &[Agent]) -> String {
@@ -233,7 +273,7 @@ async fn choose_model(client: &Client, asking: Asking) -> Result<Option<String>,
     if handles.is_empty() {
         return Err(ChatError::NoModel);
     }
-    if handles.len() == 1 || asking == Asking::Never {
+    if handles.len() == 1 || asking != Asking::Allowed {
         return Ok(Some(handles.swap_remove(0)));
     }
     pick("Which model is it to think with?", handles, Clone::clone).map(Some)
@@ -265,4 +305,27 @@ fn blocking<T>(
     question: impl FnOnce() -> Result<T, inquire::InquireError>,
 ) -> Result<T, ChatError> {
     tokio::task::block_in_place(question).map_err(|error| ChatError::Usage(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_that_may_have_been_meant_are_named() {
+        let agent = |name: &str| Agent {
+            id: String::new(),
+            name: name.to_owned(),
+            model: String::new(),
+        };
+        let known = ["Zed", "Ada", "Companion"].map(agent);
+        for (name, said) in [
+            ("Zde", " (did you mean Zed?)"),
+            ("ada", " (did you mean Ada?)"),
+            ("comp", " (did you mean Companion?)"),
+            ("Somebody", ""),
+        ] {
+            assert_eq!(nearest(name, &known), said, "{name}");
+        }
+    }
 }

@@ -36,8 +36,13 @@ impl Client {
     /// A client of the server at that address.
     ///
     /// # Errors
-    /// The HTTP library cannot be used.
+    /// That is no address, or the HTTP library cannot be used.
     pub fn new(url: &str, token: Option<String>) -> Result<Self, ChatError> {
+        if !is_address(url) {
+            return Err(ChatError::Usage(format!(
+                "'{url}' is no URL of a server; one is, for example, http://127.0.0.1:8283"
+            )));
+        }
         let url = url.trim_end_matches('/').to_owned();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("mnemic-chat/", env!("CARGO_PKG_VERSION")));
@@ -188,6 +193,10 @@ fn root(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
+fn is_address(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
 fn is_local(url: &str) -> bool {
     let host = url::Url::parse(url)
         .ok()
@@ -281,6 +290,24 @@ mod tests {
             ("<html>", None),
         ] {
             assert_eq!(detail(text).as_deref(), said, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_as_such() {
+        for url in [
+            "notaurl",
+            "127.0.0.1:8283",
+            "localhost:8283",
+            "ftp://h",
+            "http://",
+            "",
+        ] {
+            let refused = Client::new(url, None).unwrap_err().to_string();
+            assert!(refused.contains("no URL"), "{url}: {refused}");
+        }
+        for url in ["http://127.0.0.1:8283", "https://example.org/mnemic/"] {
+            assert!(is_address(url), "{url}");
         }
     }
 

@@ -7,7 +7,7 @@ use reedline::{
     PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, Signal, ValidationResult,
     Validator, default_emacs_keybindings,
 };
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Stdin};
 
 use super::{error::ChatError, screen::Screen};
 
@@ -32,14 +32,14 @@ pub enum Input {
     /// A person; the editor is away while it reads.
     Terminal(Option<Box<Reedline>>),
     /// A pipe or file.
-    Pipe(Lines<BufReader<Stdin>>),
+    Pipe(BufReader<Stdin>),
 }
 
 impl Input {
     /// The source of this process's lines. `history` is the file of what was typed before.
     pub fn open(screen: &Screen, history: Option<&Path>) -> Self {
         if !screen.is_terminal {
-            return Self::Pipe(BufReader::new(tokio::io::stdin()).lines());
+            return Self::Pipe(BufReader::new(tokio::io::stdin()));
         }
         let mut keys = default_emacs_keybindings();
         let line_break = ReedlineEvent::Edit(vec![EditCommand::InsertNewline]);
@@ -94,8 +94,8 @@ impl Input {
                     _ => Entry::End,
                 })
             }
-            Self::Pipe(lines) => tokio::select! {
-                entry = piped(lines) => entry,
+            Self::Pipe(pipe) => tokio::select! {
+                entry = piped(pipe) => entry,
                 _ = tokio::signal::ctrl_c() => Ok(Entry::End),
             },
         }
@@ -139,9 +139,9 @@ fn typed_ahead() -> Option<Entry> {
 }
 
 /// A line of a pipe, with those that follow a backslash at its end.
-async fn piped(lines: &mut Lines<BufReader<Stdin>>) -> Result<Entry, ChatError> {
+async fn piped(pipe: &mut BufReader<Stdin>) -> Result<Entry, ChatError> {
     let mut text = String::new();
-    while let Some(line) = lines.next_line().await? {
+    while let Some(line) = line_of(pipe).await? {
         match line.strip_suffix('\\') {
             Some(more) => {
                 text.push_str(more);
@@ -158,6 +158,17 @@ async fn piped(lines: &mut Lines<BufReader<Stdin>>) -> Result<Entry, ChatError> 
     } else {
         Entry::Line(text)
     })
+}
+
+/// The next line; what of it is no UTF-8 is shown as such, and neither it nor the lines behind it are lost.
+async fn line_of(pipe: &mut BufReader<Stdin>) -> std::io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    if pipe.read_until(b'\n', &mut bytes).await? == 0 {
+        return Ok(None);
+    }
+    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    Ok(Some(String::from_utf8_lossy(line).into_owned()))
 }
 
 /// An entry ends with its line, unless that ends with a backslash.
