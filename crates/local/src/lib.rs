@@ -8,6 +8,8 @@ mod bert;
 
 mod embedder;
 pub mod files;
+#[cfg(feature = "llm")]
+pub mod llm;
 pub mod manifest;
 pub mod pull;
 mod tensors;

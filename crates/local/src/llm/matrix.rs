@@ -1,0 +1,309 @@
+//! Matrices of weights in four or eight bits, and their products.
+//!
+//! Two forms serve all formats of files: four-bit codes with a scale and an offset for each 32, which
+//! hold `Q4_0`, `Q4_1` and `Q4_K` exactly, and eight-bit codes with a scale for each 32 for all others. One
+//! vector is multiplied by codes as they stand; for many, rows are turned into numbers a panel at a time,
+//! which then goes through an ordinary product of matrices.
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::{
+    blocks::{self, GROUP},
+    cancel::{Cancel, Cancelled},
+    gguf::{Gguf, GgufError, Tensor},
+};
+
+/// Bytes of a panel: it is to stay in a core's second cache while it is used.
+const PANEL_BYTES: usize = 256 * 1024;
+/// Rows that a thread takes at once when there is one vector.
+const STRIP: usize = 64;
+
+#[derive(Debug)]
+enum Codes {
+    Four {
+        codes: Vec<[u8; GROUP / 2]>,
+        /// Scale and offset.
+        scales: Vec<[f32; 2]>,
+    },
+    Eight {
+        codes: Vec<[i8; GROUP]>,
+        scales: Vec<f32>,
+    },
+}
+
+/// A matrix of weights.
+#[derive(Debug)]
+pub(super) struct Matrix {
+    codes: Codes,
+    rows: usize,
+    columns: usize,
+}
+
+impl Matrix {
+    /// Reads a tensor.
+    pub fn read(gguf: &Gguf, name: &str, rows: usize, columns: usize) -> Result<Self, GgufError> {
+        let tensor = gguf
+            .tensor(name)
+            .ok_or_else(|| GgufError::Damaged(format!("it has no tensor {name}")))?;
+        if (tensor.rows, tensor.columns) != (rows, columns) || columns % GROUP != 0 {
+            return Err(GgufError::Damaged(format!(
+                "the tensor {name} is {} by {}, not {rows} by {columns}",
+                tensor.rows, tensor.columns
+            )));
+        }
+        let groups = rows * columns / GROUP;
+        let mut codes = if blocks::four_bits(tensor.format, &[]).is_some() {
+            Codes::Four {
+                codes: Vec::with_capacity(groups),
+                scales: Vec::with_capacity(groups),
+            }
+        } else {
+            Codes::Eight {
+                codes: Vec::with_capacity(groups),
+                scales: Vec::with_capacity(groups),
+            }
+        };
+        let mut bytes = vec![0; row_bytes(tensor)];
+        for row in 0..rows {
+            gguf.read(tensor, row, &mut bytes)?;
+            codes.add(tensor, &bytes);
+        }
+        Ok(Self {
+            codes,
+            rows,
+            columns,
+        })
+    }
+
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes in memory.
+    pub const fn bytes(&self) -> usize {
+        match &self.codes {
+            Codes::Four { codes, scales } => codes.len() * 16 + scales.len() * 8,
+            Codes::Eight { codes, scales } => codes.len() * 32 + scales.len() * 4,
+        }
+    }
+
+    /// The numbers of a row.
+    pub fn row(&self, row: usize, out: &mut [f32]) {
+        self.panel(row, out);
+    }
+
+    /// For each row of `input` the products with all rows of the matrix.
+    pub fn apply(
+        &self,
+        input: ArrayView2<'_, f32>,
+        output: &mut Array2<f32>,
+        cancel: &Cancel,
+    ) -> Result<(), Cancelled> {
+        cancel.check()?;
+        if input.nrows() == 1
+            && let (Some(input), Some(output)) = (input.as_slice(), output.as_slice_mut())
+        {
+            let sums: Vec<f32> = input.chunks(GROUP).map(|group| group.iter().sum()).collect();
+            output
+                .par_chunks_mut(STRIP)
+                .enumerate()
+                .for_each(|(strip, output)| self.strip(strip * STRIP, input, &sums, output));
+            return Ok(());
+        }
+        let rows = (PANEL_BYTES / 4 / self.columns).clamp(8, self.rows.max(8));
+        let panels: Vec<ArrayViewMut2<'_, f32>> =
+            output.axis_chunks_iter_mut(Axis(1), rows).collect();
+        panels.into_par_iter().enumerate().try_for_each_init(
+            Vec::new,
+            |panel: &mut Vec<f32>, (at, mut output)| {
+                cancel.check()?;
+                panel.resize(output.ncols() * self.columns, 0.0);
+                self.panel(at * rows, panel);
+                let shape = (output.ncols(), self.columns);
+                if let Ok(weights) = ArrayView2::from_shape(shape, panel) {
+                    general_mat_mul(1.0, &input, &weights.t(), 0.0, &mut output);
+                }
+                Ok(())
+            },
+        )
+    }
+
+    /// The products of one vector with some rows. `sums` are those of its groups.
+    fn strip(&self, first: usize, input: &[f32], sums: &[f32], output: &mut [f32]) {
+        let groups = self.columns / GROUP;
+        let from = first * groups;
+        let input = input.as_chunks().0;
+        match &self.codes {
+            Codes::Four { codes, scales } => Arch::new().dispatch(FourBitStrip {
+                codes: codes.get(from..).unwrap_or_default(),
+                scales: scales.get(from..).unwrap_or_default(),
+                input,
+                sums,
+                output,
+            }),
+            Codes::Eight { codes, scales } => Arch::new().dispatch(EightBitStrip {
+                codes: codes.get(from..).unwrap_or_default(),
+                scales: scales.get(from..).unwrap_or_default(),
+                input,
+                output,
+            }),
+        }
+    }
+
+    /// The numbers of the rows from `first` on, as many as there is room for.
+    fn panel(&self, first: usize, out: &mut [f32]) {
+        let from = first * self.columns / GROUP;
+        let out = out.as_chunks_mut::<GROUP>().0;
+        match &self.codes {
+            Codes::Four { codes, scales } => Arch::new().dispatch(FourBitPanel {
+                codes: codes.get(from..).unwrap_or_default(),
+                scales: scales.get(from..).unwrap_or_default(),
+                out,
+            }),
+            Codes::Eight { codes, scales } => Arch::new().dispatch(EightBitPanel {
+                codes: codes.get(from..).unwrap_or_default(),
+                scales: scales.get(from..).unwrap_or_default(),
+                out,
+            }),
+        }
+    }
+}
+
+fn row_bytes(tensor: &Tensor) -> usize {
+    let (numbers, bytes) = tensor.format.block();
+    tensor.columns / numbers * bytes
+}
+
+impl Codes {
+    /// Adds a row as it stands in the file.
+    fn add(&mut self, tensor: &Tensor, bytes: &[u8]) {
+        match self {
+            Self::Four { codes, scales } => {
+                for group in blocks::four_bits(tensor.format, bytes).unwrap_or_default() {
+                    codes.push(group.codes);
+                    scales.push([group.scale, group.least]);
+                }
+            }
+            Self::Eight { codes, scales } => {
+                let numbers = blocks::numbers(tensor.format, bytes);
+                for group in numbers.as_chunks().0 {
+                    let (code, scale) = blocks::eight_bits(group);
+                    codes.push(code);
+                    scales.push(scale);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn of_four_bits(codes: &[u8; GROUP / 2]) -> [f32; GROUP] {
+    let mut wide = [0_u8; GROUP];
+    let (low, high) = wide.split_at_mut(GROUP / 2);
+    for ((code, low), high) in codes.iter().zip(low).zip(high) {
+        *low = code & 15;
+        *high = code >> 4;
+    }
+    wide.map(f32::from)
+}
+
+/// The sum of the products of two groups, spread over a register.
+#[inline(always)]
+fn dot<S: Simd>(simd: S, a: &[f32; GROUP], b: &[f32; GROUP]) -> S::f32s {
+    let (a, _) = S::as_simd_f32s(a);
+    let (b, _) = S::as_simd_f32s(b);
+    let mut sum = simd.splat_f32s(0.0);
+    for (a, b) in a.iter().zip(b) {
+        sum = simd.mul_add_f32s(*a, *b, sum);
+    }
+    sum
+}
+
+struct FourBitStrip<'a> {
+    codes: &'a [[u8; GROUP / 2]],
+    scales: &'a [[f32; 2]],
+    input: &'a [[f32; GROUP]],
+    sums: &'a [f32],
+    output: &'a mut [f32],
+}
+
+impl WithSimd for FourBitStrip<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let groups = self.input.len().max(1);
+        let rows = self.codes.chunks_exact(groups).zip(self.scales.chunks_exact(groups));
+        for ((codes, scales), output) in rows.zip(self.output) {
+            let (mut sum, mut offset) = (simd.splat_f32s(0.0), 0.0);
+            let inputs = self.input.iter().zip(self.sums);
+            for ((codes, [scale, least]), (input, total)) in codes.iter().zip(scales).zip(inputs) {
+                let part = dot(simd, &of_four_bits(codes), input);
+                sum = simd.mul_add_f32s(part, simd.splat_f32s(*scale), sum);
+                offset += least * total;
+            }
+            *output = simd.reduce_sum_f32s(sum) + offset;
+        }
+    }
+}
+
+struct EightBitStrip<'a> {
+    codes: &'a [[i8; GROUP]],
+    scales: &'a [f32],
+    input: &'a [[f32; GROUP]],
+    output: &'a mut [f32],
+}
+
+impl WithSimd for EightBitStrip<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let groups = self.input.len().max(1);
+        let rows = self.codes.chunks_exact(groups).zip(self.scales.chunks_exact(groups));
+        for ((codes, scales), output) in rows.zip(self.output) {
+            let mut sum = simd.splat_f32s(0.0);
+            for ((codes, scale), input) in codes.iter().zip(scales).zip(self.input) {
+                let part = dot(simd, &codes.map(f32::from), input);
+                sum = simd.mul_add_f32s(part, simd.splat_f32s(*scale), sum);
+            }
+            *output = simd.reduce_sum_f32s(sum);
+        }
+    }
+}
+
+struct FourBitPanel<'a> {
+    codes: &'a [[u8; GROUP / 2]],
+    scales: &'a [[f32; 2]],
+    out: &'a mut [[f32; GROUP]],
+}
+
+impl WithSimd for FourBitPanel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for ((codes, [scale, least]), out) in self.codes.iter().zip(self.scales).zip(self.out) {
+            *out = of_four_bits(codes).map(|code| code * scale + least);
+        }
+    }
+}
+
+struct EightBitPanel<'a> {
+    codes: &'a [[i8; GROUP]],
+    scales: &'a [f32],
+    out: &'a mut [[f32; GROUP]],
+}
+
+impl WithSimd for EightBitPanel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for ((codes, scale), out) in self.codes.iter().zip(self.scales).zip(self.out) {
+            *out = codes.map(|code| f32::from(code) * scale);
+        }
+    }
+}
