@@ -14,6 +14,7 @@ use crate::{
     client::Client,
     endpoints::{Endpoint, Origin, Protocol},
     errors::LlmError,
+    in_process,
     models::{Listed, ModelInfo, ModelKind, is_chat_or_embedding, parse_list},
     ollama,
     ollama::models::ShownModels,
@@ -299,7 +300,7 @@ impl Catalogue {
         if let Some(shelf) = named(provider).or_else(aliased) {
             return Ok(shelf.clone());
         }
-        if shelves.is_empty() {
+        if shelves.iter().all(|shelf| shelf.is_in_process()) && provider != in_process::PROVIDER {
             return Err(ResolveError::NoProviders {
                 handle: handle.to_owned(),
             });
@@ -345,8 +346,15 @@ impl Shelf {
         }
     }
 
+    /// Whether its models run in this process.
+    fn is_in_process(&self) -> bool {
+        self.endpoint.config().in_process.is_some()
+    }
+
     /// What is known, after reading the list if the last reading is older than `age`.
     async fn read(&self, client: &Client, age: Duration) -> Known {
+        // Looking at files costs nothing, and they come and go by commands.
+        let age = if self.is_in_process() { Duration::ZERO } else { age };
         let recent = || {
             let known = self.known.read();
             known
@@ -394,6 +402,9 @@ impl Shelf {
 
     async fn fetch(&self, client: &Client) -> Result<Option<Vec<Listed>>, LlmError> {
         let config = self.endpoint.config();
+        if let Some(models) = &config.in_process {
+            return Ok(Some(models.listed()));
+        }
         let named = || {
             config
                 .models

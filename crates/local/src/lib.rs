@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod bert;
+pub mod chat_models;
 
 mod embedder;
 pub mod files;
@@ -16,6 +17,7 @@ mod tensors;
 mod wordpiece;
 
 pub use embedder::{EmbedError, Embedder};
+pub use chat_models::ChatModel;
 pub use files::ModelCache;
-pub use manifest::Model;
+pub use manifest::{Artifact, Model};
 pub use wordpiece::WordPiece;

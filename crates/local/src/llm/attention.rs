@@ -205,9 +205,12 @@ impl WithSimd for OneQuery<'_> {
         for (score, key) in scores.iter_mut().zip(keys) {
             let mut sum = simd.splat_f32s(0.0);
             for (query, key) in self.query.iter().zip(key) {
-                let key = key.map(widen);
+                let mut wide = [0.0; GROUP];
+                for (wide, key) in wide.iter_mut().zip(key) {
+                    *wide = widen(*key);
+                }
                 let (query, _) = S::as_simd_f32s(query);
-                let (key, _) = S::as_simd_f32s(&key);
+                let (key, _) = S::as_simd_f32s(&wide);
                 for (query, key) in query.iter().zip(key) {
                     sum = simd.mul_add_f32s(*query, *key, sum);
                 }

@@ -198,6 +198,8 @@ impl Codes {
     }
 }
 
+// Loops rather than `map` on arrays, of which the compiler makes no vector instructions.
+
 #[inline(always)]
 fn of_four_bits(codes: &[u8; GROUP / 2]) -> [f32; GROUP] {
     let mut wide = [0_u8; GROUP];
@@ -206,7 +208,20 @@ fn of_four_bits(codes: &[u8; GROUP / 2]) -> [f32; GROUP] {
         *low = code & 15;
         *high = code >> 4;
     }
-    wide.map(f32::from)
+    let mut numbers = [0.0; GROUP];
+    for (number, code) in numbers.iter_mut().zip(wide) {
+        *number = f32::from(code);
+    }
+    numbers
+}
+
+#[inline(always)]
+fn of_eight_bits(codes: &[i8; GROUP]) -> [f32; GROUP] {
+    let mut numbers = [0.0; GROUP];
+    for (number, code) in numbers.iter_mut().zip(codes) {
+        *number = f32::from(*code);
+    }
+    numbers
 }
 
 /// The sum of the products of two groups, spread over a register.
@@ -266,7 +281,7 @@ impl WithSimd for EightBitStrip<'_> {
         for ((codes, scales), output) in rows.zip(self.output) {
             let mut sum = simd.splat_f32s(0.0);
             for ((codes, scale), input) in codes.iter().zip(scales).zip(self.input) {
-                let part = dot(simd, &codes.map(f32::from), input);
+                let part = dot(simd, &of_eight_bits(codes), input);
                 sum = simd.mul_add_f32s(part, simd.splat_f32s(*scale), sum);
             }
             *output = simd.reduce_sum_f32s(sum);
@@ -286,7 +301,9 @@ impl WithSimd for FourBitPanel<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         for ((codes, [scale, least]), out) in self.codes.iter().zip(self.scales).zip(self.out) {
-            *out = of_four_bits(codes).map(|code| code * scale + least);
+            for (out, code) in out.iter_mut().zip(of_four_bits(codes)) {
+                *out = code * scale + least;
+            }
         }
     }
 }
@@ -303,7 +320,9 @@ impl WithSimd for EightBitPanel<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         for ((codes, scale), out) in self.codes.iter().zip(self.scales).zip(self.out) {
-            *out = codes.map(|code| f32::from(code) * scale);
+            for (out, code) in out.iter_mut().zip(of_eight_bits(codes)) {
+                *out = code * scale;
+            }
         }
     }
 }

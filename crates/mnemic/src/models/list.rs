@@ -1,27 +1,66 @@
 //! `mnemic models list`.
 
-use mnemic_local::{ModelCache, manifest};
+use mnemic_local::{Artifact, ChatModel, ModelCache, chat_models, manifest};
 
 use super::megabytes;
 use crate::terminal::say;
 
 /// Prints all models and where they are.
 pub fn list(cache: &ModelCache) {
-    for model in manifest::models() {
-        let place = if cache.has(model) {
-            cache.folder(model).display().to_string()
-        } else {
-            format!("not here; fetch it with: mnemic models pull {}", model.id)
-        };
+    say("Language models (model of an agent):");
+    for model in chat_models::all() {
         say(format!(
-            "{:<28} {:>7}  {:<12} {place}",
+            "{:<28} {:>7}  {:<12} {}",
             model.handle(),
             megabytes(model.bytes()),
             model.licence,
+            place(cache, model),
+        ));
+        say(format!(
+            "    {}; {} of memory, {} tokens; {}",
+            model.about,
+            megabytes(model.memory_mb * 1_000_000),
+            model.context,
+            abilities(model),
+        ));
+    }
+    say("Embedding models (for the search):");
+    for model in manifest::models() {
+        say(format!(
+            "{:<28} {:>7}  {:<12} {}",
+            model.handle(),
+            megabytes(model.bytes()),
+            model.licence,
+            place(cache, model),
         ));
         say(format!(
             "    {}; {} dimensions, {} tokens",
             model.about, model.dims, model.max_tokens
         ));
     }
+}
+
+fn place(cache: &ModelCache, model: &dyn Artifact) -> String {
+    if cache.has(model) {
+        cache.folder(model).display().to_string()
+    } else {
+        format!("not here; fetch it with: mnemic models pull {}", model.id())
+    }
+}
+
+/// What a model can do, where it was measured, and whether its sum is known beforehand.
+fn abilities(model: &ChatModel) -> String {
+    let measured = model.measured.map_or_else(
+        || "not measured by us".to_owned(),
+        |measured| {
+            format!(
+                "of ten: {} questions, {} from memory, {} tools, {} searches",
+                measured.plain, measured.memory, measured.tools, measured.search
+            )
+        },
+    );
+    if model.files.iter().all(mnemic_local::manifest::ModelFile::is_pinned) {
+        return measured;
+    }
+    format!("{measured}; its SHA-256 is the hub's word")
 }

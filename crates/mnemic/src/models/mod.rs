@@ -7,7 +7,7 @@ mod remove;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use mnemic_local::{Model, ModelCache, manifest};
+use mnemic_local::{Artifact, ModelCache, chat_models, manifest};
 
 use crate::settings::Settings;
 
@@ -82,12 +82,13 @@ pub fn usual_folder() -> PathBuf {
     )
 }
 
-fn find(name: &str) -> Result<&'static Model, UnknownModel> {
-    manifest::find(name).ok_or_else(|| {
-        let known: Vec<&str> = manifest::models()
-            .iter()
-            .map(|model| model.id.as_str())
-            .collect();
+fn find(name: &str) -> Result<&'static dyn Artifact, UnknownModel> {
+    let embeds = || manifest::find(name).map(|model| model as &dyn Artifact);
+    let talks = || chat_models::find(name).map(|model| model as &dyn Artifact);
+    embeds().or_else(talks).ok_or_else(|| {
+        let talking = chat_models::all().iter().map(|model| model.id.as_str());
+        let embedding = manifest::models().iter().map(|model| model.id.as_str());
+        let known: Vec<&str> = talking.chain(embedding).collect();
         UnknownModel {
             name: name.to_owned(),
             known: known.join(", "),

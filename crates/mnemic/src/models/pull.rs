@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use mnemic_local::{
-    Model, ModelCache,
+    Artifact, ModelCache,
     pull::{self, Progress, PullError, PullOptions},
 };
 
@@ -16,7 +16,7 @@ use crate::terminal::say;
 /// # Errors
 /// No source has it.
 pub fn pull(
-    model: &Model,
+    model: &dyn Artifact,
     cache: &ModelCache,
     from: Option<PathBuf>,
     (offline, hub): (bool, Option<String>),
@@ -46,11 +46,10 @@ pub fn pull(
     let folder = pull::pull(model, cache, &options, &mut show)?;
     bar.finish_and_clear();
     say(format!(
-        "{} is in {} ({}, {}), every file as it must be.",
-        model.handle(),
+        "{} is in {} ({}), every file as it must be.",
+        model.id(),
         folder.display(),
         megabytes(model.bytes()),
-        model.licence,
     ));
     Ok(())
 }
