@@ -80,7 +80,8 @@ pub enum ResolveError {
     /// Nothing is configured at all.
     #[error(
         "no model provider is configured, so {handle:?} can't be used: start a model server on this machine \
-         (Ollama, LM Studio, llama-server or vLLM), set OPENAI_API_KEY or ANTHROPIC_API_KEY, or \
+         (Ollama, LM Studio, llama-server or vLLM), fetch a model for this process with `mnemic models \
+         pull`, set OPENAI_API_KEY or ANTHROPIC_API_KEY, or \
          OPENAI_BASE_URL for a server of your own, or add one to mnemic.toml with `mnemic configure`"
     )]
     NoProviders {
@@ -228,8 +229,17 @@ impl Catalogue {
     }
 
     /// All models. Lists older than a minute are read again, all at once; an endpoint that does not
-    /// answer within five seconds holds nobody up for longer and is named in the result.
+    /// answer within five seconds holds nobody up for longer and is named in the result. What would be
+    /// empty waits for the first look at this machine.
     pub async fn list(&self) -> Listing {
+        let listing = self.list_now().await;
+        if listing.models.is_empty() && self.waited_for_first_look().await {
+            return self.list_now().await;
+        }
+        listing
+    }
+
+    async fn list_now(&self) -> Listing {
         let shelves = self.shelves.read().clone();
         let lists = join_all(shelves.iter().map(|shelf| shelf.read(&self.client, FRESH))).await;
         let mut listing = Listing {

@@ -46,6 +46,8 @@ pub struct ChatModel {
     pub context: usize,
     /// Megabytes that it takes in memory with a conversation of a full window.
     pub memory_mb: u64,
+    /// Cores of a machine on which it answers without long waits.
+    pub cores: usize,
     /// Whether its answers are so weak that people are to be told.
     #[serde(default)]
     pub is_weak: bool,

@@ -9,6 +9,8 @@ mod doing;
 mod editor;
 mod error;
 mod input;
+#[cfg(feature = "local-llm")]
+mod offer;
 mod recent;
 mod screen;
 mod server;
@@ -110,6 +112,8 @@ async fn chat(settings: Settings, args: ChatArgs) -> Result<ExitCode, ChatError>
         inquire::set_global_render_config(inquire::ui::RenderConfig::empty());
     }
     let recent = Recent::in_folder(&server::folder(&settings));
+    #[cfg(feature = "local-llm")]
+    let for_offer = settings.clone();
     let mut host = Host::new(settings, keeper);
     let client = host.ensure(Client::new(&url, token)?).await?;
     if host.is_here() {
@@ -118,7 +122,18 @@ async fn chat(settings: Settings, args: ChatArgs) -> Result<ExitCode, ChatError>
             "(no server was running: one runs as long as this chat)",
         );
     }
-    let agent = agents::choose(&client, args.agent.as_deref(), &recent, asking).await;
+    #[cfg(feature = "local-llm")]
+    let ready = if args.yes || screen.is_terminal {
+        offer::see_to_a_model(&client, &for_offer, &mut screen, asking).await
+    } else {
+        Ok(())
+    };
+    #[cfg(not(feature = "local-llm"))]
+    let ready = Ok(());
+    let agent = match ready {
+        Ok(()) => agents::choose(&client, args.agent.as_deref(), &recent, asking).await,
+        Err(error) => Err(error),
+    };
     let agent = match agent {
         Ok(agent) => agent,
         Err(error) => {

@@ -57,7 +57,8 @@ pub fn host_settings(settings: &Settings) -> Result<HostSettings, SettingsError>
 
 impl LocalModels for Local {
     fn list(&self) -> Vec<LocalModel> {
-        let models = chat_models::all().iter();
+        // The best first: it is taken where none is named.
+        let models = chat_models::all().iter().rev();
         let there = models.filter(|model| self.cache.has(*model));
         there
             .map(|model| LocalModel {

@@ -332,9 +332,11 @@ fn greet(
     ));
     if providers.is_empty() {
         say(
-            "No model provider is configured: agents can be made once there is one. Start Ollama, LM Studio, \
-             llama-server or vLLM on this machine, set OPENAI_API_KEY (and OPENAI_BASE_URL for another \
-             server) or ANTHROPIC_API_KEY, or run `mnemic configure`.",
+            "No model provider is configured: agents can be made once there is one. `mnemic chat` in another \
+             terminal (cargo run --release -- chat) offers a model that runs in this process, and talks to an \
+             agent at once. Or start Ollama, LM Studio, llama-server or vLLM on this machine, set \
+             OPENAI_API_KEY (and OPENAI_BASE_URL for another server) or ANTHROPIC_API_KEY, or run \
+             `mnemic configure`.",
         );
     }
     let migration = store.migration();

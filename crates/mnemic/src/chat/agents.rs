@@ -256,7 +256,11 @@ fn ask_name(question: &str) -> Result<String, ChatError> {
     })
 }
 
-fn confirm(question: &str) -> Result<bool, ChatError> {
+/// Puts a question whose usual answer is yes.
+///
+/// # Errors
+/// It was not answered.
+pub fn confirm(question: &str) -> Result<bool, ChatError> {
     blocking(|| inquire::Confirm::new(question).with_default(true).prompt())
 }
 

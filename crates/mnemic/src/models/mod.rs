@@ -1,15 +1,21 @@
 //! `mnemic models`: the files of models that run in the process.
 
+#[cfg(feature = "local-llm")]
+mod cases;
+#[cfg(feature = "local-llm")]
+pub mod fit;
 mod list;
-mod pull;
+pub mod pull;
 mod remove;
+#[cfg(feature = "local-llm")]
+mod test;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use mnemic_local::{Artifact, ModelCache, chat_models, manifest};
 
-use crate::settings::Settings;
+use crate::{settings::Settings, terminal::say};
 
 /// What is done with models.
 #[derive(Debug, Subcommand)]
@@ -26,6 +32,12 @@ pub enum Command {
         /// Use no network.
         #[arg(long)]
         offline: bool,
+    },
+    /// Measure what a language model can do, by forty small tasks.
+    #[cfg(feature = "local-llm")]
+    Test {
+        /// Which one; the best that is there unless named.
+        model: Option<String>,
     },
     /// Delete a model's files.
     Rm {
@@ -58,8 +70,12 @@ pub fn run(settings: &Settings, command: Command) -> Result<(), Box<dyn std::err
             let model = find(model.as_deref().unwrap_or(manifest::DEFAULT))?;
             let offline = offline || settings.switch("offline")?;
             let hub = settings.optional("model_hub");
-            return Ok(pull::pull(model, &cache, from, (offline, hub))?);
+            return Ok(pull::pull(model, &cache, from, (offline, hub), &|line| {
+                say(line);
+            })?);
         }
+        #[cfg(feature = "local-llm")]
+        Command::Test { model } => test::test(settings, &cache, model.as_deref())?,
         Command::Rm { model } => remove::remove(find(&model)?, &cache)?,
     }
     Ok(())
@@ -97,6 +113,6 @@ fn find(name: &str) -> Result<&'static dyn Artifact, UnknownModel> {
 }
 
 /// A length for people.
-fn megabytes(bytes: u64) -> String {
+pub fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes.div_ceil(1_000_000))
 }
