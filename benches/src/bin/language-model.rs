@@ -87,7 +87,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        for (name, messages) in [("llama.cpp, new", first), ("llama.cpp, its next turn", second)] {
+        for (name, messages) in [
+            ("llama.cpp, new", first),
+            ("llama.cpp, its next turn", second),
+        ] {
             let figures = runtime.block_on(ask_server(address, &messages, arguments.tokens))?;
             writeln!(out, "{}", figures.line(name))?;
         }
@@ -127,7 +130,9 @@ fn ask(host: &Host, arguments: &Arguments, messages: Conversation) -> io::Result
         max_tokens: Some(arguments.tokens),
         stop: Vec::new(),
     };
-    let mut pieces = host.ask(&arguments.file, request).map_err(io::Error::other)?;
+    let mut pieces = host
+        .ask(&arguments.file, request)
+        .map_err(io::Error::other)?;
     let mut first_ms = None;
     loop {
         match pieces.blocking_recv() {

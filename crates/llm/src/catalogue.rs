@@ -364,7 +364,11 @@ impl Shelf {
     /// What is known, after reading the list if the last reading is older than `age`.
     async fn read(&self, client: &Client, age: Duration) -> Known {
         // Looking at files costs nothing, and they come and go by commands.
-        let age = if self.is_in_process() { Duration::ZERO } else { age };
+        let age = if self.is_in_process() {
+            Duration::ZERO
+        } else {
+            age
+        };
         let recent = || {
             let known = self.known.read();
             known

@@ -135,11 +135,7 @@ impl InProcess {
     }
 
     /// Asks a model with a request of chat completions.
-    pub(crate) fn ask(
-        &self,
-        endpoint: &Endpoint,
-        body: &[u8],
-    ) -> Result<LocalAnswer, LlmError> {
+    pub(crate) fn ask(&self, endpoint: &Endpoint, body: &[u8]) -> Result<LocalAnswer, LlmError> {
         let request = parse(body).map_err(|error| LlmError::BadRequest {
             provider: endpoint.name().to_owned(),
             status: 400,

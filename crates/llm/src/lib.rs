@@ -58,7 +58,8 @@ pub use endpoints::{
 pub use errors::LlmError;
 pub use images::{ImageError, image_from_data_url, sniff_image};
 pub use in_process::{
-    InProcess, LocalAnswer, LocalError, LocalMessage, LocalModel, LocalModels, LocalPiece, LocalRequest,
+    InProcess, LocalAnswer, LocalError, LocalMessage, LocalModel, LocalModels, LocalPiece,
+    LocalRequest,
 };
 pub use lines::LineParser;
 pub use models::{ModelInfo, ModelKind};

@@ -272,11 +272,7 @@ impl Pump {
     }
 
     /// Reads an answer of a model in this process.
-    pub fn in_process(
-        endpoint: Arc<Endpoint>,
-        pieces: LocalAnswer,
-        timeouts: Timeouts,
-    ) -> Self {
+    pub fn in_process(endpoint: Arc<Endpoint>, pieces: LocalAnswer, timeouts: Timeouts) -> Self {
         Self {
             pieces: Some(pieces),
             over: false,
@@ -331,7 +327,8 @@ impl Pump {
             let piece = tokio::time::timeout_at(deadline, pieces.next()).await;
             let piece = piece
                 .map_err(|_| late(endpoint, "the whole answer", self.timeouts.answer, false))?;
-            let broken = || LocalPiece::Failed(LocalError::Failed("the model's thread ended".into()));
+            let broken =
+                || LocalPiece::Failed(LocalError::Failed("the model's thread ended".into()));
             let (deltas, is_last) = in_process::deltas(endpoint, piece.unwrap_or_else(broken))?;
             self.reader.queue.extend(deltas);
             if is_last {

@@ -16,8 +16,8 @@ pub mod pull;
 mod tensors;
 mod wordpiece;
 
-pub use embedder::{EmbedError, Embedder};
 pub use chat_models::ChatModel;
+pub use embedder::{EmbedError, Embedder};
 pub use files::ModelCache;
 pub use manifest::{Artifact, Model};
 pub use wordpiece::WordPiece;

@@ -238,7 +238,11 @@ pub fn pull(
             reason: "not used, because of offline mode".into(),
         });
     }
-    let names: Vec<&str> = model.files().iter().map(|file| file.name.as_str()).collect();
+    let names: Vec<&str> = model
+        .files()
+        .iter()
+        .map(|file| file.name.as_str())
+        .collect();
     Err(PullError::NoSource {
         model: model.id().to_owned(),
         files: names.join(" and "),

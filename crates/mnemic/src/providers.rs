@@ -107,15 +107,20 @@ impl Roster {
         change(&mut parts);
         let mut all = merged(&parts.configured, &parts.found);
         let is_taken = |name: &str| all.iter().any(|config| config.name == name);
-        let in_process = parts.in_process.iter().filter(|config| !is_taken(&config.name));
+        let in_process = parts
+            .in_process
+            .iter()
+            .filter(|config| !is_taken(&config.name));
         all.extend(in_process.cloned().collect::<Vec<_>>());
-        let endpoints = all.into_iter().filter_map(|config| match Endpoint::new(config) {
-            Ok(endpoint) => Some(endpoint),
-            Err(error) => {
-                tracing::warn!(%error, "a provider is left out");
-                None
-            }
-        });
+        let endpoints = all
+            .into_iter()
+            .filter_map(|config| match Endpoint::new(config) {
+                Ok(endpoint) => Some(endpoint),
+                Err(error) => {
+                    tracing::warn!(%error, "a provider is left out");
+                    None
+                }
+            });
         self.catalogue.replace(endpoints.collect());
     }
 }

@@ -133,11 +133,12 @@ impl KeyValues {
         let queries = queries.axis_chunks_iter(Axis(1), shared);
         let outputs = output.axis_chunks_iter_mut(Axis(1), shared);
         let work: Vec<_> = heads.iter().zip(queries).zip(outputs).collect();
-        work.into_par_iter().try_for_each(|((head, queries), output)| {
-            cancel.check()?;
-            head.attend(width, before, queries, output);
-            Ok(())
-        })
+        work.into_par_iter()
+            .try_for_each(|((head, queries), output)| {
+                cancel.check()?;
+                head.attend(width, before, queries, output);
+                Ok(())
+            })
     }
 }
 
@@ -153,7 +154,9 @@ impl Head {
         if queries.nrows() == 1
             && let (Some(queries), Some(output)) = (queries.to_slice(), output.as_slice_mut())
         {
-            let pairs = queries.chunks_exact(width).zip(output.chunks_exact_mut(width));
+            let pairs = queries
+                .chunks_exact(width)
+                .zip(output.chunks_exact_mut(width));
             for (query, output) in pairs {
                 Arch::new().dispatch(OneQuery {
                     keys: self.keys.as_chunks().0,

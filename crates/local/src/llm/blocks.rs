@@ -101,9 +101,19 @@ pub(super) fn numbers(format: Format, row: &[u8]) -> Vec<f32> {
         return groups.iter().flat_map(in_four_bits).collect();
     }
     match format {
-        Format::F32 => row.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        Format::F32 => row
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect(),
         Format::F16 => row.as_chunks().0.iter().map(|b| half(*b)).collect(),
-        Format::Bf16 => row.as_chunks().0.iter().map(|[a, b]| f32::from_le_bytes([0, 0, *a, *b])).collect(),
+        Format::Bf16 => row
+            .as_chunks()
+            .0
+            .iter()
+            .map(|[a, b]| f32::from_le_bytes([0, 0, *a, *b]))
+            .collect(),
         Format::Q5_0 => row.as_chunks().0.iter().flat_map(q5_0).collect(),
         Format::Q5_1 => row.as_chunks().0.iter().flat_map(q5_1).collect(),
         Format::Q8_0 => row.as_chunks().0.iter().flat_map(q8_0).collect(),
@@ -203,4 +213,70 @@ pub(super) fn eight_bits(numbers: &[f32; GROUP]) -> ([i8; GROUP], f32) {
     #[allow(clippy::cast_possible_truncation)]
     let codes = numbers.map(|number| (number * factor).round() as i8);
     (codes, scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Random blocks, and what the Python package `gguf` (0.17, MIT) makes of them.
+    #[derive(serde::Deserialize)]
+    struct Sample {
+        format: String,
+        bytes: String,
+        numbers: Vec<f32>,
+    }
+
+    fn samples() -> Vec<Sample> {
+        serde_json::from_str(include_str!("../../tests/fixtures/blocks.json")).unwrap()
+    }
+
+    const FORMATS: [Format; 10] = [
+        Format::Q4_0,
+        Format::Q4_1,
+        Format::Q5_0,
+        Format::Q5_1,
+        Format::Q8_0,
+        Format::Q4K,
+        Format::Q5K,
+        Format::Q6K,
+        Format::F16,
+        Format::Bf16,
+    ];
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits = hex.as_bytes().as_chunks::<2>().0.iter();
+        let text = digits.map(|pair| std::str::from_utf8(pair).unwrap());
+        text.map(|pair| u8::from_str_radix(pair, 16).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn every_format_means_the_numbers_that_others_read_in_it() {
+        for sample in samples() {
+            let format = FORMATS
+                .into_iter()
+                .find(|format| format!("{format:?}") == sample.format);
+            let found = numbers(format.unwrap(), &bytes(&sample.bytes));
+            assert_eq!(found.len(), sample.numbers.len(), "{}", sample.format);
+            for (found, wanted) in found.iter().zip(&sample.numbers) {
+                let off = (found - wanted).abs();
+                assert!(
+                    off <= wanted.abs() * 1e-4 + 1e-4,
+                    "{}: {found} {wanted}",
+                    sample.format
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn eight_bits_keep_numbers_to_half_a_step() {
+        let wanted: [f32; GROUP] = std::array::from_fn(|at| (at as f32 * 0.7).sin() * 3.0);
+        let (codes, scale) = eight_bits(&wanted);
+        for (code, wanted) in codes.iter().zip(wanted) {
+            assert!((f32::from(*code) * scale - wanted).abs() <= scale * 0.501);
+        }
+        assert_eq!(eight_bits(&[0.0; GROUP]), ([0; GROUP], 0.0));
+    }
 }

@@ -95,10 +95,13 @@ impl Tokenizer {
             }
             let bytes: Option<Vec<u8>> = name.chars().map(|c| byte_of.get(&c).copied()).collect();
             let plain = bytes.filter(|_| !is_mark);
-            self.tokens.push(plain.unwrap_or_else(|| name.clone().into_bytes()));
-            self.is_control.push(kind == CONTROL || self.ends.contains(&id));
+            self.tokens
+                .push(plain.unwrap_or_else(|| name.clone().into_bytes()));
+            self.is_control
+                .push(kind == CONTROL || self.ends.contains(&id));
         }
-        self.marks.sort_by_key(|(mark, _)| std::cmp::Reverse(mark.len()));
+        self.marks
+            .sort_by_key(|(mark, _)| std::cmp::Reverse(mark.len()));
     }
 
     /// The tokens of a prompt, in which the model's marks count as such.
@@ -134,7 +137,12 @@ impl Tokenizer {
         for (mark, _) in &self.marks {
             if guarded.contains(mark.as_str()) {
                 let mut letters = mark.chars();
-                let broken: String = letters.next().into_iter().chain([GUARD]).chain(letters).collect();
+                let broken: String = letters
+                    .next()
+                    .into_iter()
+                    .chain([GUARD])
+                    .chain(letters)
+                    .collect();
                 guarded = guarded.replace(mark.as_str(), &broken);
             }
         }
@@ -203,7 +211,9 @@ impl Tokenizer {
     /// A mark's text.
     pub fn name(&self, token: Option<u32>) -> String {
         let name = token.and_then(|token| self.tokens.get(token as usize));
-        name.map_or_else(String::new, |name| String::from_utf8_lossy(name).into_owned())
+        name.map_or_else(String::new, |name| {
+            String::from_utf8_lossy(name).into_owned()
+        })
     }
 
     /// The mark with which texts begin.

@@ -33,7 +33,9 @@ pub enum GgufError {
     #[error("this is no model that can be used: {0}")]
     Damaged(String),
     /// It is of a kind that is not known here.
-    #[error("{0} is not supported; take a model of the architectures llama or qwen3, as Q4_0, Q4_1, Q4_K, Q5_K, Q6_K or Q8_0")]
+    #[error(
+        "{0} is not supported; take a model of the architectures llama or qwen3, as Q4_0, Q4_1, Q4_K, Q5_K, Q6_K or Q8_0"
+    )]
     Unsupported(String),
 }
 
@@ -92,9 +94,7 @@ impl Format {
             14 => Self::Q6K,
             30 => Self::Bf16,
             other => {
-                return Err(GgufError::Unsupported(format!(
-                    "the tensor format {other}"
-                )));
+                return Err(GgufError::Unsupported(format!("the tensor format {other}")));
             }
         })
     }
@@ -233,9 +233,7 @@ impl<R: Read> Header<R> {
         }
         let version = self.u32()?;
         if !VERSIONS.contains(&version) {
-            return Err(GgufError::Unsupported(format!(
-                "version {version} of GGUF"
-            )));
+            return Err(GgufError::Unsupported(format!("version {version} of GGUF")));
         }
         let tensors = self.count()?;
         let pairs = self.count()?;

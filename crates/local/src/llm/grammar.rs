@@ -103,12 +103,16 @@ pub(super) struct Grammar(Matcher);
 impl Grammar {
     /// The tokens that may follow.
     pub fn allowed(&mut self) -> Result<SimpleVob, String> {
-        self.0.compute_mask_or_eos().map_err(|error| error.to_string())
+        self.0
+            .compute_mask_or_eos()
+            .map_err(|error| error.to_string())
     }
 
     /// Takes a token.
     pub fn take(&mut self, token: u32) -> Result<(), String> {
-        self.0.consume_token(token).map_err(|error| error.to_string())
+        self.0
+            .consume_token(token)
+            .map_err(|error| error.to_string())
     }
 
     /// The tokens that have to follow, which are taken.

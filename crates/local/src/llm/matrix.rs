@@ -105,7 +105,10 @@ impl Matrix {
         if input.nrows() == 1
             && let (Some(input), Some(output)) = (input.as_slice(), output.as_slice_mut())
         {
-            let sums: Vec<f32> = input.chunks(GROUP).map(|group| group.iter().sum()).collect();
+            let sums: Vec<f32> = input
+                .chunks(GROUP)
+                .map(|group| group.iter().sum())
+                .collect();
             output
                 .par_chunks_mut(STRIP)
                 .enumerate()
@@ -250,7 +253,10 @@ impl WithSimd for FourBitStrip<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let groups = self.input.len().max(1);
-        let rows = self.codes.chunks_exact(groups).zip(self.scales.chunks_exact(groups));
+        let rows = self
+            .codes
+            .chunks_exact(groups)
+            .zip(self.scales.chunks_exact(groups));
         for ((codes, scales), output) in rows.zip(self.output) {
             let (mut sum, mut offset) = (simd.splat_f32s(0.0), 0.0);
             let inputs = self.input.iter().zip(self.sums);
@@ -277,7 +283,10 @@ impl WithSimd for EightBitStrip<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let groups = self.input.len().max(1);
-        let rows = self.codes.chunks_exact(groups).zip(self.scales.chunks_exact(groups));
+        let rows = self
+            .codes
+            .chunks_exact(groups)
+            .zip(self.scales.chunks_exact(groups));
         for ((codes, scales), output) in rows.zip(self.output) {
             let mut sum = simd.splat_f32s(0.0);
             for ((codes, scale), input) in codes.iter().zip(scales).zip(self.input) {
@@ -324,5 +333,69 @@ impl WithSimd for EightBitPanel<'_> {
                 *out = code * scale;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A matrix of each kind, and its numbers.
+    fn matrices(rows: usize, columns: usize) -> [(Matrix, Array2<f32>); 2] {
+        let groups = rows * columns / GROUP;
+        let four = Codes::Four {
+            codes: (0..groups).map(|at| [(at * 37 % 251) as u8; 16]).collect(),
+            scales: (0..groups)
+                .map(|at| [0.01 + at as f32 * 1e-4, -0.05])
+                .collect(),
+        };
+        let eight = Codes::Eight {
+            codes: (0..groups)
+                .map(|at| [(at * 29 % 255) as u8 as i8; 32])
+                .collect(),
+            scales: (0..groups).map(|at| 1e-3 + at as f32 * 1e-5).collect(),
+        };
+        [four, eight].map(|codes| {
+            let matrix = Matrix {
+                codes,
+                rows,
+                columns,
+            };
+            let mut numbers = Array2::zeros((rows, columns));
+            matrix.panel(0, numbers.as_slice_mut().unwrap());
+            (matrix, numbers)
+        })
+    }
+
+    #[test]
+    fn products_of_one_and_of_many_vectors_are_those_of_plain_numbers() {
+        let never = Cancel::when(|| false);
+        // More rows than a strip and than a panel have, and no whole number of either.
+        for (matrix, numbers) in matrices(1_090, 96) {
+            for count in [1, 5] {
+                let input =
+                    Array2::from_shape_fn((count, 96), |(a, b)| ((a * 96 + b) as f32).sin());
+                let mut found = Array2::zeros((count, 1_090));
+                matrix.apply(input.view(), &mut found, &never).unwrap();
+                let wanted = input.dot(&numbers.t());
+                let off = (&found - &wanted)
+                    .iter()
+                    .fold(0.0_f32, |a, b| a.max(b.abs()));
+                assert!(off < 1e-3, "{count} vectors are off by {off}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_computed_that_nobody_waits_for() {
+        let over = Cancel::when(|| true);
+        let [(matrix, _), _] = matrices(64, 32);
+        let input = Array2::zeros((4, 32));
+        let mut output = Array2::from_elem((4, 64), 7.0);
+        assert_eq!(
+            matrix.apply(input.view(), &mut output, &over),
+            Err(Cancelled)
+        );
+        assert!(output.iter().all(|number| *number == 7.0));
     }
 }

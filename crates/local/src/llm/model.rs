@@ -155,7 +155,9 @@ impl LoadedModel {
     fn prompt(&self, request: &Request) -> Result<Vec<u32>, AnswerError> {
         let rendered = self.template.render(&request.messages, &self.tokenizer);
         let text = rendered.map_err(|error| {
-            AnswerError::Refused(format!("the model's chat template does not take this: {error}"))
+            AnswerError::Refused(format!(
+                "the model's chat template does not take this: {error}"
+            ))
         })?;
         let tokens = self.tokenizer.prompt(&text);
         if tokens.is_empty() {
@@ -287,8 +289,15 @@ impl Text {
     }
 
     /// Says what can be said; whether a stop came.
-    fn say(&mut self, say: &mut dyn FnMut(&str) -> Result<(), Cancelled>) -> Result<bool, Cancelled> {
-        let stop = self.stops.iter().filter_map(|stop| self.text.find(stop)).min();
+    fn say(
+        &mut self,
+        say: &mut dyn FnMut(&str) -> Result<(), Cancelled>,
+    ) -> Result<bool, Cancelled> {
+        let stop = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.text.find(stop))
+            .min();
         if let Some(at) = stop {
             self.text.truncate(at);
             return Ok(true);
@@ -305,12 +314,18 @@ impl Text {
     /// Bytes at the end with which a stop may begin.
     fn may_begin(&self, stop: &str) -> usize {
         let beginnings = stop.char_indices().map(|(at, _)| at).skip(1);
-        let beginnings = beginnings.filter(|at| stop.get(..*at).is_some_and(|begun| self.text.ends_with(begun)));
+        let beginnings = beginnings.filter(|at| {
+            stop.get(..*at)
+                .is_some_and(|begun| self.text.ends_with(begun))
+        });
         beginnings.max().unwrap_or(0)
     }
 
     /// Says the rest.
-    fn finish(&mut self, say: &mut dyn FnMut(&str) -> Result<(), Cancelled>) -> Result<(), Cancelled> {
+    fn finish(
+        &mut self,
+        say: &mut dyn FnMut(&str) -> Result<(), Cancelled>,
+    ) -> Result<(), Cancelled> {
         let text = std::mem::take(&mut self.text);
         if text.is_empty() { Ok(()) } else { say(&text) }
     }

@@ -44,7 +44,11 @@ impl PreTokens {
     pub fn cut<'a>(&self, text: &'a str) -> Vec<&'a str> {
         let mut pieces = Vec::new();
         let mut at = 0;
-        while let Some(found) = self.pattern.find_at(text, at).filter(|found| !found.is_empty()) {
+        while let Some(found) = self
+            .pattern
+            .find_at(text, at)
+            .filter(|found| !found.is_empty())
+        {
             let end = found.end() - self.given_back(found.as_str(), text.get(found.end()..));
             pieces.extend(text.get(at..end));
             at = end;
@@ -69,7 +73,11 @@ impl PreTokens {
             Kind::Smol => next.is_numeric(),
             Kind::Lines => matches!(last, '\r' | '\n'),
         };
-        if is_run && !is_whole { last.len_utf8() } else { 0 }
+        if is_run && !is_whole {
+            last.len_utf8()
+        } else {
+            0
+        }
     }
 }
 
@@ -90,8 +98,16 @@ mod tests {
     fn each_kind_cuts_as_its_pattern_says() {
         for (name, text, pieces) in [
             ("gpt-2", "I'm  42 now", vec!["I", "'m", " ", " 42", " now"]),
-            ("smollm", "a  42\n\nb", vec!["a", "  ", "4", "2", "\n", "\n", "b"]),
-            ("qwen2", "a  42\n\nb c", vec!["a", " ", " ", "4", "2", "\n\n", "b", " c"]),
+            (
+                "smollm",
+                "a  42\n\nb",
+                vec!["a", "  ", "4", "2", "\n", "\n", "b"],
+            ),
+            (
+                "qwen2",
+                "a  42\n\nb c",
+                vec!["a", " ", " ", "4", "2", "\n\n", "b", " c"],
+            ),
             ("qwen2", "x; \n  y", vec!["x", ";", " \n", " ", " y"]),
             ("llama-bpe", "1234 I'M", vec!["123", "4", " I", "'M"]),
         ] {

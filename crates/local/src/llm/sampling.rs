@@ -123,7 +123,10 @@ mod tests {
         };
         let likely = vec![0.0, 3.0, 2.0, f32::NAN];
         assert_eq!(greedy.choose(likely.clone(), &[], |_| true), Some(1));
-        assert_eq!(greedy.choose(likely.clone(), &[], |token| token != 1), Some(2));
+        assert_eq!(
+            greedy.choose(likely.clone(), &[], |token| token != 1),
+            Some(2)
+        );
         assert_eq!(greedy.choose(likely, &[], |_| false), None);
     }
 
@@ -133,8 +136,26 @@ mod tests {
         let likely = [4.0, 3.0, 2.0, 1.0];
         assert_eq!(drawn(NARROW, &likely), [0, 1, 2, 3]);
         assert_eq!(drawn(Sampling { top_k: 2, ..NARROW }, &likely), [0, 1]);
-        assert_eq!(drawn(Sampling { top_p: 0.7, ..NARROW }, &likely), [0, 1]);
-        assert_eq!(drawn(Sampling { min_p: 0.1, ..NARROW }, &likely), [0, 1, 2]);
+        assert_eq!(
+            drawn(
+                Sampling {
+                    top_p: 0.7,
+                    ..NARROW
+                },
+                &likely
+            ),
+            [0, 1]
+        );
+        assert_eq!(
+            drawn(
+                Sampling {
+                    min_p: 0.1,
+                    ..NARROW
+                },
+                &likely
+            ),
+            [0, 1, 2]
+        );
         let cold = Sampling {
             temperature: 0.01,
             ..NARROW

@@ -39,14 +39,19 @@ impl Slots {
     pub fn take(&mut self, tokens: &[u32], (bytes_per_token, empty): (usize, KeyValues)) -> Slot {
         let most = tokens.len().saturating_sub(1);
         let nearest = self.slots.iter().enumerate().map(|(at, slot)| {
-            let length = shared(&slot.tokens, tokens).min(most).min(slot.past.tokens());
+            let length = shared(&slot.tokens, tokens)
+                .min(most)
+                .min(slot.past.tokens());
             (length, slot.used, at)
         });
         let nearest = nearest.max().filter(|(length, ..)| *length > 0);
         let needed = tokens.len() * bytes_per_token;
         let slot = match nearest {
             Some((length, _, at)) => {
-                let goes_on = self.slots.get(at).is_some_and(|slot| length * 2 > slot.tokens.len());
+                let goes_on = self
+                    .slots
+                    .get(at)
+                    .is_some_and(|slot| length * 2 > slot.tokens.len());
                 if goes_on || self.bytes() + needed > self.budget {
                     let mut slot = self.slots.swap_remove(at);
                     slot.tokens.truncate(length);
@@ -63,7 +68,11 @@ impl Slots {
             },
         };
         while !self.slots.is_empty() && self.bytes() + needed > self.budget {
-            let oldest = self.slots.iter().enumerate().min_by_key(|(_, slot)| slot.used);
+            let oldest = self
+                .slots
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, slot)| slot.used);
             let at = oldest.map_or(0, |(at, _)| at);
             self.slots.swap_remove(at);
         }

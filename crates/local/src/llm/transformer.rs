@@ -77,7 +77,11 @@ impl Shape {
         let pairs = match name {
             "llama" => Pairs::Neighbours,
             "qwen3" => Pairs::Halves,
-            other => return Err(GgufError::Unsupported(format!("the architecture '{other}'"))),
+            other => {
+                return Err(GgufError::Unsupported(format!(
+                    "the architecture '{other}'"
+                )));
+            }
         };
         let key = |key: &str| format!("{name}.{key}");
         let number = |wanted: &str| {
@@ -234,7 +238,11 @@ impl Layer {
 }
 
 /// The products of a matrix with all rows, in a table of their own.
-fn product(matrix: &Matrix, input: &Array2<f32>, cancel: &Cancel) -> Result<Array2<f32>, Cancelled> {
+fn product(
+    matrix: &Matrix,
+    input: &Array2<f32>,
+    cancel: &Cancel,
+) -> Result<Array2<f32>, Cancelled> {
     let mut output = Array2::zeros((input.nrows(), matrix.rows()));
     matrix.apply(input.view(), &mut output, cancel)?;
     Ok(output)
@@ -326,7 +334,11 @@ impl Transformer {
         let mut keys = product(&layer.key, &input, cancel)?;
         let values = product(&layer.value, &input, cancel)?;
         let norms = layer.head_norms.as_ref();
-        self.place(&mut queries, norms.map(|(query, _)| query.as_slice()), turns);
+        self.place(
+            &mut queries,
+            norms.map(|(query, _)| query.as_slice()),
+            turns,
+        );
         self.place(&mut keys, norms.map(|(_, key)| key.as_slice()), turns);
         let mut attended = Array2::zeros(queries.raw_dim());
         past.attend(at, (&queries, &keys, &values), &mut attended, cancel)?;
@@ -337,7 +349,11 @@ impl Transformer {
     fn place(&self, rows: &mut Array2<f32>, norm: Option<&[f32]>, turns: &[Vec<(f32, f32)>]) {
         let width = self.shape.heads.width;
         for (mut row, turns) in rows.rows_mut().into_iter().zip(turns) {
-            for head in row.as_slice_mut().unwrap_or_default().chunks_exact_mut(width) {
+            for head in row
+                .as_slice_mut()
+                .unwrap_or_default()
+                .chunks_exact_mut(width)
+            {
                 if let Some(norm) = norm {
                     rms_norm(head, norm, self.shape.eps);
                 }

@@ -56,12 +56,16 @@ impl Source for Hub {
     fn describe(&mut self, file: &ModelFile) -> Result<ModelFile, SourceError> {
         let runtime = runtime()?;
         // Where it leads elsewhere, the answer itself says what is there.
-        let client = builder().redirect(reqwest::redirect::Policy::none()).build();
+        let client = builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .build();
         let client = client.map_err(|error| SourceError::Said(error.to_string()))?;
         let request = client.head(self.url(file)).send();
-        let response = runtime.block_on(request).map_err(|error| match unsent(&error) {
-            Broken::Again(error) | Broken::ForGood(error) => error,
-        })?;
+        let response = runtime
+            .block_on(request)
+            .map_err(|error| match unsent(&error) {
+                Broken::Again(error) | Broken::ForGood(error) => error,
+            })?;
         let status = response.status();
         if !status.is_success() && !status.is_redirection() {
             return Err(SourceError::Said(format!("it answered with {status}")));
@@ -78,7 +82,9 @@ impl Source for Hub {
         report: &mut Report<'_>,
     ) -> Result<(), SourceError> {
         let runtime = runtime()?;
-        let client = builder().build().map_err(|error| SourceError::Said(error.to_string()))?;
+        let client = builder()
+            .build()
+            .map_err(|error| SourceError::Said(error.to_string()))?;
         let url = self.url(file);
         runtime.block_on(async {
             let mut tried = 1;

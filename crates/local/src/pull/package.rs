@@ -106,7 +106,9 @@ impl Source for Package {
 
     fn describe(&mut self, file: &ModelFile) -> Result<ModelFile, SourceError> {
         let name = &file.name;
-        Err(SourceError::Said(format!("nothing says what {name} must be")))
+        Err(SourceError::Said(format!(
+            "nothing says what {name} must be"
+        )))
     }
 
     fn fetch(

@@ -50,7 +50,10 @@ pub async fn see_to_a_model(
     }
     let fetched = fetch(settings, screen, best)?;
     if fetched.is_weak {
-        let weak = format!("({} is a small model: its answers are weak. {BETTER})", fetched.handle());
+        let weak = format!(
+            "({} is a small model: its answers are weak. {BETTER})",
+            fetched.handle()
+        );
         screen.note(Style::Plain, &weak);
     }
     Ok(())
@@ -65,9 +68,16 @@ fn fetch(
     let Err(error) = pull(settings, best) else {
         return Ok(best);
     };
-    match chat_models::all().first().filter(|smallest| smallest.id != best.id) {
+    match chat_models::all()
+        .first()
+        .filter(|smallest| smallest.id != best.id)
+    {
         Some(smallest) => {
-            let instead = format!("({} cannot be fetched here: {} instead)", best.handle(), smallest.handle());
+            let instead = format!(
+                "({} cannot be fetched here: {} instead)",
+                best.handle(),
+                smallest.handle()
+            );
             screen.note(Style::Dim, &instead);
             pull(settings, smallest)?;
             Ok(smallest)

@@ -33,7 +33,9 @@ impl Machine {
     }
 
     fn fits(&self, model: &ChatModel) -> bool {
-        let memory = self.memory_mb.is_none_or(|free| model.memory_mb as f64 <= free as f64 * SHARE);
+        let memory = self
+            .memory_mb
+            .is_none_or(|free| model.memory_mb as f64 <= free as f64 * SHARE);
         let disk = self.disk_bytes.is_none_or(|free| model.bytes() <= free);
         memory && disk && model.cores <= self.cores
     }
@@ -42,7 +44,9 @@ impl Machine {
 /// The memory that programs can still get, where the system tells it in this way.
 fn free_memory_mb() -> Option<u64> {
     let told = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = told
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kilobytes / 1_000)
 }

@@ -59,7 +59,11 @@ fn abilities(model: &ChatModel) -> String {
             )
         },
     );
-    if model.files.iter().all(mnemic_local::manifest::ModelFile::is_pinned) {
+    if model
+        .files
+        .iter()
+        .all(mnemic_local::manifest::ModelFile::is_pinned)
+    {
         return measured;
     }
     format!("{measured}; its SHA-256 is the hub's word")

@@ -87,19 +87,27 @@ impl Suite {
         for question in &PLAIN {
             plain += usize::from(self.plain(question).await?);
         }
-        say(format!("{handle}: {plain} of {OF} plain questions answered"));
+        say(format!(
+            "{handle}: {plain} of {OF} plain questions answered"
+        ));
         for fact in &FACTS {
             memory += usize::from(self.memory(fact).await?);
         }
-        say(format!("{handle}: {memory} of {OF} answers from a memory block"));
+        say(format!(
+            "{handle}: {memory} of {OF} answers from a memory block"
+        ));
         for (at, fact) in FACTS.iter().enumerate() {
             tools += usize::from(self.tool(fact, at % 2 == 0).await?);
         }
-        say(format!("{handle}: {tools} of {OF} times the right tool with the right argument"));
+        say(format!(
+            "{handle}: {tools} of {OF} times the right tool with the right argument"
+        ));
         for fact in &FACTS {
             searches += usize::from(self.search(fact).await?);
         }
-        say(format!("{handle}: {searches} of {OF} answers found by a search"));
+        say(format!(
+            "{handle}: {searches} of {OF} answers found by a search"
+        ));
         say(format!("measured in {} s", begun.elapsed().as_secs()));
         Ok(())
     }
@@ -132,7 +140,12 @@ impl Suite {
         };
         user(&mut call, &asked);
         let answer = self.ask(&call).await?;
-        let Some(made) = answer.body.tool_calls.first().filter(|made| made.name == tool) else {
+        let Some(made) = answer
+            .body
+            .tool_calls
+            .first()
+            .filter(|made| made.name == tool)
+        else {
             return Ok(false);
         };
         let arguments = made.arguments.to_lowercase();
@@ -159,7 +172,12 @@ impl Suite {
     fn call(&self, system: &str, tools: &[ToolSpec]) -> Call {
         let endpoint = Arc::clone(&self.resolved.endpoint);
         let transcript = Transcript::for_endpoint(&endpoint);
-        let mut call = Call::new(endpoint, self.resolved.model.as_str(), system.into(), transcript);
+        let mut call = Call::new(
+            endpoint,
+            self.resolved.model.as_str(),
+            system.into(),
+            transcript,
+        );
         call.tools = Arc::new(ToolSet::new(tools).searching([SEARCH]));
         call.temperature = Some(0.0);
         call.max_tokens = Some(MAX_TOKENS);
@@ -208,7 +226,11 @@ fn insert() -> ToolSpec {
 }
 
 fn search() -> ToolSpec {
-    tool(SEARCH, "Searches the archival memory for what is known.", "query")
+    tool(
+        SEARCH,
+        "Searches the archival memory for what is known.",
+        "query",
+    )
 }
 
 fn tool(name: &str, description: &str, argument: &str) -> ToolSpec {
