@@ -45,6 +45,8 @@ pub struct LocalModel {
     pub id: String,
     /// Tokens that request and answer may take together.
     pub context_window: i64,
+    /// Tokens that an answer may take, unless the agent says otherwise.
+    pub max_output_tokens: i64,
 }
 
 /// A message of a request.
@@ -122,6 +124,7 @@ impl InProcess {
         models
             .map(|model| Listed {
                 context_window: Some(model.context_window),
+                max_output_tokens: Some(model.max_output_tokens),
                 kind: Some(ModelKind::Llm),
                 // They get tools by a schema of their answers, which is enforced.
                 abilities: Abilities {

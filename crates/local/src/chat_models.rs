@@ -30,6 +30,8 @@ pub struct Choice {
     pub top_k: usize,
     /// The likeliest are looked at that have this share together.
     pub top_p: f32,
+    /// Above 1, how much less likely what was said lately becomes.
+    pub repetition_penalty: f32,
 }
 
 /// A language model.
@@ -51,6 +53,8 @@ pub struct ChatModel {
     /// Whether its answers are so weak that people are to be told.
     #[serde(default)]
     pub is_weak: bool,
+    /// Tokens of an answer, unless the agent says otherwise.
+    pub max_answer: usize,
     /// How its tokens are chosen.
     pub choice: Choice,
     /// What it can do; nothing where we could not measure it.

@@ -64,6 +64,7 @@ impl LocalModels for Local {
             .map(|model| LocalModel {
                 id: model.id.clone(),
                 context_window: number(self.window.min(model.context)),
+                max_output_tokens: number(model.max_answer),
             })
             .collect()
     }
@@ -107,7 +108,7 @@ pub fn sampling(model: &ChatModel, temperature: Option<f32>) -> Sampling {
         top_k: choice.top_k,
         top_p: choice.top_p,
         min_p: 0.0,
-        repetition_penalty: 1.0,
+        repetition_penalty: choice.repetition_penalty,
     }
 }
 

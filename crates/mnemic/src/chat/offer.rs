@@ -17,6 +17,19 @@ use crate::{
 const BETTER: &str = "For better ones: start Ollama, LM Studio, llama-server or vLLM on this machine, set OPENAI_API_KEY or \
                       ANTHROPIC_API_KEY, or fetch a larger model where the hub can be reached (`mnemic models list`).";
 
+/// The tools of agents with weak models: among many they choose badly.
+pub const FEW_TOOLS: &[&str] = &["archival_memory_insert", "archival_memory_search"];
+
+/// Whether an agent that names no model gets a weak one. The best of this process comes first in lists, and
+/// after those of all other providers.
+#[must_use]
+pub fn has_only_weak_models(models: &[(String, i64)]) -> bool {
+    let first = models
+        .first()
+        .and_then(|(handle, _)| chat_models::find(handle));
+    first.is_some_and(|model| model.is_weak)
+}
+
 /// Sees to it that the server has a model, if a person agrees or is not to be asked. A server elsewhere is
 /// left alone.
 ///
