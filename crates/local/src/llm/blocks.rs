@@ -205,13 +205,13 @@ fn q6_k(block: &[u8; 210]) -> [f32; 256] {
 }
 
 /// Eight-bit codes of numbers, and the scale that makes numbers of them again.
-pub(super) fn eight_bits(numbers: &[f32; GROUP]) -> ([i8; GROUP], f32) {
+pub(super) fn eight_bits(numbers: &[f32; GROUP]) -> ([u8; GROUP], f32) {
     let largest = numbers.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
     let scale = largest / 127.0;
     let factor = if scale > 0.0 { 1.0 / scale } else { 0.0 };
     // Within -127 to 127 by the choice of the scale.
     #[allow(clippy::cast_possible_truncation)]
-    let codes = numbers.map(|number| (number * factor).round() as i8);
+    let codes = numbers.map(|number| ((number * factor).round() as i8).cast_unsigned());
     (codes, scale)
 }
 
@@ -275,7 +275,7 @@ mod tests {
         let wanted: [f32; GROUP] = std::array::from_fn(|at| (at as f32 * 0.7).sin() * 3.0);
         let (codes, scale) = eight_bits(&wanted);
         for (code, wanted) in codes.iter().zip(wanted) {
-            assert!((f32::from(*code) * scale - wanted).abs() <= scale * 0.501);
+            assert!((f32::from(code.cast_signed()) * scale - wanted).abs() <= scale * 0.501);
         }
         assert_eq!(eight_bits(&[0.0; GROUP]), ([0; GROUP], 0.0));
     }

@@ -5,6 +5,7 @@
 //! vector is multiplied by codes as they stand; for many, rows are turned into numbers a panel at a time,
 //! which then goes through an ordinary product of matrices.
 
+use memmap2::MmapMut;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -20,23 +21,32 @@ const PANEL_BYTES: usize = 256 * 1024;
 /// Rows that a thread takes at once when there is one vector.
 const STRIP: usize = 64;
 
-#[derive(Debug)]
-enum Codes {
-    Four {
-        codes: Vec<[u8; GROUP / 2]>,
-        /// Scale and offset.
-        scales: Vec<[f32; 2]>,
-    },
-    Eight {
-        codes: Vec<[i8; GROUP]>,
-        scales: Vec<f32>,
-    },
+/// How a group is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Codes of four bits, then scale and offset.
+    Four,
+    /// Codes of eight bits, then their scale.
+    Eight,
 }
 
-/// A matrix of weights.
+impl Form {
+    /// Bytes of a group's codes, and of its scales.
+    const fn bytes(self) -> (usize, usize) {
+        match self {
+            Self::Four => (GROUP / 2, 8),
+            Self::Eight => (GROUP, 4),
+        }
+    }
+}
+
+/// A matrix of weights. Its bytes are pages of their own, which go back to the system when the model is
+/// unloaded; those of the allocator would stay with the process.
 #[derive(Debug)]
 pub(super) struct Matrix {
-    codes: Codes,
+    form: Form,
+    codes: MmapMut,
+    scales: MmapMut,
     rows: usize,
     columns: usize,
 }
@@ -54,27 +64,68 @@ impl Matrix {
             )));
         }
         let groups = rows * columns / GROUP;
-        let mut codes = if blocks::four_bits(tensor.format, &[]).is_some() {
-            Codes::Four {
-                codes: Vec::with_capacity(groups),
-                scales: Vec::with_capacity(groups),
-            }
+        let form = if blocks::four_bits(tensor.format, &[]).is_some() {
+            Form::Four
         } else {
-            Codes::Eight {
-                codes: Vec::with_capacity(groups),
-                scales: Vec::with_capacity(groups),
-            }
+            Form::Eight
+        };
+        let (code, scale) = form.bytes();
+        let mut matrix = Self {
+            form,
+            codes: MmapMut::map_anon(groups * code)?,
+            scales: MmapMut::map_anon(groups * scale)?,
+            rows,
+            columns,
         };
         let mut bytes = vec![0; row_bytes(tensor)];
         for row in 0..rows {
             gguf.read(tensor, row, &mut bytes)?;
-            codes.add(tensor, &bytes);
+            matrix.set(row, tensor, &bytes);
         }
-        Ok(Self {
-            codes,
-            rows,
-            columns,
-        })
+        Ok(matrix)
+    }
+
+    /// Takes a row as it stands in the file.
+    fn set(&mut self, row: usize, tensor: &Tensor, bytes: &[u8]) {
+        let groups = self.columns / GROUP;
+        let (code, scale) = self.form.bytes();
+        let codes = self.codes.get_mut(row * groups * code..);
+        let scales = self.scales.get_mut(row * groups * scale..);
+        let (Some(codes), Some(scales)) = (codes, scales) else {
+            return;
+        };
+        match self.form {
+            Form::Four => {
+                let places = codes.as_chunks_mut().0.iter_mut();
+                let places = places.zip(scales.as_chunks_mut::<8>().0);
+                let groups = blocks::four_bits(tensor.format, bytes).unwrap_or_default();
+                for (group, (codes, scales)) in groups.into_iter().zip(places) {
+                    *codes = group.codes;
+                    let (scale, least) = scales.split_at_mut(4);
+                    scale.copy_from_slice(&group.scale.to_ne_bytes());
+                    least.copy_from_slice(&group.least.to_ne_bytes());
+                }
+            }
+            Form::Eight => {
+                let places = codes.as_chunks_mut().0.iter_mut();
+                let places = places.zip(scales.as_chunks_mut::<4>().0);
+                let numbers = blocks::numbers(tensor.format, bytes);
+                for (group, (codes, scales)) in numbers.as_chunks().0.iter().zip(places) {
+                    let (code, scale) = blocks::eight_bits(group);
+                    *codes = code;
+                    *scales = scale.to_ne_bytes();
+                }
+            }
+        }
+    }
+
+    /// Codes and scales from a row on.
+    fn from_row(&self, row: usize) -> (&[u8], &[u8]) {
+        let first = row * self.columns / GROUP;
+        let (code, scale) = self.form.bytes();
+        let codes = self.codes.get(first * code..);
+        let scales = self.scales.get(first * scale..);
+        (codes.unwrap_or_default(), scales.unwrap_or_default())
     }
 
     pub const fn rows(&self) -> usize {
@@ -82,11 +133,8 @@ impl Matrix {
     }
 
     /// Bytes in memory.
-    pub const fn bytes(&self) -> usize {
-        match &self.codes {
-            Codes::Four { codes, scales } => codes.len() * 16 + scales.len() * 8,
-            Codes::Eight { codes, scales } => codes.len() * 32 + scales.len() * 4,
-        }
+    pub fn bytes(&self) -> usize {
+        self.codes.len() + self.scales.len()
     }
 
     /// The numbers of a row.
@@ -135,20 +183,19 @@ impl Matrix {
 
     /// The products of one vector with some rows. `sums` are those of its groups.
     fn strip(&self, first: usize, input: &[f32], sums: &[f32], output: &mut [f32]) {
-        let groups = self.columns / GROUP;
-        let from = first * groups;
         let input = input.as_chunks().0;
-        match &self.codes {
-            Codes::Four { codes, scales } => Arch::new().dispatch(FourBitStrip {
-                codes: codes.get(from..).unwrap_or_default(),
-                scales: scales.get(from..).unwrap_or_default(),
+        let (codes, scales) = self.from_row(first);
+        match self.form {
+            Form::Four => Arch::new().dispatch(FourBitStrip {
+                codes: codes.as_chunks().0,
+                scales: scales.as_chunks().0,
                 input,
                 sums,
                 output,
             }),
-            Codes::Eight { codes, scales } => Arch::new().dispatch(EightBitStrip {
-                codes: codes.get(from..).unwrap_or_default(),
-                scales: scales.get(from..).unwrap_or_default(),
+            Form::Eight => Arch::new().dispatch(EightBitStrip {
+                codes: codes.as_chunks().0,
+                scales: scales.as_chunks().0,
                 input,
                 output,
             }),
@@ -157,17 +204,17 @@ impl Matrix {
 
     /// The numbers of the rows from `first` on, as many as there is room for.
     fn panel(&self, first: usize, out: &mut [f32]) {
-        let from = first * self.columns / GROUP;
         let out = out.as_chunks_mut::<GROUP>().0;
-        match &self.codes {
-            Codes::Four { codes, scales } => Arch::new().dispatch(FourBitPanel {
-                codes: codes.get(from..).unwrap_or_default(),
-                scales: scales.get(from..).unwrap_or_default(),
+        let (codes, scales) = self.from_row(first);
+        match self.form {
+            Form::Four => Arch::new().dispatch(FourBitPanel {
+                codes: codes.as_chunks().0,
+                scales: scales.as_chunks().0,
                 out,
             }),
-            Codes::Eight { codes, scales } => Arch::new().dispatch(EightBitPanel {
-                codes: codes.get(from..).unwrap_or_default(),
-                scales: scales.get(from..).unwrap_or_default(),
+            Form::Eight => Arch::new().dispatch(EightBitPanel {
+                codes: codes.as_chunks().0,
+                scales: scales.as_chunks().0,
                 out,
             }),
         }
@@ -177,28 +224,6 @@ impl Matrix {
 fn row_bytes(tensor: &Tensor) -> usize {
     let (numbers, bytes) = tensor.format.block();
     tensor.columns / numbers * bytes
-}
-
-impl Codes {
-    /// Adds a row as it stands in the file.
-    fn add(&mut self, tensor: &Tensor, bytes: &[u8]) {
-        match self {
-            Self::Four { codes, scales } => {
-                for group in blocks::four_bits(tensor.format, bytes).unwrap_or_default() {
-                    codes.push(group.codes);
-                    scales.push([group.scale, group.least]);
-                }
-            }
-            Self::Eight { codes, scales } => {
-                let numbers = blocks::numbers(tensor.format, bytes);
-                for group in numbers.as_chunks().0 {
-                    let (code, scale) = blocks::eight_bits(group);
-                    codes.push(code);
-                    scales.push(scale);
-                }
-            }
-        }
-    }
 }
 
 // Loops rather than `map` on arrays, of which the compiler makes no vector instructions.
@@ -219,12 +244,18 @@ fn of_four_bits(codes: &[u8; GROUP / 2]) -> [f32; GROUP] {
 }
 
 #[inline(always)]
-fn of_eight_bits(codes: &[i8; GROUP]) -> [f32; GROUP] {
+fn of_eight_bits(codes: &[u8; GROUP]) -> [f32; GROUP] {
     let mut numbers = [0.0; GROUP];
     for (number, code) in numbers.iter_mut().zip(codes) {
-        *number = f32::from(*code);
+        *number = f32::from(code.cast_signed());
     }
     numbers
+}
+
+#[inline(always)]
+fn pair([a, b, c, d, e, f, g, h]: &[u8; 8]) -> (f32, f32) {
+    let (scale, least) = ([*a, *b, *c, *d], [*e, *f, *g, *h]);
+    (f32::from_ne_bytes(scale), f32::from_ne_bytes(least))
 }
 
 /// The sum of the products of two groups, spread over a register.
@@ -241,7 +272,7 @@ fn dot<S: Simd>(simd: S, a: &[f32; GROUP], b: &[f32; GROUP]) -> S::f32s {
 
 struct FourBitStrip<'a> {
     codes: &'a [[u8; GROUP / 2]],
-    scales: &'a [[f32; 2]],
+    scales: &'a [[u8; 8]],
     input: &'a [[f32; GROUP]],
     sums: &'a [f32],
     output: &'a mut [f32],
@@ -260,9 +291,10 @@ impl WithSimd for FourBitStrip<'_> {
         for ((codes, scales), output) in rows.zip(self.output) {
             let (mut sum, mut offset) = (simd.splat_f32s(0.0), 0.0);
             let inputs = self.input.iter().zip(self.sums);
-            for ((codes, [scale, least]), (input, total)) in codes.iter().zip(scales).zip(inputs) {
+            for ((codes, scales), (input, total)) in codes.iter().zip(scales).zip(inputs) {
+                let (scale, least) = pair(scales);
                 let part = dot(simd, &of_four_bits(codes), input);
-                sum = simd.mul_add_f32s(part, simd.splat_f32s(*scale), sum);
+                sum = simd.mul_add_f32s(part, simd.splat_f32s(scale), sum);
                 offset += least * total;
             }
             *output = simd.reduce_sum_f32s(sum) + offset;
@@ -271,8 +303,8 @@ impl WithSimd for FourBitStrip<'_> {
 }
 
 struct EightBitStrip<'a> {
-    codes: &'a [[i8; GROUP]],
-    scales: &'a [f32],
+    codes: &'a [[u8; GROUP]],
+    scales: &'a [[u8; 4]],
     input: &'a [[f32; GROUP]],
     output: &'a mut [f32],
 }
@@ -291,7 +323,7 @@ impl WithSimd for EightBitStrip<'_> {
             let mut sum = simd.splat_f32s(0.0);
             for ((codes, scale), input) in codes.iter().zip(scales).zip(self.input) {
                 let part = dot(simd, &of_eight_bits(codes), input);
-                sum = simd.mul_add_f32s(part, simd.splat_f32s(*scale), sum);
+                sum = simd.mul_add_f32s(part, simd.splat_f32s(f32::from_ne_bytes(*scale)), sum);
             }
             *output = simd.reduce_sum_f32s(sum);
         }
@@ -300,7 +332,7 @@ impl WithSimd for EightBitStrip<'_> {
 
 struct FourBitPanel<'a> {
     codes: &'a [[u8; GROUP / 2]],
-    scales: &'a [[f32; 2]],
+    scales: &'a [[u8; 8]],
     out: &'a mut [[f32; GROUP]],
 }
 
@@ -309,7 +341,8 @@ impl WithSimd for FourBitPanel<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        for ((codes, [scale, least]), out) in self.codes.iter().zip(self.scales).zip(self.out) {
+        for ((codes, scales), out) in self.codes.iter().zip(self.scales).zip(self.out) {
+            let (scale, least) = pair(scales);
             for (out, code) in out.iter_mut().zip(of_four_bits(codes)) {
                 *out = code * scale + least;
             }
@@ -318,8 +351,8 @@ impl WithSimd for FourBitPanel<'_> {
 }
 
 struct EightBitPanel<'a> {
-    codes: &'a [[i8; GROUP]],
-    scales: &'a [f32],
+    codes: &'a [[u8; GROUP]],
+    scales: &'a [[u8; 4]],
     out: &'a mut [[f32; GROUP]],
 }
 
@@ -329,6 +362,7 @@ impl WithSimd for EightBitPanel<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         for ((codes, scale), out) in self.codes.iter().zip(self.scales).zip(self.out) {
+            let scale = f32::from_ne_bytes(*scale);
             for (out, code) in out.iter_mut().zip(of_eight_bits(codes)) {
                 *out = code * scale;
             }
@@ -343,24 +377,26 @@ mod tests {
     /// A matrix of each kind, and its numbers.
     fn matrices(rows: usize, columns: usize) -> [(Matrix, Array2<f32>); 2] {
         let groups = rows * columns / GROUP;
-        let four = Codes::Four {
-            codes: (0..groups).map(|at| [(at * 37 % 251) as u8; 16]).collect(),
-            scales: (0..groups)
-                .map(|at| [0.01 + at as f32 * 1e-4, -0.05])
-                .collect(),
-        };
-        let eight = Codes::Eight {
-            codes: (0..groups)
-                .map(|at| [(at * 29 % 255) as u8 as i8; 32])
-                .collect(),
-            scales: (0..groups).map(|at| 1e-3 + at as f32 * 1e-5).collect(),
-        };
-        [four, eight].map(|codes| {
-            let matrix = Matrix {
-                codes,
+        [Form::Four, Form::Eight].map(|form| {
+            let (code, scale) = form.bytes();
+            let mut matrix = Matrix {
+                form,
+                codes: MmapMut::map_anon(groups * code).unwrap(),
+                scales: MmapMut::map_anon(groups * scale).unwrap(),
                 rows,
                 columns,
             };
+            for (at, byte) in matrix.codes.iter_mut().enumerate() {
+                *byte = (at * 37 % 251) as u8;
+            }
+            for (at, bytes) in matrix.scales.as_chunks_mut().0.iter_mut().enumerate() {
+                let sign = if form == Form::Four && at % 2 == 1 {
+                    -5.0
+                } else {
+                    1.0
+                };
+                *bytes = (sign * (0.01 + at as f32 * 1e-6)).to_ne_bytes();
+            }
             let mut numbers = Array2::zeros((rows, columns));
             matrix.panel(0, numbers.as_slice_mut().unwrap());
             (matrix, numbers)

@@ -60,12 +60,10 @@ impl Source for Hub {
             .redirect(reqwest::redirect::Policy::none())
             .build();
         let client = client.map_err(|error| SourceError::Said(error.to_string()))?;
-        let request = client.head(self.url(file)).send();
-        let response = runtime
-            .block_on(request)
-            .map_err(|error| match unsent(&error) {
-                Broken::Again(error) | Broken::ForGood(error) => error,
-            })?;
+        let asked = runtime.block_on(async { client.head(self.url(file)).send().await });
+        let response = asked.map_err(|error| match unsent(&error) {
+            Broken::Again(error) | Broken::ForGood(error) => error,
+        })?;
         let status = response.status();
         if !status.is_success() && !status.is_redirection() {
             return Err(SourceError::Said(format!("it answered with {status}")));

@@ -77,7 +77,7 @@ fn it_says_what_llama_cpp_says_and_reads_the_next_turn_from_where_the_last_one_e
     // Of the server of llama.cpp, build 11549, with the same weights and at temperature 0.
     assert_eq!(
         text,
-        "The answer is 5. The cat number 5 sits on the mat and looks"
+        "The answer is 5. The cat number 5 sits on the mat and looks at the moon"
     );
     assert_eq!(
         (ending, usage.prompt, usage.answer),
@@ -172,19 +172,23 @@ fn marks_of_the_model_in_somebodys_text_are_text() {
 #[test]
 fn a_call_that_nobody_waits_for_ends_within_a_fifth_of_a_second() {
     let host = host();
-    let short = || request(&[("user", "Hello!")], 1);
-    answered(&host, short());
-    let begun = Instant::now();
-    answered(&host, short());
-    let usual = begun.elapsed();
+    let answer = || {
+        let begun = Instant::now();
+        answered(&host, request(&[("user", "Hello!")], 1));
+        begun.elapsed()
+    };
+    answer();
     let long = cats(400);
-    let call = host.ask(file(), request(&[("user", &long)], 1)).unwrap();
-    // It reads for seconds: this is within the prompt.
-    std::thread::sleep(Duration::from_millis(500));
-    drop(call);
-    let dropped = Instant::now();
-    answered(&host, short());
-    let waited = dropped.elapsed().saturating_sub(usual);
+    // Others may have the processor when it counts, so the best of several counts.
+    let waits = (0..5).map(|_| {
+        let usual = answer();
+        let call = host.ask(file(), request(&[("user", &long)], 1)).unwrap();
+        // It reads for seconds: this is within the prompt.
+        std::thread::sleep(Duration::from_millis(500));
+        drop(call);
+        answer().saturating_sub(usual)
+    });
+    let waited = waits.min().unwrap();
     assert!(waited < Duration::from_millis(200), "{waited:?}");
 }
 
@@ -214,7 +218,9 @@ fn what_does_not_fit_the_window_is_refused_with_its_size() {
         panic!("{refused:?}");
     };
     assert!(prompt > 900 && window == 256);
-    let (_, ending, usage) = answered(&host, request(&[("user", "Tell me a long story.")], 4_000));
+    let mut endless = request(&[("user", "Tell me a story.")], 4_000);
+    endless.schema = Some(json!({"type": "string", "minLength": 3_000}));
+    let (_, ending, usage) = answered(&host, endless);
     assert_eq!((ending, usage.prompt + usage.answer), (Ending::Length, 256));
 }
 
