@@ -1,29 +1,16 @@
 //! `mnemic models list`.
 
-use mnemic_local::{Artifact, ChatModel, ModelCache, chat_models, manifest};
+use mnemic_local::{Artifact, ModelCache, manifest};
+#[cfg(feature = "local-llm")]
+use mnemic_local::{ChatModel, chat_models};
 
 use super::megabytes;
 use crate::terminal::say;
 
 /// Prints all models and where they are.
 pub fn list(cache: &ModelCache) {
-    say("Language models (model of an agent):");
-    for model in chat_models::all() {
-        say(format!(
-            "{:<28} {:>7}  {:<12} {}",
-            model.handle(),
-            megabytes(model.bytes()),
-            model.licence,
-            place(cache, model),
-        ));
-        say(format!(
-            "    {}; {} of memory, {} tokens; {}",
-            model.about,
-            megabytes(model.memory_mb * 1_000_000),
-            model.context,
-            abilities(model),
-        ));
-    }
+    #[cfg(feature = "local-llm")]
+    language_models(cache);
     say("Embedding models (for the search):");
     for model in manifest::models() {
         say(format!(
@@ -40,6 +27,27 @@ pub fn list(cache: &ModelCache) {
     }
 }
 
+#[cfg(feature = "local-llm")]
+fn language_models(cache: &ModelCache) {
+    say("Language models (for agents):");
+    for model in chat_models::all() {
+        say(format!(
+            "{:<28} {:>7}  {:<12} {}",
+            model.handle(),
+            megabytes(model.bytes()),
+            model.licence,
+            place(cache, model),
+        ));
+        say(format!(
+            "    {}; {} of memory, {} tokens; {}",
+            model.about,
+            megabytes(model.memory_mb * 1_000_000),
+            model.context,
+            abilities(model),
+        ));
+    }
+}
+
 fn place(cache: &ModelCache, model: &dyn Artifact) -> String {
     if cache.has(model) {
         cache.folder(model).display().to_string()
@@ -49,6 +57,7 @@ fn place(cache: &ModelCache, model: &dyn Artifact) -> String {
 }
 
 /// What a model can do, where it was measured, and whether its sum is known beforehand.
+#[cfg(feature = "local-llm")]
 fn abilities(model: &ChatModel) -> String {
     let measured = model.measured.map_or_else(
         || "not measured by us".to_owned(),

@@ -13,7 +13,9 @@ mod test;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use mnemic_local::{Artifact, ModelCache, chat_models, manifest};
+#[cfg(feature = "local-llm")]
+use mnemic_local::chat_models;
+use mnemic_local::{Artifact, ModelCache, manifest};
 
 use crate::{settings::Settings, terminal::say};
 
@@ -99,17 +101,36 @@ pub fn usual_folder() -> PathBuf {
 }
 
 fn find(name: &str) -> Result<&'static dyn Artifact, UnknownModel> {
-    let embeds = || manifest::find(name).map(|model| model as &dyn Artifact);
-    let talks = || chat_models::find(name).map(|model| model as &dyn Artifact);
-    embeds().or_else(talks).ok_or_else(|| {
-        let talking = chat_models::all().iter().map(|model| model.id.as_str());
-        let embedding = manifest::models().iter().map(|model| model.id.as_str());
-        let known: Vec<&str> = talking.chain(embedding).collect();
+    let models = all();
+    let id = match name.split_once('/') {
+        Some((provider, id)) if provider.eq_ignore_ascii_case(manifest::PROVIDER) => id,
+        Some(_) => "",
+        None => name,
+    };
+    let found = models
+        .iter()
+        .find(|model| model.id().eq_ignore_ascii_case(id));
+    found.copied().ok_or_else(|| {
+        let known: Vec<&str> = models.iter().map(|model| model.id()).collect();
         UnknownModel {
             name: name.to_owned(),
             known: known.join(", "),
         }
     })
+}
+
+/// Everything that can be fetched.
+fn all() -> Vec<&'static dyn Artifact> {
+    let models = manifest::models()
+        .iter()
+        .map(|model| model as &dyn Artifact);
+    #[cfg(feature = "local-llm")]
+    let models = models.chain(
+        chat_models::all()
+            .iter()
+            .map(|model| model as &dyn Artifact),
+    );
+    models.collect()
 }
 
 /// A length for people.
