@@ -284,7 +284,7 @@ impl<R: Read> Header<R> {
         }
         let format = Format::of(self.u32()?)?;
         let (numbers, length) = format.block();
-        if columns == 0 || rows == 0 || columns % numbers != 0 {
+        if columns == 0 || rows == 0 || !columns.is_multiple_of(numbers) {
             return Err(wrong());
         }
         let bytes = (columns / numbers)

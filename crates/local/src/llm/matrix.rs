@@ -57,7 +57,7 @@ impl Matrix {
         let tensor = gguf
             .tensor(name)
             .ok_or_else(|| GgufError::Damaged(format!("it has no tensor {name}")))?;
-        if (tensor.rows, tensor.columns) != (rows, columns) || columns % GROUP != 0 {
+        if (tensor.rows, tensor.columns) != (rows, columns) || !columns.is_multiple_of(GROUP) {
             return Err(GgufError::Damaged(format!(
                 "the tensor {name} is {} by {}, not {rows} by {columns}",
                 tensor.rows, tensor.columns
@@ -119,8 +119,8 @@ impl Matrix {
         }
     }
 
-    /// Codes and scales from a row on.
-    fn from_row(&self, row: usize) -> (&[u8], &[u8]) {
+    /// Codes and scales of a row and those behind it.
+    fn behind(&self, row: usize) -> (&[u8], &[u8]) {
         let first = row * self.columns / GROUP;
         let (code, scale) = self.form.bytes();
         let codes = self.codes.get(first * code..);
@@ -184,7 +184,7 @@ impl Matrix {
     /// The products of one vector with some rows. `sums` are those of its groups.
     fn strip(&self, first: usize, input: &[f32], sums: &[f32], output: &mut [f32]) {
         let input = input.as_chunks().0;
-        let (codes, scales) = self.from_row(first);
+        let (codes, scales) = self.behind(first);
         match self.form {
             Form::Four => Arch::new().dispatch(FourBitStrip {
                 codes: codes.as_chunks().0,
@@ -205,7 +205,7 @@ impl Matrix {
     /// The numbers of the rows from `first` on, as many as there is room for.
     fn panel(&self, first: usize, out: &mut [f32]) {
         let out = out.as_chunks_mut::<GROUP>().0;
-        let (codes, scales) = self.from_row(first);
+        let (codes, scales) = self.behind(first);
         match self.form {
             Form::Four => Arch::new().dispatch(FourBitPanel {
                 codes: codes.as_chunks().0,
