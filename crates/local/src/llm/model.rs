@@ -207,13 +207,14 @@ impl Answer<'_> {
             if let Some(grammar) = &mut self.grammar {
                 grammar.take(token).map_err(AnswerError::Failed)?;
                 tokens.extend(grammar.forced());
-                tokens.truncate(self.most - self.usage.answer);
             }
+            let is_whole = tokens.len() <= self.most - self.usage.answer;
+            tokens.truncate(self.most - self.usage.answer);
             self.usage.answer += tokens.len();
             for token in &tokens {
                 self.text.push(self.model.tokenizer.bytes(*token));
             }
-            let is_over = self.grammar.as_ref().is_some_and(Grammar::is_over);
+            let is_over = is_whole && self.grammar.as_ref().is_some_and(Grammar::is_over);
             if self.text.say(say)? || is_over {
                 self.text.finish(say)?;
                 return Ok(Ending::Stop);

@@ -93,7 +93,11 @@ impl Shape {
         let queries = number("attention.head_count")?;
         let keys = number("attention.head_count_kv").unwrap_or(queries);
         let head = number("attention.key_length").unwrap_or(width / queries);
-        if keys > queries || !queries.is_multiple_of(keys) || head == 0 || !head.is_multiple_of(GROUP) {
+        if keys > queries
+            || !queries.is_multiple_of(keys)
+            || head == 0
+            || !head.is_multiple_of(GROUP)
+        {
             return Err(GgufError::Unsupported(format!("heads of {head} numbers")));
         }
         let scaling = gguf.text(&key("rope.scaling.type")).unwrap_or("none");

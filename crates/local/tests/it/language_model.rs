@@ -244,3 +244,21 @@ fn a_file_that_is_none_or_cut_off_is_an_error_and_the_next_call_works() {
     }
     answered(&host, request(&[("user", "Hello!")], 1));
 }
+
+/// A Qwen3 of two layers with random weights, made with the Python package `gguf`; what it says is of the
+/// server of llama.cpp, build 11549, at temperature 0.
+#[test]
+fn a_qwen3_says_what_llama_cpp_says() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3-tiny.gguf");
+    let host = host();
+    for (prompt, tokens, said) in [
+        ("the man and the sea 12", 15, "lwnnnnnwnw"),
+        ("hello", 5, "nkqpk"),
+    ] {
+        let call = host
+            .ask(&path, request(&[("user", prompt)], said.len()))
+            .unwrap();
+        let (text, _, usage) = heard(call).unwrap();
+        assert_eq!((text.as_str(), usage.prompt), (said, tokens));
+    }
+}
