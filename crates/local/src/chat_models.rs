@@ -72,6 +72,10 @@ impl Artifact for ChatModel {
         &self.id
     }
 
+    fn licence(&self) -> &str {
+        &self.licence
+    }
+
     fn files(&self) -> &[ModelFile] {
         &self.files
     }

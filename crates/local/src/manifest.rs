@@ -104,6 +104,8 @@ pub struct Model {
 pub trait Artifact {
     /// Its name, also that of its folder.
     fn id(&self) -> &str;
+    /// The licence of its weights.
+    fn licence(&self) -> &str;
     /// What it is made of.
     fn files(&self) -> &[ModelFile];
     /// Where the hub has it.
@@ -120,6 +122,10 @@ pub trait Artifact {
 impl Artifact for Model {
     fn id(&self) -> &str {
         &self.id
+    }
+
+    fn licence(&self) -> &str {
+        &self.licence
     }
 
     fn files(&self) -> &[ModelFile] {

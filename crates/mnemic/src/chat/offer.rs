@@ -31,7 +31,7 @@ pub fn has_only_weak_models(models: &[(String, i64)]) -> bool {
 }
 
 /// Sees to it that the server has a model, if a person agrees or is not to be asked. A server elsewhere is
-/// left alone.
+/// left alone, and in offline mode nothing is fetched.
 ///
 /// # Errors
 /// The server's; or no source has a model.
@@ -41,7 +41,8 @@ pub async fn see_to_a_model(
     screen: &mut Screen,
     asking: Asking,
 ) -> Result<(), ChatError> {
-    if !client.is_on_this_machine() || !agents::models(client).await?.is_empty() {
+    let may_fetch = client.is_on_this_machine() && !settings.switch("offline")?;
+    if !may_fetch || !agents::models(client).await?.is_empty() {
         return Ok(());
     }
     let folder = models::folder(settings);
@@ -101,10 +102,9 @@ fn fetch(
 
 fn pull(settings: &Settings, model: &ChatModel) -> Result<(), ChatError> {
     let cache = ModelCache::new(models::folder(settings));
-    let offline = settings.switch("offline")?;
     let hub = settings.optional("model_hub");
     // To standard error: standard output is for what the agent says.
     let tell = |line: String| crate::terminal::complain(line);
-    let pulling = || models::pull::pull(model, &cache, None, (offline, hub), &tell);
+    let pulling = || models::pull::pull(model, &cache, None, (false, hub), &tell);
     tokio::task::block_in_place(pulling).map_err(|error| ChatError::Usage(error.to_string()))
 }

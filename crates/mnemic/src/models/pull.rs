@@ -48,10 +48,11 @@ pub fn pull(
     let folder = pull::pull(model, cache, &options, &mut show)?;
     bar.finish_and_clear();
     tell(format!(
-        "{} is in {} ({}), every file as it must be.",
+        "{} is in {} ({}, {}), every file as it must be.",
         model.id(),
         folder.display(),
         megabytes(model.bytes()),
+        model.licence(),
     ));
     Ok(())
 }
