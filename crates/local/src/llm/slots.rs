@@ -102,3 +102,83 @@ impl Slots {
         self.slots.iter().map(|slot| slot.past.bytes()).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::llm::{attention::Heads, cancel::Cancel};
+
+    const HEADS: Heads = Heads {
+        queries: 1,
+        keys: 1,
+        width: 32,
+    };
+    /// Of keys and values, in two bytes a number.
+    const BYTES: usize = 32 * 2 * 2;
+
+    fn take(slots: &mut Slots, tokens: &[u32]) -> Slot {
+        slots.take(tokens, (BYTES, KeyValues::new(1, HEADS)))
+    }
+
+    /// Reads what a slot lacks of some tokens; how many it had.
+    fn talk(slots: &mut Slots, tokens: &[u32]) -> usize {
+        let mut slot = take(slots, tokens);
+        let had = slot.tokens.len();
+        let rest = &tokens[had..];
+        let rows = Array2::zeros((rest.len(), 32));
+        let mut output = rows.clone();
+        let never = Cancel::when(|| false);
+        slot.past
+            .attend(0, (&rows, &rows, &rows), &mut output, &never)
+            .unwrap();
+        slot.past.advance(rest.len());
+        slot.tokens.extend_from_slice(rest);
+        slots.put(slot);
+        had
+    }
+
+    #[test]
+    fn a_conversation_goes_on_where_it_was_and_others_stay() {
+        let mut slots = Slots::new(1_000 * BYTES);
+        let first: Vec<u32> = (0..40).collect();
+        let other: Vec<u32> = (0..10).chain(100..130).collect();
+        assert_eq!(talk(&mut slots, &first), 0);
+        assert_eq!(talk(&mut slots, &other), 10, "the beginning is copied");
+        let longer: Vec<u32> = (0..60).collect();
+        assert_eq!(talk(&mut slots, &longer), 40);
+        assert_eq!(talk(&mut slots, &other), 39, "all but the last");
+        assert_eq!(slots.slots.len(), 2);
+    }
+
+    #[test]
+    fn the_least_lately_used_goes_when_there_is_no_room() {
+        let mut slots = Slots::new(100 * BYTES);
+        let conversation = |at: u32| -> Vec<u32> { (at * 100..at * 100 + 40).collect() };
+        for at in 0..4 {
+            talk(&mut slots, &conversation(at));
+            assert!(slots.bytes() <= 100 * BYTES);
+        }
+        assert_eq!(talk(&mut slots, &conversation(0)), 0, "it is forgotten");
+        assert_eq!(talk(&mut slots, &conversation(3)), 39);
+        let mut none = Slots::new(0);
+        talk(&mut none, &conversation(0));
+        assert_eq!(talk(&mut none, &conversation(1)), 0);
+        assert_eq!(none.slots.len(), 1);
+    }
+
+    #[test]
+    fn what_a_broken_read_left_is_forgotten() {
+        let mut slots = Slots::new(1_000 * BYTES);
+        let mut slot = take(&mut slots, &[1, 2, 3]);
+        let rows = Array2::zeros((3, 32));
+        let over = Cancel::when(|| true);
+        let mut output = rows.clone();
+        slot.past
+            .attend(0, (&rows, &rows, &rows), &mut output, &over)
+            .unwrap_err();
+        slots.put(slot);
+        assert_eq!(talk(&mut slots, &[1, 2, 3]), 0);
+    }
+}
