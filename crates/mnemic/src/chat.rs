@@ -87,21 +87,33 @@ pub fn run(settings: Settings, args: ChatArgs) -> Result<ExitCode, Box<dyn std::
     Ok(code)
 }
 
-async fn chat(settings: Settings, args: ChatArgs) -> Result<ExitCode, ChatError> {
-    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let given = args
-        .url
+/// A variable that is set to something.
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The server's address, and who runs it.
+fn server_of(settings: &Settings, given: Option<String>) -> (String, Keeper) {
+    let given = given
         .or_else(|| env("MNEMIC_URL"))
         .or_else(|| env("LETTA_BASE_URL"));
-    let token = args
-        .token
+    match given {
+        Some(url) => (url, Keeper::Others),
+        None => (server::configured_url(settings), Keeper::Anybody),
+    }
+}
+
+/// The server's password.
+fn token_of(settings: &Settings, given: Option<String>) -> Option<String> {
+    given
         .or_else(|| env("MNEMIC_TOKEN"))
         .or_else(|| env("LETTA_API_KEY"))
-        .or_else(|| settings.optional("password"));
-    let (url, keeper) = match given {
-        Some(url) => (url, Keeper::Others),
-        None => (server::configured_url(&settings), Keeper::Anybody),
-    };
+        .or_else(|| settings.optional("password"))
+}
+
+async fn chat(settings: Settings, args: ChatArgs) -> Result<ExitCode, ChatError> {
+    let (url, keeper) = server_of(&settings, args.url);
+    let token = token_of(&settings, args.token);
     let mut screen = Screen::new();
     let asking = if args.yes || !screen.is_terminal {
         Asking::Never
@@ -122,18 +134,14 @@ async fn chat(settings: Settings, args: ChatArgs) -> Result<ExitCode, ChatError>
             "(no server was running: one runs as long as this chat)",
         );
     }
-    #[cfg(feature = "local-llm")]
-    let ready = if args.yes || screen.is_terminal {
-        offer::see_to_a_model(&client, &for_offer, &mut screen, asking).await
-    } else {
-        Ok(())
+    let agent = async {
+        #[cfg(feature = "local-llm")]
+        if args.yes || screen.is_terminal {
+            offer::see_to_a_model(&client, &for_offer, &mut screen, asking).await?;
+        }
+        agents::choose(&client, args.agent.as_deref(), &recent, asking).await
     };
-    #[cfg(not(feature = "local-llm"))]
-    let ready = Ok(());
-    let agent = match ready {
-        Ok(()) => agents::choose(&client, args.agent.as_deref(), &recent, asking).await,
-        Err(error) => Err(error),
-    };
+    let agent = agent.await;
     let agent = match agent {
         Ok(agent) => agent,
         Err(error) => {
