@@ -99,6 +99,7 @@ pub(crate) fn softmax(rows: &mut Array2<f32>, scale: f32) {
 
 /// Gates numbers: each is multiplied by its logistic function and by what stands for it in `factors`
 /// (Shazeer, 2020).
+#[cfg(feature = "llm")]
 pub(crate) fn silu(numbers: &mut [f32], factors: &[f32]) {
     for (number, factor) in numbers.iter_mut().zip(factors) {
         *number = *number / (1.0 + exp(-*number)) * factor;
@@ -106,6 +107,7 @@ pub(crate) fn silu(numbers: &mut [f32], factors: &[f32]) {
 }
 
 /// Scales numbers to a mean square of 1, then by what was learned (Zhang and Sennrich, 2019).
+#[cfg(feature = "llm")]
 pub(crate) fn rms_norm(numbers: &mut [f32], learned: &[f32], eps: f32) {
     let squares = numbers.iter().map(|number| number * number).sum::<f32>();
     let factor = 1.0 / (squares / numbers.len() as f32 + eps).sqrt();

@@ -64,6 +64,7 @@ impl Client {
     }
 
     /// Whether the server is one of this machine.
+    #[cfg(feature = "local-llm")]
     #[must_use]
     pub fn is_on_this_machine(&self) -> bool {
         let url = url::Url::parse(&self.url);
