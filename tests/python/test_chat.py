@@ -370,6 +370,15 @@ def test_nothing_is_asked_where_no_agent_can_be_made(chats, own_server):
     assert terminal.ends() == 1 and "called?" not in terminal.text
 
 
+def test_a_model_of_this_process_is_offered_with_its_size_where_there_is_none(chats, own_server):
+    terminal = chats.terminal("--url", own_server(with_model=False).url, MNEMIC_OFFLINE="false")
+    terminal.sees("There is no model yet. Fetch local/")
+    terminal.sees("MB")
+    terminal.enters("n")
+    terminal.sees("no model is configured")
+    assert terminal.ends() == 1
+
+
 def test_another_agent_is_made_and_talked_to(terminal, client, token):
     terminal.enters("/new")
     terminal.sees("What is the new agent to be called?")

@@ -129,8 +129,10 @@ impl ApiError {
                 "detail": error.detail,
             }
         });
+        let is_busy = error.error_type == "llm_overloaded";
         Self {
             body,
+            retry_after: is_busy.then_some(UNAVAILABLE_RETRY_SECONDS),
             ..Self::new(status, "")
         }
     }
@@ -323,6 +325,7 @@ mod tests {
             ("llm_insufficient_credits", 402),
             ("llm_bad_request", 400),
             ("context_window_exceeded", 400),
+            ("llm_overloaded", 503),
             ("llm_error", 500),
             ("internal_error", 500),
             ("service_unavailable", 503),
@@ -339,6 +342,9 @@ mod tests {
                 error.body(),
                 &json!({"error": {"type": error_type, "message": "m", "detail": "d"}})
             );
+            let headers = error.into_response().headers().clone();
+            let is_busy = error_type == "llm_overloaded";
+            assert_eq!(headers.contains_key("retry-after"), is_busy, "{error_type}");
         }
     }
 }

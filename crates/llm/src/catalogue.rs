@@ -14,6 +14,7 @@ use crate::{
     client::Client,
     endpoints::{Endpoint, Origin, Protocol},
     errors::LlmError,
+    in_process,
     models::{Listed, ModelInfo, ModelKind, is_chat_or_embedding, parse_list},
     ollama,
     ollama::models::ShownModels,
@@ -81,7 +82,8 @@ pub enum ResolveError {
     /// Nothing is configured at all.
     #[error(
         "no model provider is configured, so {handle:?} can't be used: start a model server on this machine \
-         (Ollama, LM Studio, llama-server or vLLM), set OPENAI_API_KEY or ANTHROPIC_API_KEY, or \
+         (Ollama, LM Studio, llama-server or vLLM), fetch a model for this process with `mnemic models \
+         pull`, set OPENAI_API_KEY or ANTHROPIC_API_KEY, or \
          OPENAI_BASE_URL for a server of your own, or add one to mnemic.toml with `mnemic configure`"
     )]
     NoProviders {
@@ -229,8 +231,17 @@ impl Catalogue {
     }
 
     /// All models. Lists older than a minute are read again, all at once; an endpoint that does not
-    /// answer within five seconds holds nobody up for longer and is named in the result.
+    /// answer within five seconds holds nobody up for longer and is named in the result. What would be
+    /// empty waits for the first look at this machine.
     pub async fn list(&self) -> Listing {
+        let listing = self.list_now().await;
+        if listing.models.is_empty() && self.waited_for_first_look().await {
+            return self.list_now().await;
+        }
+        listing
+    }
+
+    async fn list_now(&self) -> Listing {
         let shelves = self.shelves.read().clone();
         let lists = join_all(shelves.iter().map(|shelf| shelf.read(&self.client, FRESH))).await;
         let mut listing = Listing {
@@ -301,7 +312,7 @@ impl Catalogue {
         if let Some(shelf) = named(provider).or_else(aliased) {
             return Ok(shelf.clone());
         }
-        if shelves.is_empty() {
+        if shelves.iter().all(|shelf| shelf.is_in_process()) && provider != in_process::PROVIDER {
             return Err(ResolveError::NoProviders {
                 handle: handle.to_owned(),
             });
@@ -347,8 +358,19 @@ impl Shelf {
         }
     }
 
+    /// Whether its models run in this process.
+    fn is_in_process(&self) -> bool {
+        self.endpoint.config().in_process.is_some()
+    }
+
     /// What is known, after reading the list if the last reading is older than `age`.
     async fn read(&self, client: &Client, age: Duration) -> Known {
+        // Looking at files costs nothing, and they come and go by commands.
+        let age = if self.is_in_process() {
+            Duration::ZERO
+        } else {
+            age
+        };
         let recent = || {
             let known = self.known.read();
             known
@@ -396,6 +418,9 @@ impl Shelf {
 
     async fn fetch(&self, client: &Client) -> Result<Option<Vec<Listed>>, LlmError> {
         let config = self.endpoint.config();
+        if let Some(models) = &config.in_process {
+            return Ok(Some(models.listed()));
+        }
         let named = || {
             config
                 .models

@@ -163,6 +163,13 @@ impl Client {
         let sent = Instant::now();
         let endpoint = &call.endpoint;
         let reading = Reading::of(call);
+        if let Some(models) = &endpoint.config().in_process {
+            let pieces = models.ask(endpoint, &body.to_vec())?;
+            let pump = Pump::in_process(endpoint.clone(), pieces, self.timeouts);
+            let mut pump = pump.read_as(reading, None);
+            pump.prime().await?;
+            return Ok(Answer::Streaming(Box::new(pump)));
+        }
         let check = PromptCheck::of(call, body);
         let (patience, phase, again) = if delivery.is_streamed() {
             (

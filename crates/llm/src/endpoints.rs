@@ -8,6 +8,7 @@ use url::Url;
 use crate::{
     abilities::{Ability, KnownAbilities},
     adaptation::{Adaptations, Parameter},
+    in_process::{self, InProcess},
     transcript::Style,
 };
 
@@ -182,6 +183,8 @@ pub struct EndpointConfig {
     pub tools: ToolForm,
     /// How it came to be known.
     pub origin: Origin,
+    /// What runs its models, where that is this process; its URL is none then.
+    pub in_process: Option<InProcess>,
 }
 
 impl EndpointConfig {
@@ -200,6 +203,18 @@ impl EndpointConfig {
             quirks: Quirks::default(),
             tools: ToolForm::default(),
             origin: Origin::default(),
+            in_process: None,
+        }
+    }
+
+    /// The endpoint of the models in this process.
+    #[must_use]
+    pub fn in_process(models: InProcess) -> Self {
+        Self {
+            provider_type: in_process::PROVIDER.into(),
+            origin: Origin::Found,
+            in_process: Some(models),
+            ..Self::new(in_process::PROVIDER, in_process::URL)
         }
     }
 
@@ -487,6 +502,9 @@ fn base_of(config: &EndpointConfig) -> Result<Url, EndpointError> {
     let text = text.strip_suffix(route).unwrap_or(text);
     let text = text.trim_end_matches('/');
     let mut url = Url::parse(text).map_err(|error| refuse(error.to_string()))?;
+    if config.in_process.is_some() {
+        return Ok(url);
+    }
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refuse("it begins with neither http:// nor https://".into()));
     }

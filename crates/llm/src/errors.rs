@@ -130,6 +130,14 @@ pub enum LlmError {
         /// What is wrong with it.
         message: String,
     },
+    /// A model in this process failed.
+    #[error("the model of `{provider}` failed ({message})")]
+    InProcess {
+        /// The provider.
+        provider: String,
+        /// Why, and what to do.
+        message: String,
+    },
     /// The answer holds nothing at all.
     #[error(
         "provider `{provider}` sent an answer without any content; try again, or use another model"
@@ -165,7 +173,7 @@ impl LlmError {
             Self::BadRequest { .. } | Self::NotFound { .. } => "llm_bad_request",
             Self::Overloaded { .. } => "llm_overloaded",
             Self::InvalidResponse { .. } => "llm_invalid_response",
-            Self::Server { .. } | Self::Connection { .. } => "llm_error",
+            Self::Server { .. } | Self::Connection { .. } | Self::InProcess { .. } => "llm_error",
         }
     }
 

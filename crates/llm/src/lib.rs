@@ -24,6 +24,7 @@ mod endpoints;
 mod errors;
 mod forced;
 mod images;
+mod in_process;
 mod json;
 mod lenient;
 mod lines;
@@ -56,6 +57,10 @@ pub use endpoints::{
 };
 pub use errors::LlmError;
 pub use images::{ImageError, image_from_data_url, sniff_image};
+pub use in_process::{
+    InProcess, LocalAnswer, LocalError, LocalMessage, LocalModel, LocalModels, LocalPiece,
+    LocalRequest,
+};
 pub use lines::LineParser;
 pub use models::{ModelInfo, ModelKind};
 pub use retry::{RetryPolicy, Timeouts};

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{FutureExt, Stream, stream};
+use futures_util::{FutureExt, Stream, StreamExt as _, stream};
 use mnemic_core::runs::Usage;
 use reqwest::Response;
 use tokio::time::{Instant, timeout};
@@ -15,6 +15,7 @@ use crate::{
     completion::{Completion, Delta},
     endpoints::{Endpoint, Protocol},
     errors::LlmError,
+    in_process::{self, LocalAnswer, LocalError, LocalPiece},
     lines::LineParser,
     ollama,
     ollama::prompt_cut::PromptCheck,
@@ -206,6 +207,8 @@ fn error_event(endpoint: &Endpoint, data: &[u8]) -> LlmError {
 pub(crate) struct Pump {
     reader: Reader,
     response: Option<Response>,
+    /// Comes from this process rather than by a response.
+    pieces: Option<LocalAnswer>,
     timeouts: Timeouts,
     sent: Instant,
     heard: bool,
@@ -228,6 +231,7 @@ impl Pump {
         Self {
             reader: Reader::new(endpoint),
             response: Some(response),
+            pieces: None,
             timeouts,
             sent,
             heard: false,
@@ -255,6 +259,7 @@ impl Pump {
         Self {
             reader,
             response: None,
+            pieces: None,
             timeouts,
             sent: Instant::now(),
             heard: true,
@@ -263,6 +268,15 @@ impl Pump {
             reading: Reading::AsItIs,
             ready: VecDeque::new(),
             check: None,
+        }
+    }
+
+    /// Reads an answer of a model in this process.
+    pub fn in_process(endpoint: Arc<Endpoint>, pieces: LocalAnswer, timeouts: Timeouts) -> Self {
+        Self {
+            pieces: Some(pieces),
+            over: false,
+            ..Self::whole(endpoint, Vec::new(), timeouts)
         }
     }
 
@@ -299,11 +313,30 @@ impl Pump {
         if let Err(error) = self.read_piece().await {
             self.over = true;
             self.response = None;
+            self.pieces = None;
             self.failed = Some(error);
         }
     }
 
     async fn read_piece(&mut self) -> Result<(), LlmError> {
+        if let Some(pieces) = &mut self.pieces {
+            // On a slow machine reading a long prompt takes minutes; a thread of ours can't hang like a
+            // connection, so only the whole has a limit.
+            let deadline = self.sent + self.timeouts.answer;
+            let endpoint = &self.reader.endpoint;
+            let piece = tokio::time::timeout_at(deadline, pieces.next()).await;
+            let piece = piece
+                .map_err(|_| late(endpoint, "the whole answer", self.timeouts.answer, false))?;
+            let broken =
+                || LocalPiece::Failed(LocalError::Failed("the model's thread ended".into()));
+            let (deltas, is_last) = in_process::deltas(endpoint, piece.unwrap_or_else(broken))?;
+            self.reader.queue.extend(deltas);
+            if is_last {
+                self.over = true;
+                self.pieces = None;
+            }
+            return Ok(());
+        }
         let Some(response) = &mut self.response else {
             self.over = true;
             return Ok(());

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayViewMut1};
 
 /// `e^x`: reduced to `2^n * e^r` with |r| below ln(2)/2, and `e^r` by the polynomial of Cephes' `expf`
 /// (Stephen Moshier, netlib). Relative error below 2e-7.
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     /// Adding it rounds a number to a whole one in the lowest bits of its mantissa.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
@@ -94,6 +94,25 @@ pub(crate) fn softmax(rows: &mut Array2<f32>, scale: f32) {
         for number in row.iter_mut() {
             *number *= factor;
         }
+    }
+}
+
+/// Gates numbers: each is multiplied by its logistic function and by what stands for it in `factors`
+/// (Shazeer, 2020).
+#[cfg(feature = "llm")]
+pub(crate) fn silu(numbers: &mut [f32], factors: &[f32]) {
+    for (number, factor) in numbers.iter_mut().zip(factors) {
+        *number = *number / (1.0 + exp(-*number)) * factor;
+    }
+}
+
+/// Scales numbers to a mean square of 1, then by what was learned (Zhang and Sennrich, 2019).
+#[cfg(feature = "llm")]
+pub(crate) fn rms_norm(numbers: &mut [f32], learned: &[f32], eps: f32) {
+    let squares = numbers.iter().map(|number| number * number).sum::<f32>();
+    let factor = 1.0 / (squares / numbers.len() as f32 + eps).sqrt();
+    for (number, learned) in numbers.iter_mut().zip(learned) {
+        *number *= factor * learned;
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use crate::manifest::{Model, ModelFile};
+use crate::manifest::{Artifact, ModelFile};
 
 /// Bytes that are summed at once.
 const PIECE: usize = 256 * 1024;
@@ -100,6 +100,46 @@ pub enum Presence {
     Damaged(FileError),
 }
 
+/// What a file must be, also where the manifest leaves that to the hub: then it was kept when the file was
+/// fetched, in the form of `sha256sum` with the length before it.
+#[must_use]
+pub fn known(folder: &Path, file: &ModelFile) -> Option<ModelFile> {
+    if file.is_pinned() {
+        return Some(file.clone());
+    }
+    let kept = std::fs::read_to_string(kept(folder, file)).ok()?;
+    let mut words = kept.split_whitespace();
+    Some(ModelFile {
+        bytes: words.next()?.parse().ok()?,
+        sha256: words.next()?.to_owned(),
+        name: file.name.clone(),
+    })
+}
+
+/// Keeps what the hub said that a file must be.
+pub(crate) fn keep(folder: &Path, file: &ModelFile) -> io::Result<()> {
+    let ModelFile {
+        name,
+        bytes,
+        sha256,
+    } = file;
+    std::fs::write(kept(folder, file), format!("{bytes} {sha256}  {name}\n"))
+}
+
+fn kept(folder: &Path, file: &ModelFile) -> PathBuf {
+    folder.join(format!("{}.sha256", file.name))
+}
+
+/// What a file is.
+pub(crate) fn described(path: &Path, name: &str) -> io::Result<ModelFile> {
+    let mut file = File::open(path)?;
+    Ok(ModelFile {
+        name: name.to_owned(),
+        bytes: file.metadata()?.len(),
+        sha256: sum(&mut file)?,
+    })
+}
+
 /// The folder that holds all models.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelCache {
@@ -121,30 +161,36 @@ impl ModelCache {
 
     /// The folder of a model.
     #[must_use]
-    pub fn folder(&self, model: &Model) -> PathBuf {
-        self.root.join(&model.id)
+    pub fn folder(&self, model: &dyn Artifact) -> PathBuf {
+        self.root.join(model.id())
     }
 
     /// Whether all files of a model are there in their length. What they hold is checked when they are
     /// loaded.
     #[must_use]
-    pub fn has(&self, model: &Model) -> bool {
+    pub fn has(&self, model: &dyn Artifact) -> bool {
         let folder = self.folder(model);
-        model.files.iter().all(|file| {
+        model.files().iter().all(|file| {
+            let Some(file) = known(&folder, file) else {
+                return false;
+            };
             std::fs::metadata(folder.join(&file.name)).is_ok_and(|meta| meta.len() == file.bytes)
         })
     }
 
     /// What is there of a model, which takes as long as reading all of it.
     #[must_use]
-    pub fn presence(&self, model: &Model) -> Presence {
+    pub fn presence(&self, model: &dyn Artifact) -> Presence {
         let folder = self.folder(model);
         let mut presence = Presence::Whole;
-        for file in &model.files {
+        for file in model.files() {
             let path = folder.join(&file.name);
-            if !path.exists() {
+            let known = known(&folder, file).filter(|_| path.exists());
+            let Some(file) = known else {
                 presence = Presence::Missing;
-            } else if let Err(error) = check(&path, file) {
+                continue;
+            };
+            if let Err(error) = check(&path, &file) {
                 return Presence::Damaged(error);
             }
         }
@@ -155,7 +201,7 @@ impl ModelCache {
     ///
     /// # Errors
     /// It cannot be deleted.
-    pub fn remove(&self, model: &Model) -> io::Result<bool> {
+    pub fn remove(&self, model: &dyn Artifact) -> io::Result<bool> {
         match std::fs::remove_dir_all(self.folder(model)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

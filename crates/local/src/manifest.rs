@@ -20,10 +20,20 @@ pub enum Pooling {
 pub struct ModelFile {
     /// Its name.
     pub name: String,
-    /// Its length.
+    /// Its length; about that, where the sum is left to the hub.
     pub bytes: u64,
-    /// Its SHA-256 in hexadecimal digits.
+    /// Its SHA-256 in hexadecimal digits. Empty where we have no copy to take it from: then the one that
+    /// the hub names is taken when the file is fetched, and kept beside it.
+    #[serde(default)]
     pub sha256: String,
+}
+
+impl ModelFile {
+    /// Whether we know what it must hold.
+    #[must_use]
+    pub const fn is_pinned(&self) -> bool {
+        !self.sha256.is_empty()
+    }
 }
 
 /// A repository of the model hub.
@@ -88,6 +98,47 @@ pub struct Model {
     pub hub: Option<HubSource>,
     /// Where a package index has it.
     pub package: Option<PackageSource>,
+}
+
+/// What is fetched: files with an id and the sources that have them.
+pub trait Artifact {
+    /// Its name, also that of its folder.
+    fn id(&self) -> &str;
+    /// The licence of its weights.
+    fn licence(&self) -> &str;
+    /// What it is made of.
+    fn files(&self) -> &[ModelFile];
+    /// Where the hub has it.
+    fn hub(&self) -> Option<&HubSource>;
+    /// Where a package index has it.
+    fn package(&self) -> Option<&PackageSource>;
+
+    /// The length of all its files.
+    fn bytes(&self) -> u64 {
+        self.files().iter().map(|file| file.bytes).sum()
+    }
+}
+
+impl Artifact for Model {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn licence(&self) -> &str {
+        &self.licence
+    }
+
+    fn files(&self) -> &[ModelFile] {
+        &self.files
+    }
+
+    fn hub(&self) -> Option<&HubSource> {
+        self.hub.as_ref()
+    }
+
+    fn package(&self) -> Option<&PackageSource> {
+        self.package.as_ref()
+    }
 }
 
 /// The file of the weights.
@@ -155,12 +206,6 @@ impl Model {
     #[must_use]
     pub fn file(&self, name: &str) -> Option<&ModelFile> {
         self.files.iter().find(|file| file.name == name)
-    }
-
-    /// The length of all its files.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
     }
 }
 

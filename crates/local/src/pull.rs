@@ -17,7 +17,7 @@ use std::{
 
 use crate::{
     files::{self, FileError, ModelCache},
-    manifest::{Model, ModelFile},
+    manifest::{Artifact, ModelFile},
 };
 
 /// The model hub, unless another one is named (as `HF_ENDPOINT` does).
@@ -137,6 +137,9 @@ trait Source {
     /// What people call it.
     fn name(&self) -> String;
 
+    /// What a file must be that the manifest does not know.
+    fn describe(&mut self, file: &ModelFile) -> Result<ModelFile, SourceError>;
+
     /// Writes a file to `part`, which may hold the beginning of it.
     fn fetch(
         &mut self,
@@ -152,6 +155,13 @@ struct Folder(PathBuf);
 impl Source for Folder {
     fn name(&self) -> String {
         format!("the folder {}", self.0.display())
+    }
+
+    /// Who names a folder trusts what is in it.
+    fn describe(&mut self, file: &ModelFile) -> Result<ModelFile, SourceError> {
+        let path = self.0.join(&file.name);
+        let described = files::described(&path, &file.name);
+        Ok(described.map_err(|error| FileError::Unreadable { path, error })?)
     }
 
     fn fetch(
@@ -174,7 +184,7 @@ impl Source for Folder {
 /// # Errors
 /// No source has it, or the folder cannot be written.
 pub fn pull(
-    model: &Model,
+    model: &dyn Artifact,
     cache: &ModelCache,
     options: &PullOptions,
     report: &mut Report<'_>,
@@ -186,8 +196,10 @@ pub fn pull(
     };
     let lock = lock(cache, model, report).map_err(unusable)?;
     let mut missing = Vec::new();
-    for file in &model.files {
-        if files::check(&folder.join(&file.name), file).is_err() {
+    for file in model.files() {
+        let is_there = files::known(&folder, file)
+            .is_some_and(|file| files::check(&folder.join(&file.name), &file).is_ok());
+        if !is_there {
             missing.push(file);
         }
     }
@@ -226,21 +238,25 @@ pub fn pull(
             reason: "not used, because of offline mode".into(),
         });
     }
-    let names: Vec<&str> = model.files.iter().map(|file| file.name.as_str()).collect();
+    let names: Vec<&str> = model
+        .files()
+        .iter()
+        .map(|file| file.name.as_str())
+        .collect();
     Err(PullError::NoSource {
-        model: model.id.clone(),
+        model: model.id().to_owned(),
         files: names.join(" and "),
         tried,
     })
 }
 
 /// Waits until no other process pulls the model.
-fn lock(cache: &ModelCache, model: &Model, report: &mut Report<'_>) -> io::Result<File> {
+fn lock(cache: &ModelCache, model: &dyn Artifact, report: &mut Report<'_>) -> io::Result<File> {
     fs::create_dir_all(cache.root())?;
     let file = File::options()
         .create(true)
         .append(true)
-        .open(cache.root().join(format!("{}.lock", model.id)))?;
+        .open(cache.root().join(format!("{}.lock", model.id())))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -253,7 +269,7 @@ fn lock(cache: &ModelCache, model: &Model, report: &mut Report<'_>) -> io::Resul
 }
 
 /// The sources in the order in which they are asked.
-fn sources(model: &Model, options: &PullOptions, folder: &Path) -> Vec<Box<dyn Source>> {
+fn sources(model: &dyn Artifact, options: &PullOptions, folder: &Path) -> Vec<Box<dyn Source>> {
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
     if let Some(from) = &options.from {
         sources.push(Box::new(Folder(from.clone())));
@@ -261,10 +277,10 @@ fn sources(model: &Model, options: &PullOptions, folder: &Path) -> Vec<Box<dyn S
     if options.offline {
         return sources;
     }
-    if let Some(hub) = &model.hub {
+    if let Some(hub) = model.hub() {
         sources.push(Box::new(hub::Hub::new(&options.hub, hub)));
     }
-    if let Some(package) = &model.package {
+    if let Some(package) = model.package() {
         let python = options.python.clone();
         sources.push(Box::new(package::Package::new(package, python, folder)));
     }
@@ -292,6 +308,14 @@ fn bring(
     folder: &Path,
     report: &mut Report<'_>,
 ) -> Result<(), SourceError> {
+    let is_left_to_source = !file.is_pinned();
+    let known;
+    let file = if file.is_pinned() {
+        file
+    } else {
+        known = source.describe(file)?;
+        &known
+    };
     let part = folder.join(format!("{}.part", file.name));
     source.fetch(file, &part, report)?;
     let checked = File::open(&part)
@@ -304,6 +328,9 @@ fn bring(
         return Err(error);
     }
     fs::rename(&part, folder.join(&file.name))?;
+    if is_left_to_source {
+        files::keep(folder, file)?;
+    }
     report(Progress::File {
         name: &file.name,
         done: file.bytes,

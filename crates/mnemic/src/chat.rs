@@ -9,6 +9,8 @@ mod doing;
 mod editor;
 mod error;
 mod input;
+#[cfg(feature = "local-llm")]
+mod offer;
 mod recent;
 mod screen;
 mod server;
@@ -85,21 +87,33 @@ pub fn run(settings: Settings, args: ChatArgs) -> Result<ExitCode, Box<dyn std::
     Ok(code)
 }
 
-async fn chat(settings: Settings, args: ChatArgs) -> Result<ExitCode, ChatError> {
-    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let given = args
-        .url
+/// A variable that is set to something.
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The server's address, and who runs it.
+fn server_of(settings: &Settings, given: Option<String>) -> (String, Keeper) {
+    let given = given
         .or_else(|| env("MNEMIC_URL"))
         .or_else(|| env("LETTA_BASE_URL"));
-    let token = args
-        .token
+    match given {
+        Some(url) => (url, Keeper::Others),
+        None => (server::configured_url(settings), Keeper::Anybody),
+    }
+}
+
+/// The server's password.
+fn token_of(settings: &Settings, given: Option<String>) -> Option<String> {
+    given
         .or_else(|| env("MNEMIC_TOKEN"))
         .or_else(|| env("LETTA_API_KEY"))
-        .or_else(|| settings.optional("password"));
-    let (url, keeper) = match given {
-        Some(url) => (url, Keeper::Others),
-        None => (server::configured_url(&settings), Keeper::Anybody),
-    };
+        .or_else(|| settings.optional("password"))
+}
+
+async fn chat(settings: Settings, args: ChatArgs) -> Result<ExitCode, ChatError> {
+    let (url, keeper) = server_of(&settings, args.url);
+    let token = token_of(&settings, args.token);
     let mut screen = Screen::new();
     let asking = match (args.yes, screen.is_terminal) {
         (true, _) => Asking::Never,
@@ -110,6 +124,8 @@ async fn chat(settings: Settings, args: ChatArgs) -> Result<ExitCode, ChatError>
         inquire::set_global_render_config(inquire::ui::RenderConfig::empty());
     }
     let recent = Recent::in_folder(&server::folder(&settings));
+    #[cfg(feature = "local-llm")]
+    let for_offer = settings.clone();
     let mut host = Host::new(settings, keeper);
     let client = host.ensure(Client::new(&url, token)?).await?;
     if host.is_here() {
@@ -118,7 +134,14 @@ async fn chat(settings: Settings, args: ChatArgs) -> Result<ExitCode, ChatError>
             "(no server was running: one runs as long as this chat)",
         );
     }
-    let agent = agents::choose(&client, args.agent.as_deref(), &recent, asking).await;
+    let agent = async {
+        #[cfg(feature = "local-llm")]
+        if args.yes || screen.is_terminal {
+            offer::see_to_a_model(&client, &for_offer, &mut screen, asking).await?;
+        }
+        agents::choose(&client, args.agent.as_deref(), &recent, asking).await
+    };
+    let agent = agent.await;
     let agent = match agent {
         Ok(agent) => agent,
         Err(error) => {

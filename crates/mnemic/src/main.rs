@@ -3,6 +3,8 @@
 mod chat;
 mod data;
 mod detection;
+#[cfg(feature = "local-llm")]
+mod local_llm;
 #[cfg(feature = "local-models")]
 mod models;
 mod providers;

@@ -60,20 +60,30 @@ pub struct Roster {
 struct Parts {
     configured: Vec<EndpointConfig>,
     found: Vec<Running>,
+    /// Whose models run in this process; it comes last.
+    in_process: Option<EndpointConfig>,
 }
 
 impl Roster {
-    /// What the catalogue holds already, and nothing found yet.
+    /// With nothing found yet.
     #[must_use]
-    pub fn new(catalogue: Arc<Catalogue>, configured: Vec<EndpointConfig>) -> Self {
-        let parts = Parts {
-            configured,
-            found: Vec::new(),
-        };
-        Self {
+    pub fn new(
+        catalogue: Arc<Catalogue>,
+        configured: Vec<EndpointConfig>,
+        in_process: Option<EndpointConfig>,
+    ) -> Self {
+        let roster = Self {
             catalogue,
-            parts: Mutex::new(parts),
-        }
+            parts: Mutex::default(),
+        };
+        roster.change(|parts| {
+            *parts = Parts {
+                configured,
+                found: Vec::new(),
+                in_process,
+            };
+        });
+        roster
     }
 
     /// The catalogue.
@@ -95,14 +105,22 @@ impl Roster {
         // Held until the catalogue has it, so that the later change is the one that stays.
         let mut parts = self.parts.lock();
         change(&mut parts);
-        let all = merged(&parts.configured, &parts.found).into_iter();
-        let endpoints = all.filter_map(|config| match Endpoint::new(config) {
-            Ok(endpoint) => Some(endpoint),
-            Err(error) => {
-                tracing::warn!(%error, "a provider is left out");
-                None
-            }
-        });
+        let mut all = merged(&parts.configured, &parts.found);
+        let is_taken = |name: &str| all.iter().any(|config| config.name == name);
+        let in_process = parts
+            .in_process
+            .iter()
+            .filter(|config| !is_taken(&config.name));
+        all.extend(in_process.cloned().collect::<Vec<_>>());
+        let endpoints = all
+            .into_iter()
+            .filter_map(|config| match Endpoint::new(config) {
+                Ok(endpoint) => Some(endpoint),
+                Err(error) => {
+                    tracing::warn!(%error, "a provider is left out");
+                    None
+                }
+            });
         self.catalogue.replace(endpoints.collect());
     }
 }

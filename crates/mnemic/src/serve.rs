@@ -8,7 +8,7 @@ use mnemic_core::{scope::Scope, time::Clock};
 #[cfg(feature = "local-models")]
 use mnemic_engine::embedding::LocalModels;
 use mnemic_engine::{Engine, EngineSettings, embedding::EmbeddingSettings};
-use mnemic_llm::{Catalogue, Client, Endpoint, EndpointConfig, RetryPolicy, Timeouts};
+use mnemic_llm::{Catalogue, Client, EndpointConfig, RetryPolicy, Timeouts};
 use mnemic_store::{Location, Secrets, Store, StoreError};
 use tokio::{net::TcpListener, sync::oneshot};
 
@@ -164,10 +164,12 @@ fn catalogue(
     (client, configs): (&Client, Vec<EndpointConfig>),
     audience: Audience,
 ) -> Result<Arc<Catalogue>, ServeError> {
-    let endpoints = configs.iter().cloned().map(Endpoint::new);
-    let endpoints = endpoints.collect::<Result<_, _>>()?;
-    let catalogue = Arc::new(Catalogue::new(client.clone(), endpoints));
-    let roster = Arc::new(Roster::new(Arc::clone(&catalogue), configs));
+    let catalogue = Arc::new(Catalogue::new(client.clone(), Vec::new()));
+    #[cfg(feature = "local-llm")]
+    let in_process = Some(crate::local_llm::provider(settings)?);
+    #[cfg(not(feature = "local-llm"))]
+    let in_process = None;
+    let roster = Arc::new(Roster::new(Arc::clone(&catalogue), configs, in_process));
     let file = settings.given_file.clone();
     tokio::spawn(providers::watch(file, Arc::clone(&roster)));
     let addresses = detection::addresses(settings)?;
@@ -330,9 +332,11 @@ fn greet(
     ));
     if providers.is_empty() {
         say(
-            "No model provider is configured: agents can be made once there is one. Start Ollama, LM Studio, \
-             llama-server or vLLM on this machine, set OPENAI_API_KEY (and OPENAI_BASE_URL for another \
-             server) or ANTHROPIC_API_KEY, or run `mnemic configure`.",
+            "No model provider is configured: agents can be made once there is one. `mnemic chat` in another \
+             terminal (cargo run --release -- chat) offers a model that runs in this process, and talks to an \
+             agent at once. Or start Ollama, LM Studio, llama-server or vLLM on this machine, set \
+             OPENAI_API_KEY (and OPENAI_BASE_URL for another server) or ANTHROPIC_API_KEY, or run \
+             `mnemic configure`.",
         );
     }
     let migration = store.migration();

@@ -52,7 +52,7 @@ const fn secret(name: &'static str, env: &'static [&'static str], about: &'stati
 }
 
 /// All settings.
-pub const KEYS: [Key; 27] = [
+pub const KEYS: [Key; 32] = [
     key(
         "host",
         &["MNEMIC_HOST", "LETTA_SERVER_HOST"],
@@ -154,6 +154,36 @@ pub const KEYS: [Key; 27] = [
         "Where models are fetched from, before pip is tried.",
     ),
     key(
+        "local_threads",
+        &["MNEMIC_LOCAL_THREADS"],
+        "0",
+        "Threads of language models in the process; 0 for all cores but one.",
+    ),
+    key(
+        "local_context_window",
+        &["MNEMIC_LOCAL_CONTEXT_WINDOW"],
+        "8192",
+        "Tokens of their longest context; a longer one takes more memory.",
+    ),
+    key(
+        "local_cache_mb",
+        &["MNEMIC_LOCAL_CACHE_MB"],
+        "1024",
+        "Megabytes of what they have read of conversations that is kept for the next turns.",
+    ),
+    key(
+        "local_queue_depth",
+        &["MNEMIC_LOCAL_QUEUE_DEPTH"],
+        "16",
+        "Calls that may wait for them.",
+    ),
+    key(
+        "local_idle_seconds",
+        &["MNEMIC_LOCAL_IDLE_SECONDS"],
+        "600",
+        "Seconds after which one that nobody asks is unloaded.",
+    ),
+    key(
         "max_context_window",
         &[
             "MNEMIC_MAX_CONTEXT_WINDOW",
@@ -223,7 +253,12 @@ pub const KEYS: [Key; 27] = [
 ];
 
 /// The least and the greatest value of settings that are numbers.
-const BOUNDS: [(&str, i64, i64); 8] = [
+const BOUNDS: [(&str, i64, i64); 13] = [
+    ("local_threads", 0, 1_024),
+    ("local_context_window", 1_024, 1_000_000),
+    ("local_cache_mb", 0, 1_000_000),
+    ("local_queue_depth", 1, 10_000),
+    ("local_idle_seconds", 1, 31_536_000),
     ("port", 0, 65_535),
     ("database_pool_size", 1, 1_000),
     ("max_context_window", 1_024, 100_000_000),

@@ -12,7 +12,7 @@ use std::{
 };
 
 use mnemic_local::{
-    Embedder, Model, ModelCache, manifest,
+    Artifact as _, Embedder, Model, ModelCache, manifest,
     pull::{self, PullOptions},
 };
 use parking_lot::Mutex;

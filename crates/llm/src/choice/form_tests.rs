@@ -283,3 +283,16 @@ fn examples_of_a_search_come_first_and_are_called_so() {
     assert_eq!(sent(&call)["messages"].as_array().unwrap().len(), 2);
     assert!(!prompt(&call).contains("examples"));
 }
+
+#[test]
+fn after_three_failures_in_a_turn_the_model_answers() {
+    let mut call = asked("note it");
+    for (at, command) in ["create", "delete", "create"].into_iter().enumerate() {
+        assert_eq!(open(&call).len(), 5, "after {at} failures");
+        let edit = ("edit", json!({"command": command, "path": at}));
+        step(&mut call, edit, "Error: there is no such path");
+    }
+    assert_eq!(open(&call), ["answer"]);
+    push(&mut call, Role::User, MessageBody::text("try again"));
+    assert_eq!(open(&call).len(), 5, "a new turn begins");
+}

@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use crate::toolset::ToolSet;
 
+/// Failed calls of a turn after which a model has to answer.
+const MAX_FAILURES: usize = 3;
+
 /// A turn up to now.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TurnSoFar {
@@ -47,8 +50,10 @@ impl TurnSoFar {
 
     /// Whether a tool is not offered now. Weak models search again and again for what they have found, or
     /// repeat a call for ever: so a search that was answered is over until another tool did something, and
-    /// so is any tool whose last call was one that it had answered before.
+    /// so is any tool whose last call was one that it had answered before. Nor do they learn from errors: after
+    /// a few there are no tools.
     pub fn closes(&self, tools: &ToolSet, name: &str) -> bool {
+        let failures = self.calls.iter().filter(|call| call.has_failed).count();
         let repeats = self.calls.split_last().is_some_and(|(last, earlier)| {
             let mut earlier = earlier.iter();
             last.name == name
@@ -56,6 +61,8 @@ impl TurnSoFar {
         });
         let searches = self.calls.iter().rev();
         let mut searches = searches.take_while(|call| tools.is_search(&call.name));
-        repeats || searches.any(|call| call.name == name && !call.has_failed)
+        failures >= MAX_FAILURES
+            || repeats
+            || searches.any(|call| call.name == name && !call.has_failed)
     }
 }

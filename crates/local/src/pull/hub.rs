@@ -9,7 +9,7 @@ use std::{
 
 use reqwest::{
     Response, StatusCode,
-    header::{CONTENT_RANGE, RANGE},
+    header::{CONTENT_RANGE, HeaderMap, RANGE},
 };
 
 use super::{Progress, Report, Source, SourceError};
@@ -53,17 +53,36 @@ impl Source for Hub {
         format!("the hub {}", self.base)
     }
 
+    fn describe(&mut self, file: &ModelFile) -> Result<ModelFile, SourceError> {
+        let runtime = runtime()?;
+        // Where it leads elsewhere, the answer itself says what is there.
+        let client = builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .build();
+        let client = client.map_err(|error| SourceError::Said(error.to_string()))?;
+        let asked = runtime.block_on(async { client.head(self.url(file)).send().await });
+        let response = asked.map_err(|error| match unsent(&error) {
+            Broken::Again(error) | Broken::ForGood(error) => error,
+        })?;
+        let status = response.status();
+        if !status.is_success() && !status.is_redirection() {
+            return Err(SourceError::Said(format!("it answered with {status}")));
+        }
+        described(file, response.headers()).ok_or_else(|| {
+            SourceError::Said(format!("it does not say the SHA-256 sum of {}", file.name))
+        })
+    }
+
     fn fetch(
         &mut self,
         file: &ModelFile,
         part: &Path,
         report: &mut Report<'_>,
     ) -> Result<(), SourceError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
+        let runtime = runtime()?;
+        let client = builder()
             .build()
             .map_err(|error| SourceError::Said(error.to_string()))?;
-        let client = client().map_err(|error| SourceError::Said(error.to_string()))?;
         let url = self.url(file);
         runtime.block_on(async {
             let mut tried = 1;
@@ -78,7 +97,26 @@ impl Source for Hub {
     }
 }
 
-fn client() -> Result<reqwest::Client, reqwest::Error> {
+fn runtime() -> Result<tokio::runtime::Runtime, SourceError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| SourceError::Said(error.to_string()))
+}
+
+/// What the hub says of a large file: its length, and its sum in the place of an entity tag.
+fn described(file: &ModelFile, headers: &HeaderMap) -> Option<ModelFile> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let sum = text("x-linked-etag")?.trim_matches('"');
+    let is_sum = sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Some(ModelFile {
+        name: file.name.clone(),
+        bytes: text("x-linked-size")?.parse().ok()?,
+        sha256: is_sum.then(|| sum.to_owned())?,
+    })
+}
+
+fn builder() -> reqwest::ClientBuilder {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Losing the race against another installer is as good as winning it.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -87,7 +125,6 @@ fn client() -> Result<reqwest::Client, reqwest::Error> {
         .connect_timeout(CONNECT)
         .read_timeout(IDLE)
         .user_agent(concat!("mnemic/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 /// How a download ended that did not succeed.

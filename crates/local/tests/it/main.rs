@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod fake_hub;
+#[cfg(feature = "llm")]
+mod language_model;
 mod pulls;
 mod vectors;
 mod weights;

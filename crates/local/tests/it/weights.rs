@@ -10,20 +10,24 @@ pub fn model() -> &'static Model {
     manifest::find(manifest::DEFAULT).unwrap()
 }
 
-/// Its folder.
-pub fn folder() -> PathBuf {
-    let root = std::env::var_os("MNEMIC_MODELS_DIR").map_or_else(
+/// The folder of models.
+pub fn root() -> PathBuf {
+    std::env::var_os("MNEMIC_MODELS_DIR").map_or_else(
         || {
             let dirs = directories::ProjectDirs::from("", "", "mnemic").unwrap();
             dirs.cache_dir().join("models")
         },
         PathBuf::from,
-    );
+    )
+}
+
+/// Its folder.
+pub fn folder() -> PathBuf {
     let mut options = pull::PullOptions::default();
     if let Ok(hub) = std::env::var("HF_ENDPOINT") {
         options.hub = hub;
     }
-    pull::pull(model(), &ModelCache::new(root), &options, &mut |_| {}).unwrap()
+    pull::pull(model(), &ModelCache::new(root()), &options, &mut |_| {}).unwrap()
 }
 
 /// The default model, loaded once.

@@ -220,6 +220,13 @@ pub async fn create(
     if let Some(zone) = jiff::tz::TimeZone::system().iana_name() {
         set(&mut body, "timezone", zone);
     }
+    #[cfg(feature = "local-llm")]
+    if super::offer::has_only_weak_models(&models(client).await?)
+        && let Some(fields) = body.as_object_mut()
+    {
+        fields.insert("include_base_tools".to_owned(), false.into());
+        fields.insert("tools".to_owned(), super::offer::FEW_TOOLS.into());
+    }
     // The server's own default is the best choice, where it has one.
     let made = match client.send(Method::POST, "/v1/agents/", &body).await {
         Err(ChatError::Refused {
@@ -296,7 +303,11 @@ fn ask_name(question: &str) -> Result<String, ChatError> {
     })
 }
 
-fn confirm(question: &str) -> Result<bool, ChatError> {
+/// Puts a question whose usual answer is yes.
+///
+/// # Errors
+/// It was not answered.
+pub fn confirm(question: &str) -> Result<bool, ChatError> {
     blocking(|| inquire::Confirm::new(question).with_default(true).prompt())
 }
 

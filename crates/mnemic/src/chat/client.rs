@@ -68,6 +68,20 @@ impl Client {
         Self { url, ..self }
     }
 
+    /// Whether the server is one of this machine.
+    #[cfg(feature = "local-llm")]
+    #[must_use]
+    pub fn is_on_this_machine(&self) -> bool {
+        let url = url::Url::parse(&self.url);
+        let host = url.as_ref().ok().and_then(url::Url::host);
+        match host {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    }
+
     /// Whether a server of ours answers.
     ///
     /// # Errors

@@ -28,8 +28,10 @@ pub enum ChatError {
     #[error("{0}")]
     Usage(String),
     #[error(
-        "no model is configured: set OPENAI_API_KEY (and OPENAI_BASE_URL for another server, such as \
-         http://127.0.0.1:11434/v1 for Ollama), or run `mnemic configure`, and start the server again"
+        "no model is configured: start Ollama, LM Studio, llama-server or vLLM on this machine, fetch a model \
+         that runs in the server with `mnemic models pull` (`mnemic models list` shows them), set \
+         OPENAI_API_KEY (and OPENAI_BASE_URL for another server) or ANTHROPIC_API_KEY, or run \
+         `mnemic configure`"
     )]
     NoModel,
     #[error("the server could not start: {0}")]

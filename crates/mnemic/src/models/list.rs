@@ -1,32 +1,80 @@
 //! `mnemic models list`.
 
-use mnemic_local::{ModelCache, files::Presence, manifest};
+use mnemic_local::{Artifact, ModelCache, files::Presence, manifest};
+#[cfg(feature = "local-llm")]
+use mnemic_local::{ChatModel, chat_models};
 
 use super::megabytes;
 use crate::terminal::say;
 
 /// Prints all models and where they are.
 pub fn list(cache: &ModelCache) {
+    #[cfg(feature = "local-llm")]
+    language_models(cache);
+    say("Embedding models (for the search):");
     for model in manifest::models() {
-        let place = match cache.presence(model) {
-            Presence::Whole => cache.folder(model).display().to_string(),
-            Presence::Missing => {
-                format!("not here; fetch it with: mnemic models pull {}", model.id)
-            }
-            Presence::Damaged(error) => format!(
-                "damaged ({error}); fetch it again with: mnemic models pull {}",
-                model.id
-            ),
-        };
         say(format!(
-            "{:<28} {:>7}  {:<12} {place}",
+            "{:<28} {:>7}  {:<12} {}",
             model.handle(),
             megabytes(model.bytes()),
             model.licence,
+            place(cache, model),
         ));
         say(format!(
             "    {}; {} dimensions, {} tokens",
             model.about, model.dims, model.max_tokens
         ));
     }
+}
+
+#[cfg(feature = "local-llm")]
+fn language_models(cache: &ModelCache) {
+    say("Language models (for agents):");
+    for model in chat_models::all() {
+        say(format!(
+            "{:<28} {:>7}  {:<12} {}",
+            model.handle(),
+            megabytes(model.bytes()),
+            model.licence,
+            place(cache, model),
+        ));
+        say(format!(
+            "    {}; {} of memory, {} tokens; {}",
+            model.about,
+            megabytes(model.memory_mb * 1_000_000),
+            model.context,
+            abilities(model),
+        ));
+    }
+}
+
+fn place(cache: &ModelCache, model: &dyn Artifact) -> String {
+    let fetch = format!("mnemic models pull {}", model.id());
+    match cache.presence(model) {
+        Presence::Whole => cache.folder(model).display().to_string(),
+        Presence::Missing => format!("not here; fetch it with: {fetch}"),
+        Presence::Damaged(error) => format!("damaged ({error}); fetch it again with: {fetch}"),
+    }
+}
+
+/// What a model can do, where it was measured, and whether its sum is known beforehand.
+#[cfg(feature = "local-llm")]
+fn abilities(model: &ChatModel) -> String {
+    let measured = model.measured.map_or_else(
+        || "not measured by us".to_owned(),
+        |measured| {
+            format!(
+                "of ten: {} questions, {} from memory, {} tools, {} searches",
+                measured.plain, measured.memory, measured.tools, measured.search
+            )
+        },
+    );
+    if model
+        .files
+        .iter()
+        .all(mnemic_local::manifest::ModelFile::is_pinned)
+    {
+        return measured;
+    }
+    format!("{measured}; its SHA-256 is the hub's word")
 }

@@ -1,15 +1,23 @@
 //! `mnemic models`: the files of models that run in the process.
 
+#[cfg(feature = "local-llm")]
+mod cases;
+#[cfg(feature = "local-llm")]
+pub mod fit;
 mod list;
-mod pull;
+pub mod pull;
 mod remove;
+#[cfg(feature = "local-llm")]
+mod test;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use mnemic_local::{Model, ModelCache, manifest};
+#[cfg(feature = "local-llm")]
+use mnemic_local::chat_models;
+use mnemic_local::{Artifact, ModelCache, manifest};
 
-use crate::settings::Settings;
+use crate::{settings::Settings, terminal::say};
 
 /// What is done with models.
 #[derive(Debug, Subcommand)]
@@ -26,6 +34,12 @@ pub enum Command {
         /// Use no network.
         #[arg(long)]
         offline: bool,
+    },
+    /// Measure what a language model can do, by forty small tasks.
+    #[cfg(feature = "local-llm")]
+    Test {
+        /// Which one; the best that is there unless named.
+        model: Option<String>,
     },
     /// Delete a model's files.
     Rm {
@@ -58,8 +72,12 @@ pub fn run(settings: &Settings, command: Command) -> Result<(), Box<dyn std::err
             let model = find(model.as_deref().unwrap_or(manifest::DEFAULT))?;
             let offline = offline || settings.switch("offline")?;
             let hub = settings.optional("model_hub");
-            return Ok(pull::pull(model, &cache, from, (offline, hub))?);
+            return Ok(pull::pull(model, &cache, from, (offline, hub), &|line| {
+                say(line);
+            })?);
         }
+        #[cfg(feature = "local-llm")]
+        Command::Test { model } => test::test(settings, &cache, model.as_deref())?,
         Command::Rm { model } => remove::remove(find(&model)?, &cache)?,
     }
     Ok(())
@@ -82,12 +100,18 @@ pub fn usual_folder() -> PathBuf {
     )
 }
 
-fn find(name: &str) -> Result<&'static Model, UnknownModel> {
-    manifest::find(name).ok_or_else(|| {
-        let known: Vec<&str> = manifest::models()
-            .iter()
-            .map(|model| model.id.as_str())
-            .collect();
+fn find(name: &str) -> Result<&'static dyn Artifact, UnknownModel> {
+    let models = all();
+    let id = match name.split_once('/') {
+        Some((provider, id)) if provider.eq_ignore_ascii_case(manifest::PROVIDER) => id,
+        Some(_) => "",
+        None => name,
+    };
+    let found = models
+        .iter()
+        .find(|model| model.id().eq_ignore_ascii_case(id));
+    found.copied().ok_or_else(|| {
+        let known: Vec<&str> = models.iter().map(|model| model.id()).collect();
         UnknownModel {
             name: name.to_owned(),
             known: known.join(", "),
@@ -95,7 +119,21 @@ fn find(name: &str) -> Result<&'static Model, UnknownModel> {
     })
 }
 
+/// Everything that can be fetched.
+fn all() -> Vec<&'static dyn Artifact> {
+    let models = manifest::models()
+        .iter()
+        .map(|model| model as &dyn Artifact);
+    #[cfg(feature = "local-llm")]
+    let models = models.chain(
+        chat_models::all()
+            .iter()
+            .map(|model| model as &dyn Artifact),
+    );
+    models.collect()
+}
+
 /// A length for people.
-fn megabytes(bytes: u64) -> String {
+pub fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes.div_ceil(1_000_000))
 }

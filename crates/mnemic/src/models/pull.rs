@@ -4,22 +4,22 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use mnemic_local::{
-    Model, ModelCache,
+    Artifact, ModelCache,
     pull::{self, Progress, PullError, PullOptions},
 };
 
 use super::megabytes;
-use crate::terminal::say;
 
 /// Fetches a model and shows how far it is.
 ///
 /// # Errors
 /// No source has it.
 pub fn pull(
-    model: &Model,
+    model: &dyn Artifact,
     cache: &ModelCache,
     from: Option<PathBuf>,
     (offline, hub): (bool, Option<String>),
+    tell: &dyn Fn(String),
 ) -> Result<(), PullError> {
     let options = PullOptions {
         from,
@@ -34,9 +34,11 @@ pub fn pull(
         bar.set_style(style.progress_chars("=> "));
     }
     let mut show = |progress: Progress<'_>| match progress {
-        Progress::Waiting => bar.suspend(|| say("Another process fetches it; waiting for that.")),
-        Progress::Source(source) => bar.suspend(|| say(format!("Asking {source}"))),
-        Progress::Failed { reason, .. } => bar.suspend(|| say(format!("  no: {reason}"))),
+        Progress::Waiting => bar.suspend(|| {
+            tell("Another process fetches it; waiting for that.".to_owned());
+        }),
+        Progress::Source(source) => bar.suspend(|| tell(format!("Asking {source}"))),
+        Progress::Failed { reason, .. } => bar.suspend(|| tell(format!("  no: {reason}"))),
         Progress::File { name, done, total } => {
             bar.set_length(total);
             bar.set_message(name.to_owned());
@@ -45,12 +47,12 @@ pub fn pull(
     };
     let folder = pull::pull(model, cache, &options, &mut show)?;
     bar.finish_and_clear();
-    say(format!(
+    tell(format!(
         "{} is in {} ({}, {}), every file as it must be.",
-        model.handle(),
+        model.id(),
         folder.display(),
         megabytes(model.bytes()),
-        model.licence,
+        model.licence(),
     ));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use mnemic_local::{Model, ModelCache};
+use mnemic_local::{Artifact, ModelCache};
 
 use super::megabytes;
 use crate::terminal::say;
@@ -11,14 +11,14 @@ use crate::terminal::say;
 ///
 /// # Errors
 /// They cannot be deleted.
-pub fn remove(model: &Model, cache: &ModelCache) -> io::Result<()> {
+pub fn remove(model: &dyn Artifact, cache: &ModelCache) -> io::Result<()> {
     let folder = cache.folder(model);
     let folder = folder.display();
     if cache.remove(model)? {
         let freed = megabytes(model.bytes());
         say(format!("{folder} is deleted ({freed})."));
     } else {
-        say(format!("{} is not in {folder}.", model.id));
+        say(format!("{} is not in {folder}.", model.id()));
     }
     Ok(())
 }
