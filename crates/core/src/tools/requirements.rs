@@ -121,8 +121,10 @@ fn is_npm(name: &str) -> bool {
 
 /// A version or a range of versions: no character with which a path, a URL or an option could be written.
 fn is_version(version: &str) -> bool {
+    // A lone hyphen is npm's range, `1.2 - 1.4`; with letters behind it, it would be an option.
+    let option = |word: &str| word.starts_with('-') && word.len() > 1;
     version.len() <= MAX_LENGTH
-        && !version.starts_with('-')
+        && !version.split(' ').any(option)
         && version.chars().all(|c| {
             c.is_ascii_alphanumeric()
                 || matches!(
@@ -172,7 +174,9 @@ mod tests {
             (Registry::Pip, "a @ git+https://host/x", None, false),
             (Registry::Pip, "a; python_version > '3'", None, false),
             (Registry::Pip, "a[b", None, false),
+            (Registry::Npm, "zod", Some("1.2 - 1.4"), true),
             (Registry::Pip, "requests", Some("--pre"), false),
+            (Registry::Pip, "requests", Some("1 --pre"), false),
             (Registry::Pip, "requests", Some("1.0\n--pre"), false),
             (Registry::Npm, "../x", None, false),
             (Registry::Npm, "@/x", None, false),
