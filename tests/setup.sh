@@ -58,20 +58,22 @@ build() {
     export SCRIPTED_MODEL_BIN="$CARGO_TARGET_DIR/debug/scripted-model"
 }
 
-# Python with the packages of tests/requirements.txt.
+# Python with the packages of tests/requirements.txt, and an older SDK in a folder of its own, OLD_SDK.
 need_python() {
     [ -z "${PYTHON:-}" ] || return 0
     local python folder
     python=$(command -v python3) || fail "Python 3.10 or newer is needed"
-    folder="$CACHE/venv-$({ "$python" --version; cat tests/requirements.txt; } | sha256sum | cut -c1-16)"
+    folder="$CACHE/venv-$({ "$python" --version; cat tests/requirements*.txt; } | sha256sum | cut -c1-16)"
     [ -e "$folder/done" ] || step "Python packages" make_venv "$python" "$folder"
-    export PYTHON="$folder/bin/python"
+    export PYTHON="$folder/bin/python" OLD_SDK="$folder/old-sdk"
 }
 
 make_venv() {
     rm -rf "$2"
     "$1" -m venv "$2" || return 1
     "$2/bin/python" -m pip install -q --disable-pip-version-check -r tests/requirements.txt || return 1
+    "$2/bin/python" -m pip install -q --disable-pip-version-check --no-deps --target "$2/old-sdk" \
+        -r tests/requirements-old-sdk.txt || return 1
     touch "$2/done"
 }
 

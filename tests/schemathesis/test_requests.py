@@ -9,15 +9,20 @@ import httpx
 import pytest
 from programs import MODEL, ScriptedModel, Server
 
-SECONDS = 75
+SECONDS = 90
 SEED = 20261123
 
 # Operations of which every request may be refused: some need a run that is at work just then, and luck has a part.
 REFUSED = 10
 
+SOURCE = "def made(a: int):\n    \"\"\"Makes.\n\n    Args:\n        a: it\n    \"\"\"\n"
+
 # Bodies that succeed: made-up ones hardly ever do where fields exclude each other or name things. Some requests
 # have them as they are, many are variations of them, and others come from the description alone.
 BODIES = {
+    "CodeBody": {"code": SOURCE, "source_type": "python"},
+    "CreateToolBody": {"source_code": SOURCE, "tags": ["boat"], "return_char_limit": 500},
+    "UpdateToolBody": {"description": "changed", "return_char_limit": 600},
     "CreateAgentBody": {"memory_blocks": [{"label": "human", "value": "Ada sails."}], "tags": ["sailing"]},
     "UpdateAgentBody": {"description": "changed", "tags": ["rowing"]},
     "UpdateBlockBody": {"value": "Ada rows.", "limit": 500},
@@ -43,13 +48,13 @@ def server():
 def talk(http, agent):
     """One turn with a tool call; what it left behind, by the names of the description's parameters."""
     http.post(f"/v1/agents/{agent}/messages", json={"input": "remember the wind"}).raise_for_status()
-    made = {"agent_id": agent}
+    tool = {"source_code": SOURCE.replace("made", f"made_{agent[-12:]}")}
+    made = {"agent_id": agent, "tool_id": http.post("/v1/tools/", json=tool).raise_for_status().json()["id"]}
     for name, path in [
         ("run_id", f"/v1/runs/?agent_id={agent}"),
         ("step_id", f"/v1/steps/?agent_id={agent}"),
         ("message_id", f"/v1/agents/{agent}/messages"),
         ("block_id", f"/v1/agents/{agent}/core-memory/blocks"),
-        ("tool_id", f"/v1/agents/{agent}/tools"),
     ]:
         made[name] = http.get(path).raise_for_status().json()[0]["id"]
     conversation = http.post(f"/v1/conversations/?agent_id={agent}", json={}).raise_for_status().json()
@@ -79,7 +84,7 @@ def settings(kept, doomed):
     lines += [
         f'"{name}" = {{ dictionary = "{values}", probability = {often} }}' for name, (values, often) in bound.items()
     ]
-    for noun in ("agent", "block", "conversation", "run"):
+    for noun in ("agent", "block", "conversation", "run", "tool"):
         lines.append(f'[[operations]]\ninclude-name = "DELETE /v1/{noun}s/{{{noun}_id}}"')
         lines.append(f'parameters = {{ "path.{noun}_id" = {{ dictionary = "doomed_{noun}_id", probability = 0.9 }} }}')
     return "\n".join(lines)

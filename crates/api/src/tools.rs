@@ -1,5 +1,8 @@
 //! Tools, and the tools of an agent.
 
+mod request;
+mod search;
+
 use axum::extract::State;
 use mnemic_core::{
     ids::{AgentId, ToolId, UserId},
@@ -17,9 +20,10 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::request::{CodeBody, CreateToolBody, UpdateToolBody};
 use crate::{
     AppState,
-    actor::{Actor, ClientVersion},
+    actor::{Actor, ClientVersion, ProjectId},
     agents::AgentView,
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, Text, query_id},
@@ -30,10 +34,12 @@ use crate::{
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(list))
+        .routes(routes!(list, create, upsert))
         .routes(routes!(count))
         .routes(routes!(add_base))
-        .routes(routes!(retrieve))
+        .routes(routes!(generate_schema))
+        .routes(routes!(search::search))
+        .routes(routes!(retrieve, update, delete))
         .routes(routes!(list_of_agent))
         .routes(routes!(attach))
         .routes(routes!(detach))
@@ -253,6 +259,73 @@ async fn retrieve(
         Box::pin(async move { tools::get(tx, &scope, id).await.map_err(ApiError::from) })
     });
     Ok(Json(found.await?.into()))
+}
+
+/// Make a tool, or change the one that has its name. Its schema is read from its source, unless one is given.
+#[utoipa::path(post, path = "/v1/tools", tag = "tools", operation_id = "create_tool",
+    request_body = CreateToolBody, responses((status = 200, body = ToolView)))]
+async fn create(
+    State(state): State<AppState>,
+    Actor(scope): Actor,
+    ProjectId(project): ProjectId,
+    Json(body): Json<CreateToolBody>,
+) -> Result<Json<ToolView>, ApiError> {
+    let definition = body.definition(project)?;
+    Ok(Json(
+        state.engine.put_tool(&scope, definition).await?.into(),
+    ))
+}
+
+/// Make a tool, or change the one that has its name.
+#[utoipa::path(put, path = "/v1/tools", tag = "tools", operation_id = "upsert_tool",
+    request_body = CreateToolBody, responses((status = 200, body = ToolView)))]
+async fn upsert(
+    state: State<AppState>,
+    actor: Actor,
+    project: ProjectId,
+    body: Json<CreateToolBody>,
+) -> Result<Json<ToolView>, ApiError> {
+    create(state, actor, project, body).await
+}
+
+/// Change a tool. The agents that have it see the change in their next step.
+#[utoipa::path(patch, path = "/v1/tools/{tool_id}", tag = "tools", operation_id = "modify_tool",
+    params(("tool_id" = String, Path)), request_body = UpdateToolBody,
+    responses((status = 200, body = ToolView)))]
+async fn update(
+    State(state): State<AppState>,
+    Actor(scope): Actor,
+    Path(id): Path<ToolId>,
+    Json(body): Json<UpdateToolBody>,
+) -> Result<Json<ToolView>, ApiError> {
+    let definition = body.definition()?;
+    let changed = state.engine.update_tool(&scope, id, definition).await?;
+    Ok(Json(changed.into()))
+}
+
+/// Remove a tool, also from the agents that have it.
+#[utoipa::path(delete, path = "/v1/tools/{tool_id}", tag = "tools", operation_id = "delete_tool",
+    params(("tool_id" = String, Path)), responses((status = 200, description = "null")))]
+async fn delete(
+    State(state): State<AppState>,
+    Actor(scope): Actor,
+    Path(id): Path<ToolId>,
+) -> Result<Json<()>, ApiError> {
+    state.engine.delete_tool(&scope, id).await?;
+    Ok(Json(()))
+}
+
+/// The schema that a source has. Nothing is stored.
+#[utoipa::path(post, path = "/v1/tools/generate-schema", tag = "tools",
+    operation_id = "generate_json_schema", request_body = CodeBody,
+    responses((status = 200, body = serde_json::Value)))]
+async fn generate_schema(
+    State(state): State<AppState>,
+    Actor(_): Actor,
+    Json(body): Json<CodeBody>,
+) -> Result<Json<Value>, ApiError> {
+    let language = body.language()?;
+    Ok(Json(state.engine.tool_schema(language, body.code).await?))
 }
 
 /// The tools of an agent, newest first.

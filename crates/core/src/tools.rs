@@ -1,5 +1,7 @@
 //! Tools: what an agent can call, and the rules on when it may.
 
+pub mod requirements;
+
 use serde_json::Value;
 
 use crate::{
@@ -51,6 +53,45 @@ impl ToolType {
             .iter()
             .find(|(_, known)| *known == name)
             .map(|(kind, _)| *kind)
+    }
+}
+
+/// The language of a tool's source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// Python.
+    #[default]
+    Python,
+    /// TypeScript, and so JavaScript.
+    TypeScript,
+}
+
+impl Language {
+    /// The name in the store and in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::TypeScript => "typescript",
+        }
+    }
+
+    /// The language of a name. The V1 server showed Python tools as `json`, so that is Python too.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "python" | "json" => Some(Self::Python),
+            "typescript" => Some(Self::TypeScript),
+            _ => None,
+        }
+    }
+}
+
+impl ToolType {
+    /// Whether its tools come with the server.
+    #[must_use]
+    pub const fn is_builtin(self) -> bool {
+        !matches!(self, Self::Custom | Self::ExternalMcp)
     }
 }
 

@@ -70,12 +70,12 @@ pub(crate) fn plan(session: &Session, call: &ToolCall) -> Action {
     {
         return Action::External(External::Count { file: file.into() });
     }
-    if !session
+    let attached = session
         .frame
         .tools
         .iter()
-        .any(|tool| tool.name == call.name)
-    {
+        .find(|tool| tool.name == call.name);
+    let Some(tool) = attached else {
         let names: Vec<&str> = session
             .frame
             .tools
@@ -86,6 +86,12 @@ pub(crate) fn plan(session: &Session, call: &ToolCall) -> Action {
             "there is no tool '{}'; the tools you can call are: {}",
             call.name,
             names.join(", ")
+        ));
+    };
+    if !tool.tool_type.is_builtin() {
+        return error(format!(
+            "the tool '{}' cannot run: this server runs no tools that people wrote yet",
+            tool.name
         ));
     }
     let arguments = match parse_arguments(&call.arguments) {

@@ -98,11 +98,14 @@ impl Frame {
 
 fn spec(tool: &Tool) -> ToolSpec {
     let from_schema = |key: &str| tool.json_schema.get(key).cloned();
-    let described = from_schema("description").and_then(|text| text.as_str().map(str::to_owned));
+    let described = || from_schema("description").and_then(|text| text.as_str().map(str::to_owned));
     ToolSpec {
         name: tool.name.clone(),
-        description: described
-            .or_else(|| tool.description.clone())
+        // A description that was changed alone stands beside the schema.
+        description: tool
+            .description
+            .clone()
+            .or_else(described)
             .unwrap_or_default(),
         parameters: from_schema("parameters").unwrap_or_else(
             || serde_json::json!({"type": "object", "properties": {}, "required": []}),

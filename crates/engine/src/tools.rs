@@ -1,4 +1,7 @@
-//! The tools of agents: attached, detached, and put under approval.
+//! Tools: written by clients, attached to agents, detached, and put under approval.
+
+mod definition;
+mod search;
 
 use mnemic_core::{
     agents::Agent,
@@ -9,6 +12,10 @@ use mnemic_core::{
 use mnemic_store::{StoreError, Tx, agents, tools};
 use serde_json::Value;
 
+pub use self::{
+    definition::ToolDefinition,
+    search::{FoundTool, ToolSearch},
+};
 use crate::{Engine, EngineError, agents::rule};
 
 /// The rule that makes an agent ask before it runs a tool.

@@ -118,18 +118,161 @@ async fn put_builtin(
     Ok(())
 }
 
+/// Says that something which the requests of a tool's agents show has changed.
+async fn touch_agents(tx: &mut Tx<'_>, scope: &Scope, id: ToolId) -> Result<(), StoreError> {
+    let sql = "UPDATE agents SET revision = revision + 1 WHERE organization_id = $1 \
+                   AND id IN (SELECT agent_id FROM agents_tools WHERE tool_id = $2)";
+    tx.execute(sql, params![scope.organization, id]).await?;
+    Ok(())
+}
+
+/// Stores a new tool. `false`, and nothing is stored, when its name is taken.
+///
+/// # Errors
+/// The database's.
+pub async fn insert(tx: &mut Tx<'_>, scope: &Scope, tool: &Tool) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO tools (id, organization_id, name, tool_type, description, source_type, \
+                   source_code, json_schema, tags, return_char_limit, enable_parallel_execution, \
+                   default_requires_approval, extra, created_by, updated_by, created_at, updated_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14, $15, $15) \
+               ON CONFLICT (organization_id, name) DO NOTHING";
+    let stored = tx
+        .execute(
+            sql,
+            params![
+                tool.id,
+                scope.organization,
+                &tool.name,
+                tool.tool_type.as_str(),
+                tool.description.as_ref(),
+                &tool.source_type,
+                tool.source_code.as_ref(),
+                tool.json_schema.to_string(),
+                serde_json::to_string(&tool.tags)?,
+                tool.return_char_limit,
+                tool.enable_parallel_execution,
+                tool.default_requires_approval,
+                tool.extra.to_string(),
+                scope.actor,
+                tool.created_at
+            ],
+        )
+        .await?;
+    Ok(stored > 0)
+}
+
+/// Writes a changed tool back. The agents that have it see the change in their next step.
+///
+/// # Errors
+/// Another tool has its name, or the database's.
+pub async fn update(tx: &mut Tx<'_>, scope: &Scope, tool: &Tool) -> Result<(), StoreError> {
+    let names = std::slice::from_ref(&tool.name);
+    if by_names(tx, scope, names)
+        .await?
+        .iter()
+        .any(|other| other.id != tool.id)
+    {
+        return Err(StoreError::Conflict(format!(
+            "another tool is already called '{}': rename the function, or change that tool",
+            tool.name
+        )));
+    }
+    let sql = "UPDATE tools SET name = $3, description = $4, source_type = $5, source_code = $6, \
+                   json_schema = $7, tags = $8, return_char_limit = $9, \
+                   enable_parallel_execution = $10, default_requires_approval = $11, extra = $12, \
+                   updated_by = $13, updated_at = $14 \
+               WHERE id = $1 AND organization_id = $2";
+    let written = tx
+        .execute(
+            sql,
+            params![
+                tool.id,
+                scope.organization,
+                &tool.name,
+                tool.description.as_ref(),
+                &tool.source_type,
+                tool.source_code.as_ref(),
+                tool.json_schema.to_string(),
+                serde_json::to_string(&tool.tags)?,
+                tool.return_char_limit,
+                tool.enable_parallel_execution,
+                tool.default_requires_approval,
+                tool.extra.to_string(),
+                scope.actor,
+                tool.updated_at
+            ],
+        )
+        .await?;
+    if written == 0 {
+        return Err(StoreError::not_found("Tool", tool.id));
+    }
+    touch_agents(tx, scope, tool.id).await
+}
+
+/// Removes a tool, also from the agents that have it.
+///
+/// # Errors
+/// There is none, or the database's.
+pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: ToolId) -> Result<(), StoreError> {
+    touch_agents(tx, scope, id).await?;
+    let sql = "DELETE FROM tools WHERE id = $1 AND organization_id = $2";
+    if tx.execute(sql, params![id, scope.organization]).await? == 0 {
+        return Err(StoreError::not_found("Tool", id));
+    }
+    Ok(())
+}
+
 /// A tool by its id.
 ///
 /// # Errors
 /// There is none, or the database's.
 pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: ToolId) -> Result<Tool, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM tools t WHERE t.id = $1 AND t.organization_id = $2");
-    tx.query_opt(&sql, params![id, scope.organization])
+    find(tx, scope, ("t.id", id.to_string()), "")
         .await?
-        .map_or_else(
-            || Err(StoreError::not_found("Tool", id)),
-            |mut row| from_row(&mut row),
-        )
+        .ok_or_else(|| StoreError::not_found("Tool", id))
+}
+
+/// A tool by its id, which nobody else changes until the transaction ends.
+///
+/// # Errors
+/// There is none, or the database's.
+pub async fn get_for_update(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: ToolId,
+) -> Result<Tool, StoreError> {
+    let lock = tx.for_update();
+    find(tx, scope, ("t.id", id.to_string()), lock)
+        .await?
+        .ok_or_else(|| StoreError::not_found("Tool", id))
+}
+
+/// A tool by its name, which nobody else changes until the transaction ends.
+///
+/// # Errors
+/// The database's.
+pub async fn by_name_for_update(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    name: &str,
+) -> Result<Option<Tool>, StoreError> {
+    let lock = tx.for_update();
+    find(tx, scope, ("t.name", name.to_owned()), lock).await
+}
+
+async fn find(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    (column, value): (&str, String),
+    lock: &str,
+) -> Result<Option<Tool>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM tools t WHERE {column} = $1 AND t.organization_id = $2{lock}"
+    );
+    tx.query_opt(&sql, params![value, scope.organization])
+        .await?
+        .map(|mut row| from_row(&mut row))
+        .transpose()
 }
 
 /// The tools of these names; names without a tool are missing in the answer.

@@ -1,1 +1,3 @@
-//! placeholder
+//! Tools that people write.
+
+pub mod schema;

@@ -1,6 +1,11 @@
 //! Tools and the agents that have them.
 
-use mnemic_core::{builtin, ids::ToolId, time::Timestamp, tools::ToolType};
+use mnemic_core::{
+    builtin,
+    ids::ToolId,
+    time::Timestamp,
+    tools::{Tool, ToolType},
+};
 use mnemic_store::{
     StoreError, agents,
     page::{Order, Page},
@@ -8,10 +13,14 @@ use mnemic_store::{
     tools::{self, ToolFilter},
 };
 
+use serde_json::json;
+
 use crate::{
     build::{agent, stored_agent},
     house::{House, on_each_engine},
-    read, write,
+    read,
+    thread::stranger,
+    write,
 };
 
 async fn ensure(house: &House) -> usize {
@@ -142,6 +151,122 @@ async fn filters_find_tools() {
             let asked = format!("{} {filter:?}", house.engine);
             assert_eq!(found(house, filter).await, wanted, "{asked}");
         }
+    })
+    .await;
+}
+
+/// A tool that somebody wrote.
+fn written(name: &str) -> Tool {
+    Tool {
+        id: ToolId::new(),
+        name: name.to_owned(),
+        tool_type: ToolType::Custom,
+        description: Some("does".to_owned()),
+        source_type: "python".to_owned(),
+        source_code: Some("def f(): pass\u{0}".to_owned()),
+        json_schema: json!({"name": name}),
+        tags: vec!["a".to_owned()],
+        return_char_limit: 7,
+        enable_parallel_execution: true,
+        default_requires_approval: None,
+        extra: json!({"pip_requirements": [{"name": "x"}]}),
+        created_by: None,
+        updated_by: None,
+        created_at: Timestamp(5),
+        updated_at: Timestamp(5),
+    }
+}
+
+async fn add(house: &House, tool: &Tool) -> bool {
+    let tool = tool.clone();
+    write!(house, |tx, scope| tools::insert(tx, scope, &tool).await).unwrap()
+}
+
+#[tokio::test]
+async fn a_tool_that_somebody_wrote_is_stored_once_under_its_name() {
+    on_each_engine(async |house| {
+        let first = written("f");
+        assert!(add(house, &first).await);
+        assert!(!add(house, &written("f")).await, "the name is taken");
+        let id = first.id;
+        let mut stored = read!(house, |tx, scope| tools::get(tx, scope, id).await).unwrap();
+        assert_eq!(stored.created_by.take(), stored.updated_by.take());
+        assert_eq!(stored, first);
+        let found = write!(house, |tx, scope| {
+            tools::by_name_for_update(tx, scope, "f").await
+        });
+        assert_eq!(found.unwrap().map(|tool| tool.id), Some(id));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_tool_is_seen_by_the_agents_that_have_it_and_by_no_others() {
+    on_each_engine(async |house| {
+        let mut tool = written("f");
+        add(house, &tool).await;
+        let (with, without) = (
+            stored_agent(house, agent("a")).await,
+            stored_agent(house, agent("b")).await,
+        );
+        let id = tool.id;
+        write!(house, |tx, scope| tools::attach(tx, scope, with, id).await).unwrap();
+        tool.name = "g".to_owned();
+        tool.default_requires_approval = Some(true);
+        tool.updated_at = Timestamp(6);
+        let changed = tool.clone();
+        write!(house, |tx, scope| tools::update(tx, scope, &changed).await).unwrap();
+        let mut stored = read!(house, |tx, scope| tools::get(tx, scope, id).await).unwrap();
+        (stored.created_by, stored.updated_by) = (None, None);
+        assert_eq!(stored, tool);
+        for (agent, revision) in [(with, 2), (without, 1)] {
+            let after = read!(house, |tx, scope| agents::get(tx, scope, agent).await).unwrap();
+            assert_eq!(after.revision, revision);
+        }
+        write!(house, |tx, scope| tools::delete(tx, scope, id).await).unwrap();
+        let after = read!(house, |tx, scope| agents::get(tx, scope, with).await).unwrap();
+        assert_eq!(after.revision, 3);
+        let left = read!(house, |tx, scope| tools::of_agent(tx, scope, with).await).unwrap();
+        assert!(left.is_empty());
+        let again = write!(house, |tx, scope| tools::delete(tx, scope, id).await);
+        assert!(matches!(again, Err(StoreError::NotFound { .. })));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_is_not_taken_from_another_tool() {
+    on_each_engine(async |house| {
+        let (first, mut second) = (written("f"), written("g"));
+        add(house, &first).await;
+        add(house, &second).await;
+        second.name = "f".to_owned();
+        let taken = write!(house, |tx, scope| tools::update(tx, scope, &second).await);
+        assert!(matches!(taken, Err(StoreError::Conflict(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tools_of_another_organization_do_not_exist() {
+    on_each_engine(async |house| {
+        let tool = written("f");
+        add(house, &tool).await;
+        let id = tool.id;
+        let results = write!(house, |tx, scope| {
+            let other = stranger();
+            assert_ne!(other.organization, scope.organization);
+            Ok::<_, StoreError>((
+                tools::get(tx, &other, id).await,
+                tools::update(tx, &other, &tool).await,
+                tools::delete(tx, &other, id).await,
+            ))
+        });
+        let (got, updated, deleted) = results.unwrap();
+        assert!(matches!(got, Err(StoreError::NotFound { .. })));
+        assert!(matches!(updated, Err(StoreError::NotFound { .. })));
+        assert!(matches!(deleted, Err(StoreError::NotFound { .. })));
+        assert!(read!(house, |tx, scope| tools::get(tx, scope, id).await).is_ok());
     })
     .await;
 }
