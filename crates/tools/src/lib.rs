@@ -1,1 +1,3 @@
-//! placeholder
+//! What agents do outside of the server: tools that people write, and the closed place in which they run.
+
+pub mod sandbox;
