@@ -97,6 +97,10 @@ impl Flags {
 }
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(code) = sandbox_child() {
+        return code;
+    }
     let cli = Cli::parse();
     let env = |name: &str| std::env::var(name).ok();
     let file = cli.flags.config.clone();
@@ -115,6 +119,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The server starts this program anew to keep a tool in: then it must have one thread, and is no command of people's.
+#[cfg(target_os = "linux")]
+fn sandbox_child() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let command = arguments.next()?;
+    (command == mnemic_tools::sandbox::CHILD_COMMAND).then(|| {
+        let plan = arguments.next();
+        mnemic_tools::sandbox::keep(plan.as_deref().and_then(|plan| plan.to_str()))
+    })
 }
 
 fn run(settings: Settings, command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {

@@ -1,3 +1,4 @@
-//! Tools that people write.
+//! What agents do outside of the server: the tools that people write, and the closed place in which they run.
 
+pub mod sandbox;
 pub mod schema;

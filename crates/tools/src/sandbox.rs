@@ -1,0 +1,313 @@
+//! The closed place in which tools run that people, or models, wrote.
+//!
+//! Every call gets a process of its own, with nothing in reach but a scratch folder that is its own and empty, the
+//! interpreter's files, and the channel over which it is called. What a tool can do to its own interpreter it can do to
+//! its own result and to nothing else: limits, kills and what is true of a call are decided outside of it.
+
+mod call;
+#[cfg(target_os = "linux")]
+mod closing;
+mod interpreters;
+#[cfg(target_os = "linux")]
+mod keeper;
+mod launch;
+mod layers;
+mod outcome;
+mod plan;
+#[cfg(target_os = "linux")]
+mod root;
+#[cfg(target_os = "linux")]
+mod syscalls;
+#[cfg(target_os = "linux")]
+mod tree;
+#[cfg(target_os = "linux")]
+mod zygote;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+
+pub use interpreters::Interpreter;
+#[cfg(target_os = "linux")]
+pub use keeper::keep;
+pub use layers::{Layer, Layers};
+pub use outcome::{Outcome, Raised, Status, Stop};
+pub use plan::CHILD_COMMAND;
+
+/// The languages of tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Language {
+    /// Python, by CPython 3.9 or newer.
+    Python,
+    /// JavaScript, by Node.
+    JavaScript,
+    /// TypeScript, by Node; its types are taken off, not checked.
+    TypeScript,
+}
+
+impl Language {
+    /// The language that the interpreter itself runs.
+    pub(crate) fn interpreter(self) -> Self {
+        match self {
+            Self::Python => Self::Python,
+            Self::JavaScript | Self::TypeScript => Self::JavaScript,
+        }
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Python => "Python",
+            Self::JavaScript => "JavaScript",
+            Self::TypeScript => "TypeScript",
+        })
+    }
+}
+
+/// One call of a tool.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The language of the source.
+    pub language: Language,
+    /// The whole source; lines in errors are its lines.
+    pub source: String,
+    /// The function to call; none to run the source alone.
+    pub function: Option<String>,
+    /// Arguments by name.
+    pub arguments: Map<String, Value>,
+    /// The whole environment that the tool sees.
+    pub variables: BTreeMap<String, String>,
+    /// What it may use.
+    pub limits: Limits,
+    /// What is opened for it.
+    pub grants: Grants,
+}
+
+/// What a call may use, together with all processes that it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Time until it must have answered.
+    pub time: Duration,
+    /// Time on processors.
+    pub processor: Duration,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Processes and threads.
+    pub processes: u64,
+    /// Bytes of each of stdout and stderr that are kept. A tool that writes sixteen times as much is stopped.
+    pub output: usize,
+    /// Bytes of the result, as JSON.
+    pub result: usize,
+    /// Bytes of its files.
+    pub scratch: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(180),
+            processor: Duration::from_secs(120),
+            memory: 512 << 20,
+            processes: 32,
+            output: 1 << 20,
+            result: 8 << 20,
+            scratch: 64 << 20,
+        }
+    }
+}
+
+/// What is opened for a tool, beside its scratch folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Folders of this machine, by absolute path.
+    pub folders: Vec<FolderGrant>,
+}
+
+/// A folder that a tool may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderGrant {
+    /// Its path, the same inside and outside.
+    pub path: PathBuf,
+    /// Whether the tool may change it.
+    pub access: Access,
+}
+
+/// What a tool may do in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read its files.
+    Read,
+    /// Also write, make and delete files.
+    Write,
+}
+
+/// How a sandbox is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The program that becomes the keeper of a call when its first argument is [`CHILD_COMMAND`]: the server's own.
+    pub program: PathBuf,
+    /// The Python interpreter; none for the one of the search path.
+    pub python: Option<PathBuf>,
+    /// The Node interpreter; none for the one of the search path.
+    pub node: Option<PathBuf>,
+    /// A folder below which scratch folders are made where tools can't have file systems of their own.
+    pub scratch: PathBuf,
+    /// Calls that run at the same time; others wait.
+    pub at_once: usize,
+    /// Whether tools also run where they can't be closed in.
+    pub unsafe_tools: UnsafeTools,
+    /// Whether calls are forked from a warm interpreter where that can be closed in.
+    pub warm: Warm,
+    /// Layers that are not to be used, for tests of those that remain.
+    pub without: Vec<Layer>,
+}
+
+/// What happens to tools where they can't be closed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnsafeTools {
+    /// They are refused.
+    Refuse,
+    /// They run all the same: the administrator said so.
+    Run,
+}
+
+/// Whether an interpreter is kept warm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warm {
+    /// One waits for calls, which are its forks.
+    Yes,
+    /// Each call starts an interpreter of its own.
+    No,
+}
+
+/// Why a call did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The machine can't keep tools in.
+    #[error(
+        "tools can't run on this machine: {reason}. Start the server with --unsafe-tools to run them unprotected"
+    )]
+    Unavailable {
+        /// Which guarantee is missing.
+        reason: String,
+    },
+    /// There is no interpreter.
+    #[error(
+        "no {language} interpreter was found (looked for {looked}): running this tool needs {needed}"
+    )]
+    NoInterpreter {
+        /// The tool's language.
+        language: Language,
+        /// The names that were tried.
+        looked: String,
+        /// What to install.
+        needed: &'static str,
+    },
+    /// A grant names something that is not there.
+    #[error("the folder {path} was granted to this tool, but {reason}")]
+    Grant {
+        /// The granted path.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A process could not be started or closed in.
+    #[error("the tool could not be started: {0}")]
+    Start(String),
+}
+
+/// Runs tools.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    layers: Layers,
+    permits: Semaphore,
+    launcher: launch::Launcher,
+}
+
+impl Sandbox {
+    /// Finds out what this machine can close. Nothing is started until the first call.
+    pub async fn new(settings: Settings) -> Self {
+        let layers = Layers::probe(&settings).await;
+        let launcher = launch::Launcher::new(&settings, &layers);
+        Self {
+            inner: Arc::new(Inner {
+                permits: Semaphore::new(settings.at_once.max(1)),
+                settings,
+                layers,
+                launcher,
+            }),
+        }
+    }
+
+    /// Which layers are active, and why others are not.
+    pub fn layers(&self) -> &Layers {
+        &self.inner.layers
+    }
+
+    /// Runs one call to its end. When the future is dropped, everything that the call started ends as well.
+    pub async fn run(&self, call: Call) -> Result<Outcome, SandboxError> {
+        let inner = &self.inner;
+        if let (Some(reason), UnsafeTools::Refuse) =
+            (inner.layers.missing(), inner.settings.unsafe_tools)
+        {
+            return Err(SandboxError::Unavailable { reason });
+        }
+        let permit = inner.permits.acquire().await;
+        let request = request(&call);
+        let begun = Instant::now();
+        let running = inner.launcher.start(&call).await?;
+        let outcome = call::conduct(running, &request, &call.limits, begun).await;
+        drop(permit);
+        outcome
+    }
+}
+
+/// What the interpreter is told. It goes over the call's own channel: nothing of it is seen by another process.
+fn request(call: &Call) -> Vec<u8> {
+    let text = serde_json::json!({
+        "source": call.source,
+        "function": call.function,
+        "arguments": call.arguments,
+        "variables": call.variables,
+        "typescript": call.language == Language::TypeScript,
+    })
+    .to_string();
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
+    [&length, text.as_bytes()].concat()
+}
+
+/// Whether a path can be granted: absolute, there, and not a way around through links.
+fn granted(path: &Path) -> Result<PathBuf, SandboxError> {
+    let wrong = |reason: &str| SandboxError::Grant {
+        path: path.display().to_string(),
+        reason: reason.to_owned(),
+    };
+    if !path.is_absolute() {
+        return Err(wrong("its path is not absolute"));
+    }
+    let real = path
+        .canonicalize()
+        .map_err(|error| wrong(&format!("it can't be opened: {error}")))?;
+    if real == Path::new("/")
+        || ["/proc", "/sys", "/dev"]
+            .iter()
+            .any(|own| real.starts_with(own))
+    {
+        return Err(wrong("the system's own folders can't be granted"));
+    }
+    Ok(real)
+}

@@ -1,0 +1,387 @@
+//! Starts the process of a call: a fork of a warm interpreter where that can be closed in, else a keeper of its own.
+
+use std::{
+    collections::BTreeMap,
+    io::PipeReader,
+    os::{fd::OwnedFd, unix::net::UnixStream as StdStream},
+    path::Path,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    net::{UnixStream, unix::pipe},
+    process::{Child, Command},
+};
+
+use super::{
+    Access, Call, Grants, Language, Layer, Layers, Limits, SandboxError, Settings, Warm, granted,
+    interpreters::Interpreter,
+    plan::{Active, CHILD_COMMAND, Folder, Plan, ProcessLimits, Start},
+};
+
+#[cfg(target_os = "linux")]
+use super::zygote::Zygote;
+
+/// A process that waits for its call, or works on it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub channel: UnixStream,
+    pub stdout: pipe::Receiver,
+    pub stderr: pipe::Receiver,
+    pub process: Process,
+    /// Where its files are, if they are on a disk.
+    pub scratch: Option<tempfile::TempDir>,
+}
+
+/// How a call's processes are watched and ended.
+#[derive(Debug)]
+pub(crate) enum Process {
+    /// The keeper; the tool is below it.
+    Kept(Child),
+    /// A fork of the warm interpreter.
+    #[cfg(target_os = "linux")]
+    Forked(super::zygote::Fork),
+}
+
+/// Starts calls.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    settings: Settings,
+    active: Active,
+    /// Interpreters that are closed in already and wait for their one call.
+    ready: Mutex<Vec<((Language, ProcessLimits), Running)>>,
+    interpreters: Mutex<BTreeMap<Language, Interpreter>>,
+    #[cfg(target_os = "linux")]
+    warm: tokio::sync::Mutex<Warmth>,
+}
+
+/// The warm interpreter, or why there is none.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+enum Warmth {
+    Cold,
+    Warm(Arc<Zygote>),
+    Never,
+}
+
+/// How many interpreters of the same kind wait for calls where they can't be forked.
+const READY: usize = 2;
+
+/// The first of the users that calls are when the server is root: numbers that no system gives to anybody.
+#[cfg(target_os = "linux")]
+const FIRST_USER: u32 = 0x4000_0000;
+
+/// A user that no other call has, of this server or of another one that sees the same processes.
+fn user() -> Option<u32> {
+    #[cfg(target_os = "linux")]
+    if rustix::process::geteuid().is_root() {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let server = std::process::id() % (1 << 20);
+        let call = NEXT.fetch_add(1, Ordering::Relaxed) % (1 << 10);
+        return Some(FIRST_USER + (server << 10) + call);
+    }
+    None
+}
+
+pub(crate) fn start_error<E: std::fmt::Display>(step: &str) -> impl FnOnce(E) -> SandboxError + '_ {
+    move |error| SandboxError::Start(format!("{step}: {error}"))
+}
+
+impl Launcher {
+    pub(crate) fn new(settings: &Settings, layers: &Layers) -> Self {
+        Self {
+            settings: settings.clone(),
+            active: Active {
+                namespaces: layers.has(Layer::Namespaces),
+                landlock: layers.has(Layer::Landlock),
+                seccomp: layers.has(Layer::Seccomp),
+            },
+            ready: Mutex::default(),
+            interpreters: Mutex::default(),
+            #[cfg(target_os = "linux")]
+            warm: tokio::sync::Mutex::new(Warmth::Cold),
+        }
+    }
+
+    pub(crate) async fn start(&self, call: &Call) -> Result<Running, SandboxError> {
+        let interpreter = self.interpreter(call.language).await?;
+        #[cfg(target_os = "linux")]
+        if call.language == Language::Python
+            && call.grants.folders.is_empty()
+            && let Some(zygote) = self.zygote(&interpreter).await
+        {
+            return fork(&zygote, call).await;
+        }
+        let limits = process_limits(call.language, &call.limits);
+        if !call.grants.folders.is_empty() {
+            return self.start_kept(&interpreter, limits, opened(&call.grants)?);
+        }
+        let key = (call.language.interpreter(), limits);
+        let waiting = self.take_ready(&key);
+        let running = match waiting {
+            Some(running) => running,
+            None => self.start_kept(&interpreter, limits, Vec::new())?,
+        };
+        if self.settings.warm == Warm::Yes {
+            let next = self.start_kept(&interpreter, limits, Vec::new())?;
+            let mut ready = self.ready.lock();
+            // Limits that nobody asks for any more do not keep their processes.
+            ready.retain(|(held, _)| *held == key);
+            ready.truncate(READY - 1);
+            ready.push((key, next));
+        }
+        Ok(running)
+    }
+
+    /// A closed interpreter that waits for its one call, if there is one with these limits.
+    fn take_ready(&self, key: &(Language, ProcessLimits)) -> Option<Running> {
+        let mut ready = self.ready.lock();
+        while let Some(place) = ready.iter().position(|(held, _)| held == key) {
+            let (_, mut running) = ready.swap_remove(place);
+            if running.process.lives() {
+                return Some(running);
+            }
+        }
+        None
+    }
+
+    /// Asked once; an interpreter that is not there is looked for again.
+    async fn interpreter(&self, language: Language) -> Result<Interpreter, SandboxError> {
+        if let Some(known) = self.interpreters.lock().get(&language) {
+            return Ok(known.clone());
+        }
+        let named = match language {
+            Language::Python => self.settings.python.clone(),
+            Language::JavaScript | Language::TypeScript => self.settings.node.clone(),
+        };
+        let find = move || Interpreter::find(language, named.as_deref());
+        let found = tokio::task::spawn_blocking(find)
+            .await
+            .map_err(start_error("interpreter"))??;
+        self.interpreters.lock().insert(language, found.clone());
+        Ok(found)
+    }
+
+    /// The warm interpreter, started anew if it ended. None where its forks can't be closed in, or when it does not start:
+    /// then every call has an interpreter of its own, which takes longer and is as safe.
+    #[cfg(target_os = "linux")]
+    async fn zygote(&self, interpreter: &Interpreter) -> Option<Arc<Zygote>> {
+        if self.settings.warm == Warm::No || !self.active.namespaces || !self.active.seccomp {
+            return None;
+        }
+        let mut warm = self.warm.lock().await;
+        match &*warm {
+            Warmth::Never => return None,
+            Warmth::Warm(zygote) if zygote.lives() => return Some(Arc::clone(zygote)),
+            Warmth::Warm(_) | Warmth::Cold => {}
+        }
+        let plan = Plan {
+            layers: self.active,
+            folders: interpreter.folders(),
+            scratch: None,
+            user: user(),
+            limits: process_limits(Language::Python, &Limits::default()),
+            start: Start::Zygote,
+            command: python(interpreter, &format!("{RUNNER}{ZYGOTE}")),
+        };
+        match Zygote::start(&self.settings.program, &plan).await {
+            Ok(zygote) => {
+                let zygote = Arc::new(zygote);
+                *warm = Warmth::Warm(Arc::clone(&zygote));
+                Some(zygote)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "no interpreter is kept warm, calls of Python tools take longer: {error}"
+                );
+                *warm = Warmth::Never;
+                None
+            }
+        }
+    }
+
+    fn start_kept(
+        &self,
+        interpreter: &Interpreter,
+        limits: ProcessLimits,
+        granted: Vec<Folder>,
+    ) -> Result<Running, SandboxError> {
+        let mut folders = interpreter.folders();
+        folders.extend(granted);
+        let scratch = if self.active.namespaces {
+            None
+        } else {
+            let made = tempfile::Builder::new()
+                .prefix("call-")
+                .tempdir_in(&self.settings.scratch);
+            Some(made.map_err(start_error("scratch folder"))?)
+        };
+        let plan = Plan {
+            layers: self.active,
+            folders,
+            scratch: scratch.as_ref().map(|folder| folder.path().to_owned()),
+            user: user(),
+            limits,
+            start: Start::Call,
+            command: command(interpreter),
+        };
+        let (channel, theirs) = channel()?;
+        let (stdout, out) = output()?;
+        let (stderr, err) = output()?;
+        let child = keeper(&self.settings.program, &plan)?
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::from(out))
+            .stderr(Stdio::from(err))
+            .spawn()
+            .map_err(start_error("process"))?;
+        Ok(Running {
+            channel,
+            stdout,
+            stderr,
+            process: Process::Kept(child),
+            scratch,
+        })
+    }
+}
+
+#[cfg(target_os = "linux")]
+async fn fork(zygote: &Zygote, call: &Call) -> Result<Running, SandboxError> {
+    let (channel, theirs) = channel()?;
+    let (stdout, out) = output()?;
+    let (stderr, err) = output()?;
+    let limits = process_limits(call.language, &call.limits);
+    let fork = zygote.fork(&limits, [theirs, out, err]).await?;
+    Ok(Running {
+        channel,
+        stdout,
+        stderr,
+        process: Process::Forked(fork),
+        scratch: None,
+    })
+}
+
+/// A keeper with this plan. It sees nothing of the server's environment.
+pub(crate) fn keeper(program: &Path, plan: &Plan) -> Result<Command, SandboxError> {
+    let text = serde_json::to_string(plan).map_err(start_error("plan"))?;
+    let mut command = Command::new(program);
+    command
+        .args([CHILD_COMMAND, &text])
+        .env_clear()
+        .current_dir("/");
+    Ok(command)
+}
+
+/// Both ends of a call's channel.
+pub(crate) fn channel() -> Result<(UnixStream, OwnedFd), SandboxError> {
+    let (ours, theirs) = StdStream::pair().map_err(start_error("channel"))?;
+    ours.set_nonblocking(true).map_err(start_error("channel"))?;
+    let ours = UnixStream::from_std(ours).map_err(start_error("channel"))?;
+    Ok((ours, theirs.into()))
+}
+
+/// Both ends of an output.
+pub(crate) fn output() -> Result<(pipe::Receiver, OwnedFd), SandboxError> {
+    let (ours, theirs): (PipeReader, _) = std::io::pipe().map_err(start_error("pipe"))?;
+    let ours = pipe::Receiver::from_owned_fd(ours.into()).map_err(start_error("pipe"))?;
+    Ok((ours, theirs.into()))
+}
+
+fn opened(grants: &Grants) -> Result<Vec<Folder>, SandboxError> {
+    grants
+        .folders
+        .iter()
+        .map(|grant| {
+            Ok(Folder {
+                path: granted(&grant.path)?,
+                writable: grant.access == Access::Write,
+            })
+        })
+        .collect()
+}
+
+/// The part of the limits that the kernel keeps per process; those of the whole tree are watched by the server.
+pub(crate) fn process_limits(language: Language, limits: &Limits) -> ProcessLimits {
+    ProcessLimits {
+        // Node reserves many times what it uses.
+        address_space: (language == Language::Python).then_some(limits.memory),
+        data: limits.memory,
+        processor_seconds: limits.processor.as_secs().max(1),
+        processes: limits.processes,
+        scratch_bytes: limits.scratch,
+    }
+}
+
+const RUNNER: &str = include_str!("python/runner.py");
+const NODE: &str = include_str!("node/runner.cjs");
+const ONCE: &str = include_str!("python/once.py");
+
+#[cfg(target_os = "linux")]
+const ZYGOTE: &str = include_str!("python/zygote.py");
+
+fn command(interpreter: &Interpreter) -> Vec<String> {
+    match interpreter.language {
+        Language::Python => python(interpreter, &format!("{RUNNER}{ONCE}")),
+        Language::JavaScript | Language::TypeScript => {
+            let program = interpreter.program.display().to_string();
+            let arguments = ["--experimental-vm-modules", "--no-warnings", "-e", NODE];
+            [program]
+                .into_iter()
+                .chain(arguments.map(str::to_owned))
+                .collect()
+        }
+    }
+}
+
+/// Python that sees no variables, no folders of users or sites, and writes nothing beside the sources it reads.
+fn python(interpreter: &Interpreter, source: &str) -> Vec<String> {
+    let program = interpreter.program.display().to_string();
+    let arguments = ["-I", "-S", "-B", "-X", "utf8", "-c", source].map(str::to_owned);
+    [program].into_iter().chain(arguments).collect()
+}
+
+/// Tries one layer alone. The reason why it can't be had is the error.
+#[cfg(target_os = "linux")]
+pub(crate) async fn probe(settings: &Settings, layer: Layer) -> Result<(), String> {
+    let plan = Plan {
+        layers: Active {
+            namespaces: layer == Layer::Namespaces,
+            landlock: layer == Layer::Landlock,
+            seccomp: layer == Layer::Seccomp,
+        },
+        folders: Vec::new(),
+        scratch: None,
+        user: user(),
+        limits: process_limits(Language::Python, &Limits::default()),
+        start: if layer == Layer::Namespaces {
+            Start::Call
+        } else {
+            Start::Enter
+        },
+        command: Vec::new(),
+    };
+    let asked = async {
+        let (mut channel, theirs) = channel().map_err(|error| error.to_string())?;
+        let mut child = keeper(&settings.program, &plan)
+            .map_err(|error| error.to_string())?
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let status = child.wait().await.map_err(|error| error.to_string())?;
+        if status.success() {
+            return Ok(());
+        }
+        let frame = super::call::read_frame(&mut channel, 1 << 16).await;
+        let reason = frame.ok().and_then(|bytes| super::call::refused(&bytes));
+        Err(reason.unwrap_or_else(|| format!("the try ended with {status}")))
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), asked)
+        .await
+        .unwrap_or_else(|_| Err("the try did not end".to_owned()))
+}

@@ -1,0 +1,116 @@
+// Runs one call of a tool in this process: reads it from a channel, answers there, and ends.
+//
+// Whatever is checked here, a tool can undo: it runs in the same interpreter. What holds, holds outside of it.
+"use strict";
+const fs = require("node:fs");
+const vm = require("node:vm");
+const nodeModule = require("node:module");
+
+const CHANNEL = 0;
+const exit = process.reallyExit.bind(process);
+let file = "tool.js";
+
+function exactly(length) {
+    const bytes = Buffer.alloc(length);
+    let place = 0;
+    while (place < length) {
+        const count = fs.readSync(CHANNEL, bytes, place, length - place, null);
+        // The server let go: there is nothing to do.
+        if (count === 0) exit(0);
+        place += count;
+    }
+    return bytes;
+}
+
+function answer(value) {
+    let text = Buffer.from(JSON.stringify(value));
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(text.length);
+    text = Buffer.concat([length, text]);
+    for (let place = 0; place < text.length; ) {
+        try {
+            place += fs.writeSync(CHANNEL, text, place);
+        } catch (error) {
+            if (error.code !== "EAGAIN") exit(1);
+        }
+    }
+    exit(0);
+}
+
+function raised(error) {
+    const stack = error instanceof Error && error.stack ? error.stack : String(error);
+    // Lines of the tool's source are what its author can use.
+    const lines = stack.split("\n").filter((line) => !/^\s+at /.test(line) || line.includes(file));
+    process.stderr.write(lines.join("\n") + "\n");
+    const found = stack.match(new RegExp(`${file.replace(".", "\\.")}:(\\d+)`));
+    let message = error instanceof Error ? error.message : String(error);
+    if (error && ["EPERM", "ENOSYS"].includes(error.code) && /connect|bind|listen|socket/.test(String(error.syscall)))
+        message += ": this tool has no grant for the network";
+    else if (error && ["ENOENT", "EACCES", "EPERM", "EROFS"].includes(error.code) && error.path && !within(error.path))
+        message += `: this tool has no grant for the folder ${require("node:path").dirname(error.path)}`;
+    answer({ raised: { kind: (error && error.name) || "Error", message: message.slice(0, 4000), line: found ? Number(found[1]) : null } });
+}
+
+function within(path) {
+    const whole = require("node:path").resolve(String(path));
+    return whole.startsWith(home + "/") || whole.startsWith("/tmp/");
+}
+
+function javascript(request) {
+    if (!request.typescript) return request.source;
+    file = "tool.ts";
+    if (!nodeModule.stripTypeScriptTypes)
+        throw new Error(`TypeScript tools need Node 22.13 or newer, which can take types off; this is Node ${process.versions.node}`);
+    return nodeModule.stripTypeScriptTypes(request.source, { mode: "transform" });
+}
+
+async function load(source, name) {
+    // The function need not be exported: it is here, under a name that the source can't have.
+    const exported = name === null ? "" : `\nexport { ${name} as "the tool" };`;
+    const module = new vm.SourceTextModule(source + exported, {
+        identifier: file,
+        importModuleDynamically: (specifier) => import(specifier),
+    });
+    await module.link(async (specifier) => {
+        const found = await import(specifier);
+        const names = Object.keys(found);
+        const made = new vm.SyntheticModule(names, () => names.forEach((one) => made.setExport(one, found[one])));
+        return made;
+    });
+    await module.evaluate();
+    return name === null ? null : module.namespace["the tool"];
+}
+
+// Arguments come by name; where a function's parameters are names, they are put in that order.
+function ordered(tool, given) {
+    const head = String(tool).match(/^(?:async\s+)?(?:function\s*\*?\s*[\w$]*\s*)?\(?([^)=]*)/);
+    const names = head ? head[1].split(",").map((one) => one.trim()).filter(Boolean) : [];
+    if (String(tool).match(/^(?:async\s+)?(?:function\s*\*?\s*[\w$]*\s*)?\(\s*\{/)) return [given];
+    const known = Object.keys(given).every((one) => names.includes(one));
+    return known ? names.map((one) => given[one]) : Object.values(given);
+}
+
+function plain(key, value) {
+    if (typeof value === "bigint" || typeof value === "function" || typeof value === "symbol") return String(value);
+    if (value instanceof Map) return Object.fromEntries(value);
+    if (value instanceof Set) return [...value];
+    return value;
+}
+
+let home = process.env.HOME;
+async function main() {
+    const request = JSON.parse(exactly(exactly(4).readUInt32LE()));
+    home = process.env.HOME;
+    for (const name of Object.keys(process.env)) delete process.env[name];
+    Object.assign(process.env, request.variables);
+    process.on("uncaughtException", raised);
+    process.on("unhandledRejection", raised);
+    globalThis.require = nodeModule.createRequire(home + "/");
+    const tool = await load(javascript(request), request.function);
+    if (tool !== null && typeof tool !== "function") throw new TypeError(`the source has no function '${request.function}'`);
+    const value = tool === null ? null : await tool(...ordered(tool, request.arguments));
+    const text = JSON.stringify(value === undefined ? null : value, plain);
+    answer({ value: JSON.parse(text === undefined ? "null" : text) });
+}
+
+main().catch(raised);

@@ -1,0 +1,4 @@
+
+
+os.closerange(3, 1024)
+serve(0)

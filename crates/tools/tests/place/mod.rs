@@ -1,0 +1,94 @@
+//! A sandbox for tests, and short ways to call tools in it.
+#![allow(dead_code, reason = "not every test needs everything")]
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use mnemic_tools::sandbox::{
+    Call, Grants, Language, Layer, Limits, Outcome, Sandbox, Settings, Status, UnsafeTools, Warm,
+};
+use serde_json::{Map, Value};
+
+/// The settings of tests: the keeper is the program of its own.
+pub fn settings() -> Settings {
+    Settings {
+        program: PathBuf::from(env!("CARGO_BIN_EXE_sandbox-child")),
+        python: None,
+        node: None,
+        scratch: std::env::temp_dir(),
+        at_once: 8,
+        unsafe_tools: UnsafeTools::Refuse,
+        warm: Warm::Yes,
+        without: Vec::new(),
+    }
+}
+
+/// A sandbox with every layer of this machine.
+pub async fn sandbox() -> Sandbox {
+    Sandbox::new(settings()).await
+}
+
+/// Every way in which a tool can be kept in on this machine: forked from the warm interpreter, started for the call, both
+/// also without Landlock as on older kernels, and without namespaces, as in Docker's default profile.
+pub async fn places() -> Vec<(&'static str, Sandbox)> {
+    let started = Settings {
+        warm: Warm::No,
+        ..settings()
+    };
+    let unruled = Settings {
+        without: vec![Layer::Landlock],
+        ..settings()
+    };
+    let unruled_started = Settings {
+        warm: Warm::No,
+        ..unruled.clone()
+    };
+    let bare = Settings {
+        without: vec![Layer::Namespaces],
+        python: system_python(),
+        ..settings()
+    };
+    vec![
+        ("forked", Sandbox::new(settings()).await),
+        ("started", Sandbox::new(started).await),
+        ("forked without Landlock", Sandbox::new(unruled).await),
+        (
+            "started without Landlock",
+            Sandbox::new(unruled_started).await,
+        ),
+        ("without namespaces", Sandbox::new(bare).await),
+    ]
+}
+
+/// An interpreter that other users can read as well, where there is one: without namespaces, tools of a server that is
+/// root run as a user of their own.
+pub fn system_python() -> Option<PathBuf> {
+    Some(PathBuf::from("/usr/bin/python3")).filter(|path| path.exists())
+}
+
+/// A call of the function `tool` of a Python source.
+pub fn python(source: &str) -> Call {
+    Call {
+        language: Language::Python,
+        source: source.to_owned(),
+        function: Some("tool".to_owned()),
+        arguments: Map::new(),
+        variables: BTreeMap::new(),
+        limits: Limits {
+            time: std::time::Duration::from_secs(20),
+            ..Limits::default()
+        },
+        grants: Grants::default(),
+    }
+}
+
+/// Runs a call that has to start.
+pub async fn run(sandbox: &Sandbox, call: Call) -> Outcome {
+    sandbox.run(call).await.expect("the call starts")
+}
+
+/// Runs a call that has to return.
+pub async fn value(sandbox: &Sandbox, call: Call) -> Value {
+    let outcome = run(sandbox, call).await;
+    assert_eq!(outcome.status, Status::Returned, "{outcome:?}");
+    outcome.value
+}
