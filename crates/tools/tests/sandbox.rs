@@ -1,4 +1,10 @@
 //! What people who write tools rely on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod place;
 
