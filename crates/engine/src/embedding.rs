@@ -285,11 +285,21 @@ impl EmbeddingModel {
         }
     }
 
+    /// Whether its arithmetic takes the processors of this process.
+    #[cfg(feature = "local-models")]
+    pub(crate) fn computes_here(&self) -> bool {
+        matches!(self.kind, Kind::Local(_))
+    }
+
     /// Has queries do without the model for a while, where it is a provider's: in the process it is no
     /// slower than the machine.
     pub(crate) fn let_rest(&self, trouble: Trouble) {
-        if let Kind::Remote(model) = &self.kind {
-            self.rests.begin(&model.handle, trouble);
+        match &self.kind {
+            #[cfg(feature = "local-models")]
+            Kind::Local(_) => {}
+            Kind::Remote(model) => {
+                self.rests.begin(&model.handle, trouble);
+            }
         }
     }
 

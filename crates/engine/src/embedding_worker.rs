@@ -3,6 +3,7 @@
 
 mod batch;
 mod gaps;
+mod load;
 mod texts;
 
 use std::{collections::HashMap, time::Duration};
@@ -22,6 +23,7 @@ use self::{
 use crate::{
     Engine, EngineError,
     embedding::{EmbeddingError, EmbeddingModel},
+    rests::{Rests, Trouble},
 };
 
 /// How often new texts are looked for.
@@ -45,8 +47,10 @@ const SCOPES: i64 = 64;
 const BATCH: usize = 32;
 /// Bytes of the texts of a batch of several.
 const BATCH_BYTES: usize = 32 * 1024;
-/// Rows whose scopes are marked at once; more than the rows that may show late.
-const NOTICED: i64 = 20_000;
+/// Rows whose scopes are marked in one transaction, which holds up all other writes: a few milliseconds.
+const NOTICED_SQLITE: i64 = 1_000;
+/// The same where it holds nobody up; more than the rows that may show late.
+const NOTICED_POSTGRES: i64 = 20_000;
 /// Scopes of which is kept how far they are done.
 const KEPT: usize = 64;
 
@@ -60,18 +64,11 @@ struct Worker {
     /// When to look again for rows that show late.
     late_at: Option<Instant>,
     /// Models that failed, by their handles; the empty one is the default.
-    resting: HashMap<String, Rest>,
+    resting: Rests,
     /// How far scopes are done, by their ids and models.
     progress: HashMap<(String, String), Gaps>,
     /// Long texts that have part of their vectors.
     begun: Vec<Begun>,
-}
-
-/// A model that failed.
-#[derive(Debug, Clone, Copy)]
-struct Rest {
-    until: Instant,
-    length: Duration,
 }
 
 impl Engine {
@@ -83,7 +80,7 @@ impl Engine {
             default: None,
             look_at: Instant::now(),
             late_at: None,
-            resting: HashMap::new(),
+            resting: Rests::new(FIRST_REST, LONGEST_REST),
             progress: HashMap::new(),
             begun: Vec::new(),
         };
@@ -157,13 +154,25 @@ impl Worker {
         }
         let shows_late = grown && self.engine.store().dialect() == Dialect::Postgres;
         self.late_at = shows_late.then(|| Instant::now() + LATE);
+        for kind in ScopeKind::ALL {
+            // One write after the other, so that turns have theirs in between.
+            while self.notice(kind).await? {}
+        }
+        Ok(())
+    }
+
+    /// Marks the scopes of rows that came in, of so many that no turn waits long for the database. Returns whether there
+    /// may be more.
+    async fn notice(&self, kind: ScopeKind) -> Result<bool, EngineError> {
+        let limit = match self.engine.store().dialect() {
+            Dialect::Sqlite => NOTICED_SQLITE,
+            Dialect::Postgres => NOTICED_POSTGRES,
+        };
         let now = self.engine.now();
         let noticed = self.engine.store().write(move |tx| {
             Box::pin(async move {
-                for kind in ScopeKind::ALL {
-                    embed_scopes::notice(tx, kind, now, NOTICED).await?;
-                }
-                Ok::<_, EngineError>(())
+                let rows = embed_scopes::notice(tx, kind, now, limit).await?;
+                Ok::<_, EngineError>(rows >= limit)
             })
         });
         noticed.await
@@ -198,7 +207,7 @@ impl Worker {
             return Ok(true);
         }
         let handle = scope.handle.clone().unwrap_or_default();
-        if self.is_resting(&handle) {
+        if self.resting.is_resting(&handle) {
             if scope.dirty_at > 0 {
                 self.postpone(scope).await?;
             }
@@ -214,11 +223,11 @@ impl Worker {
         self.release(scope).await?;
         match worked {
             Ok(()) => {
-                self.resting.remove(&handle);
+                self.resting.end(&handle);
                 Ok(true)
             }
             Err(EngineError::Embedding(error)) => {
-                self.rest(handle, &error);
+                self.rest(&handle, &error);
                 self.postpone(scope).await?;
                 Ok(false)
             }
@@ -226,27 +235,17 @@ impl Worker {
         }
     }
 
-    fn is_resting(&self, handle: &str) -> bool {
-        let rest = self.resting.get(handle);
-        rest.is_some_and(|rest| Instant::now() < rest.until)
-    }
-
     /// Lets a model rest that failed.
-    fn rest(&mut self, handle: String, error: &EmbeddingError) {
-        let before = self.resting.get(&handle).copied();
-        let length = match (error, before) {
-            // Its files may come at any time, and looking for them costs nothing.
-            (EmbeddingError::NotReady { .. }, _) | (_, None) => FIRST_REST,
-            (_, Some(before)) => (before.length * 2).min(LONGEST_REST),
-        };
-        match (error, before) {
-            // The start has said so.
-            (EmbeddingError::NotReady { .. }, _) => {}
-            (_, None) => tracing::warn!(%error, "new texts are found by their words only for now"),
-            (_, Some(_)) => tracing::debug!(%error, "texts go on waiting for their vectors"),
+    fn rest(&self, handle: &str, error: &EmbeddingError) {
+        if matches!(error, EmbeddingError::NotReady { .. }) {
+            // Its files may come at any time, and looking for them costs nothing; the start has said so.
+            self.resting.end(handle);
+            self.resting.begin(handle, Trouble::Failed);
+        } else if self.resting.begin(handle, Trouble::Failed) == FIRST_REST {
+            tracing::warn!(%error, "new texts are found by their words only for now");
+        } else {
+            tracing::debug!(%error, "texts go on waiting for their vectors");
         }
-        let until = Instant::now() + length;
-        self.resting.insert(handle, Rest { until, length });
     }
 
     /// Lets scopes with other models come first.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use crate::manifest::{Artifact, HubSource, ModelFile, PROVIDER, PackageSource};
+use crate::manifest::{self, Artifact, HubSource, ModelFile, PackageSource};
 
 /// What a model can do, as our own suite measured it (`mnemic models test`): right answers of ten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -90,12 +90,6 @@ impl Artifact for ChatModel {
 }
 
 impl ChatModel {
-    /// How agents name it: `local/<id>`.
-    #[must_use]
-    pub fn handle(&self) -> String {
-        format!("{PROVIDER}/{}", self.id)
-    }
-
     /// The name of its file.
     #[must_use]
     pub fn weights(&self) -> &str {
@@ -103,18 +97,9 @@ impl ChatModel {
     }
 }
 
-#[derive(Deserialize)]
-struct Manifest {
-    model: Vec<ChatModel>,
-}
-
-fn parse(text: &str) -> Result<Vec<ChatModel>, toml::de::Error> {
-    toml::from_str::<Manifest>(text).map(|manifest| manifest.model)
-}
-
 static MODELS: LazyLock<Vec<ChatModel>> =
     // A test reads the built-in list, so it is never empty in a build that passed.
-    LazyLock::new(|| parse(include_str!("chat_models.toml")).unwrap_or_default());
+    LazyLock::new(|| manifest::parse(include_str!("chat_models.toml")).unwrap_or_default());
 
 /// All language models, the smallest first.
 #[must_use]
@@ -125,12 +110,7 @@ pub fn all() -> &'static [ChatModel] {
 /// One by its id or handle, in whatever case.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static ChatModel> {
-    let id = match name.split_once('/') {
-        Some((provider, id)) if provider.eq_ignore_ascii_case(PROVIDER) => id,
-        Some(_) => return None,
-        None => name,
-    };
-    all().iter().find(|model| model.id.eq_ignore_ascii_case(id))
+    manifest::named(all(), name)
 }
 
 #[cfg(test)]
@@ -139,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_built_in_list_is_well_formed() {
-        let models = parse(include_str!("chat_models.toml")).unwrap();
+        let models: Vec<ChatModel> = manifest::parse(include_str!("chat_models.toml")).unwrap();
         assert!(models.is_sorted_by_key(|model| model.memory_mb));
         for model in &models {
             let [file] = model.files.as_slice() else {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 /// How the vectors of a text's tokens become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -113,6 +113,11 @@ pub trait Artifact {
     /// Where a package index has it.
     fn package(&self) -> Option<&PackageSource>;
 
+    /// How agents name it: `local/<id>`.
+    fn handle(&self) -> String {
+        format!("{PROVIDER}/{}", self.id())
+    }
+
     /// The length of all its files.
     fn bytes(&self) -> u64 {
         self.files().iter().map(|file| file.bytes).sum()
@@ -151,16 +156,28 @@ pub const PROVIDER: &str = "local";
 pub const DEFAULT: &str = "all-MiniLM-L6-v2";
 
 #[derive(Deserialize)]
-struct Manifest {
-    model: Vec<Model>,
+struct Manifest<T> {
+    model: Vec<T>,
 }
 
 /// Reads rows of models.
 ///
 /// # Errors
 /// The text is no such list.
-pub fn parse(text: &str) -> Result<Vec<Model>, toml::de::Error> {
-    toml::from_str::<Manifest>(text).map(|manifest| manifest.model)
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, toml::de::Error> {
+    toml::from_str::<Manifest<T>>(text).map(|manifest| manifest.model)
+}
+
+/// Of these models, the one with that id or handle, in whatever case.
+pub(crate) fn named<'a, T: Artifact>(models: &'a [T], name: &str) -> Option<&'a T> {
+    let id = match name.split_once('/') {
+        Some((provider, id)) if provider.eq_ignore_ascii_case(PROVIDER) => id,
+        Some(_) => return None,
+        None => name,
+    };
+    models
+        .iter()
+        .find(|model| model.id().eq_ignore_ascii_case(id))
 }
 
 static MODELS: LazyLock<Vec<Model>> =
@@ -176,23 +193,10 @@ pub fn models() -> &'static [Model] {
 /// A model by its id or handle, in whatever case.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Model> {
-    let id = match name.split_once('/') {
-        Some((provider, id)) if provider.eq_ignore_ascii_case(PROVIDER) => id,
-        Some(_) => return None,
-        None => name,
-    };
-    models()
-        .iter()
-        .find(|model| model.id.eq_ignore_ascii_case(id))
+    named(models(), name)
 }
 
 impl Model {
-    /// How agents name it: `local/<id>`.
-    #[must_use]
-    pub fn handle(&self) -> String {
-        format!("{PROVIDER}/{}", self.id)
-    }
-
     /// What is kept beside each vector, so that vectors of different models or weights are never
     /// compared: the id and the beginning of the weights' sum.
     #[must_use]
@@ -215,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_built_in_list_is_well_formed() {
-        let models = parse(include_str!("models.toml")).unwrap();
+        let models: Vec<Model> = parse(include_str!("models.toml")).unwrap();
         assert_eq!(models[0].id, DEFAULT);
         for model in &models {
             assert_eq!(model.dims % model.heads, 0);

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "local-models")]
+use mnemic_local::Artifact as _;
+
 /// The word that switches embeddings off.
 const NONE: &str = "none";
 
@@ -44,7 +47,7 @@ impl EmbeddingSettings {
         #[cfg(feature = "local-models")]
         if self.local.is_some() {
             let default = mnemic_local::manifest::models().first();
-            return default.map(mnemic_local::Model::handle);
+            return default.map(|model| model.handle());
         }
         None
     }

@@ -1,7 +1,5 @@
 //! Making and storing the vectors of a few texts.
 
-use std::time::Duration;
-
 use mnemic_llm::LlmError;
 use mnemic_store::{
     embed_scopes::{self, DirtyScope},
@@ -10,16 +8,14 @@ use mnemic_store::{
 };
 use tokio::time::Instant;
 
-use super::texts::Waiting;
+use super::{load, texts::Waiting};
 use crate::{
     Engine, EngineError,
     embedding::{EmbeddingError, EmbeddingModel},
 };
 
-/// Chunks that a model is given at once, and that are stored at once unless one text has more.
-const CHUNKS: usize = 32;
-/// How long turns that run hold the worker up at the most, before each call of a model.
-const MAX_YIELD: Duration = Duration::from_millis(500);
+/// Chunks that are stored at once unless one text has more; a model of a provider is given as many.
+pub(super) const CHUNKS: usize = 32;
 
 /// Chunks of one text at the most, about a million characters; what is behind them is found by words.
 const MAX_CHUNKS: usize = 1_024;
@@ -34,6 +30,29 @@ pub(super) struct Slice<'a> {
     pub begun: &'a mut Vec<Begun>,
 }
 
+impl Slice<'_> {
+    /// What was made of a text in earlier slices.
+    fn take(&mut self, scope: &DirtyScope, model: &EmbeddingModel, text: &Chunked) -> Begun {
+        let wanted = Begun {
+            scope: scope.scope.clone(),
+            model: model.model_key(),
+            item: text.item,
+            chunks: text.chunks.len(),
+            made: Vec::new(),
+        };
+        let place = self.begun.iter().position(|begun| begun.is_of(&wanted));
+        place.map_or(wanted, |place| self.begun.remove(place))
+    }
+
+    /// Keeps what was made; of too many texts, the oldest give way.
+    fn keep(&mut self, begun: Begun) {
+        if self.begun.len() >= MAX_BEGUN {
+            self.begun.remove(0);
+        }
+        self.begun.push(begun);
+    }
+}
+
 /// A text that has part of its vectors.
 pub(super) struct Begun {
     scope: String,
@@ -41,6 +60,13 @@ pub(super) struct Begun {
     item: i64,
     chunks: usize,
     made: Vec<Vec<f32>>,
+}
+
+impl Begun {
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.scope, &self.model, self.item, self.chunks)
+            == (&other.scope, &other.model, other.item, other.chunks)
+    }
 }
 
 /// A text in the parts that its model reads whole.
@@ -127,41 +153,32 @@ impl Engine {
         text: &Chunked,
         slice: &mut Slice<'_>,
     ) -> Result<Option<Vec<TextVectors>>, EmbeddingError> {
-        let key = model.model_key();
-        let place = slice.begun.iter().position(|begun| {
-            (&begun.scope, &begun.model) == (&scope.scope, &key)
-                && (begun.item, begun.chunks) == (text.item, text.chunks.len())
-        });
-        let mut made = place.map_or_else(Vec::new, |place| slice.begun.remove(place).made);
-        while made.len() < text.chunks.len() {
-            if !made.is_empty() && Instant::now() > slice.until {
-                if slice.begun.len() >= MAX_BEGUN {
-                    slice.begun.remove(0);
-                }
-                slice.begun.push(Begun {
-                    scope: scope.scope.clone(),
-                    model: key,
-                    item: text.item,
-                    chunks: text.chunks.len(),
-                    made,
-                });
+        let mut begun = slice.take(scope, model, text);
+        while begun.made.len() < text.chunks.len() {
+            if !begun.made.is_empty() && Instant::now() > slice.until {
+                slice.keep(begun);
                 return Ok(None);
             }
+            let rest = text.chunks.iter().skip(begun.made.len());
             let piece = Chunked {
                 item: text.item,
-                chunks: text
-                    .chunks
-                    .iter()
-                    .skip(made.len())
-                    .take(CHUNKS)
-                    .cloned()
-                    .collect(),
+                chunks: rest.take(CHUNKS).cloned().collect(),
             };
-            let vectors = self.vectors_of(model, std::slice::from_ref(&piece)).await?;
-            made.extend(vectors.into_iter().flat_map(|vectors| vectors.chunks));
+            match self.vectors_of(model, std::slice::from_ref(&piece)).await {
+                Ok(vectors) => {
+                    let vectors = vectors.into_iter().flat_map(|vectors| vectors.chunks);
+                    begun.made.extend(vectors);
+                }
+                Err(error) => {
+                    slice.keep(begun);
+                    return Err(error);
+                }
+            }
         }
-        let item = text.item;
-        Ok(Some(vec![TextVectors { item, chunks: made }]))
+        Ok(Some(vec![TextVectors {
+            item: text.item,
+            chunks: begun.made,
+        }]))
     }
 
     async fn vectors_of(
@@ -171,8 +188,8 @@ impl Engine {
     ) -> Result<Vec<TextVectors>, EmbeddingError> {
         let chunks: Vec<String> = group.iter().flat_map(|text| text.chunks.clone()).collect();
         let mut made = Vec::with_capacity(chunks.len());
-        for piece in chunks.chunks(CHUNKS) {
-            self.yield_to_turns().await;
+        for piece in chunks.chunks(load::chunks_of_a_call(model)) {
+            self.yield_to_others(model).await;
             made.extend(model.embed_passages(piece.to_vec()).await?);
         }
         let dims = made.first().map_or(0, Vec::len);
@@ -223,14 +240,6 @@ impl Engine {
         }
         failpoints::hit("vectors.stored");
         Ok(Stored::Done)
-    }
-
-    /// Turns come first: while some run, the worker waits, but not for ever.
-    async fn yield_to_turns(&self) {
-        let until = Instant::now() + MAX_YIELD;
-        while self.inner.supervisor.is_busy() && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
     }
 }
 

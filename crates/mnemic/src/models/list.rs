@@ -13,13 +13,7 @@ pub fn list(cache: &ModelCache) {
     language_models(cache);
     say("Embedding models (for the search):");
     for model in manifest::models() {
-        say(format!(
-            "{:<28} {:>7}  {:<12} {}",
-            model.handle(),
-            megabytes(model.bytes()),
-            model.licence,
-            place(cache, model),
-        ));
+        say(source(cache, model));
         say(format!(
             "    {}; {} dimensions, {} tokens",
             model.about, model.dims, model.max_tokens
@@ -31,13 +25,7 @@ pub fn list(cache: &ModelCache) {
 fn language_models(cache: &ModelCache) {
     say("Language models (for agents):");
     for model in chat_models::all() {
-        say(format!(
-            "{:<28} {:>7}  {:<12} {}",
-            model.handle(),
-            megabytes(model.bytes()),
-            model.licence,
-            place(cache, model),
-        ));
+        say(source(cache, model));
         say(format!(
             "    {}; {} of memory, {} tokens; {}",
             model.about,
@@ -46,6 +34,13 @@ fn language_models(cache: &ModelCache) {
             abilities(model),
         ));
     }
+}
+
+/// A model with its size and licence, and where it is.
+fn source(cache: &ModelCache, model: &dyn Artifact) -> String {
+    let (handle, bytes) = (model.handle(), megabytes(model.bytes()));
+    let place = place(cache, model);
+    format!("{handle:<28} {bytes:>7}  {:<12} {place}", model.licence())
 }
 
 fn place(cache: &ModelCache, model: &dyn Artifact) -> String {
