@@ -1,6 +1,7 @@
 //! Tools, and the tools of an agent.
 
 mod request;
+mod run;
 mod search;
 
 use axum::extract::State;
@@ -39,6 +40,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(add_base))
         .routes(routes!(generate_schema))
         .routes(routes!(search::search))
+        .routes(routes!(run::run_source))
+        .routes(routes!(run::run_of_agent))
         .routes(routes!(retrieve, update, delete))
         .routes(routes!(list_of_agent))
         .routes(routes!(attach))
@@ -64,6 +67,9 @@ pub struct ToolView {
     return_char_limit: i64,
     pip_requirements: Value,
     npm_requirements: Value,
+    /// What is opened for it beside its scratch folder.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    grants: Value,
     default_requires_approval: Option<bool>,
     enable_parallel_execution: bool,
     #[schema(value_type = Option<String>)]
@@ -81,6 +87,7 @@ impl From<Tool> for ToolView {
             args_json_schema: extra("args_json_schema").unwrap_or_default(),
             pip_requirements: extra("pip_requirements").unwrap_or_default(),
             npm_requirements: extra("npm_requirements").unwrap_or_default(),
+            grants: extra("grants").unwrap_or_default(),
             metadata_: extra("metadata_").unwrap_or_else(|| json!({})),
             project_id: extra("project_id").and_then(|id| id.as_str().map(str::to_owned)),
             id: tool.id,

@@ -1,6 +1,6 @@
 //! Tool calls: which kind each is, and running those that need no transaction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use mnemic_core::{
     blocks::Author,
@@ -11,11 +11,18 @@ use mnemic_core::{
     passages::NewPassage,
     scope::Scope,
     time::Timestamp,
+    tools::ToolType,
 };
 use mnemic_llm::repair;
 use mnemic_store::{StoreError, Tx, blocks};
 
-use crate::{Engine, archives, error::EngineError, session::Session};
+use crate::{
+    Engine, archives,
+    custom::{CustomCall, ToolRun, outside::not_kept},
+    error::EngineError,
+    session::Session,
+    turn::Turn,
+};
 
 /// What is to be done for a call.
 #[derive(Debug)]
@@ -35,7 +42,6 @@ pub(crate) enum Action {
     /// Nothing is left to do: the return is known.
     Known(ToolReturn),
     /// A tool with effects outside of the database.
-    #[cfg_attr(not(feature = "failpoints"), allow(dead_code))]
     External(External),
 }
 
@@ -56,6 +62,8 @@ pub(crate) enum Look {
 /// Tools whose effects the database cannot take back.
 #[derive(Debug, Clone)]
 pub(crate) enum External {
+    /// A tool that somebody wrote.
+    Custom(Box<CustomCall>),
     /// Appends the call's id to a file that a test names; only in builds for tests.
     #[cfg(feature = "failpoints")]
     Count { file: std::path::PathBuf },
@@ -88,16 +96,17 @@ pub(crate) fn plan(session: &Session, call: &ToolCall) -> Action {
             names.join(", ")
         ));
     };
-    if !tool.tool_type.is_builtin() {
-        return error(format!(
-            "the tool '{}' cannot run: this server runs no tools that people wrote yet",
-            tool.name
-        ));
-    }
     let arguments = match parse_arguments(&call.arguments) {
         Ok(arguments) => arguments,
         Err(text) => return error(text),
     };
+    if tool.tool_type == ToolType::Custom {
+        return Action::External(External::Custom(Box::new(CustomCall {
+            tool: tool.clone(),
+            arguments: arguments.as_object().cloned().unwrap_or_default(),
+            variables: BTreeMap::new(),
+        })));
+    }
     match BuiltinCall::parse_in(&session.frame.agent.timezone, &call.name, &arguments) {
         Ok(builtin) => plan_builtin(session, call, builtin),
         Err(wrong) => error(wrong.to_string()),
@@ -277,30 +286,82 @@ pub(crate) async fn search(
     }
 }
 
-/// Runs a tool with effects outside of the database.
-pub(crate) async fn run_external(external: &External, call: &ToolCall) -> ToolReturn {
+/// What a call brought whose effects are outside of the database.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    pub returned: ToolReturn,
+    /// What it changed in core memory; not kept yet.
+    pub changes: Option<MemoryChanges>,
+}
+
+/// Runs a tool with effects outside of the database. A cancel of the run ends it, with everything it started.
+pub(crate) async fn run_external(
+    turn: &Turn,
+    external: External,
+    call: &ToolCall,
+) -> Result<Outside, EngineError> {
     match external {
-        #[cfg(feature = "failpoints")]
-        External::Count { file } => {
-            use std::io::Write as _;
-            let line = format!("{}\n", call.id);
-            let mut options = std::fs::OpenOptions::new();
-            let written = options
-                .create(true)
-                .append(true)
-                .open(file)
-                .and_then(|mut file| {
-                    file.write_all(line.as_bytes())
-                        .and_then(|()| file.sync_all())
-                });
-            mnemic_store::failpoints::hit("tool.effect");
-            match written {
-                Ok(()) => succeeded(call, "counted".to_owned()),
-                Err(error) => failed(call, error.to_string()),
-            }
+        External::Custom(custom) => {
+            let limit = custom.tool.return_char_limit;
+            let agent = Some(turn.live.agent_id);
+            let running = turn.engine.run_custom(&turn.live.scope, agent, *custom);
+            let run = tokio::select! {
+                biased;
+                () = turn.live.cancelled.cancelled() => ToolRun::failed(&call.name, "the run was cancelled"),
+                run = running => run?,
+            };
+            Ok(Outside {
+                returned: run.returned(call, limit),
+                changes: run.changes,
+            })
         }
-        #[cfg(not(feature = "failpoints"))]
-        #[allow(unreachable_patterns)]
-        _ => failed(call, "this tool does not exist".to_owned()),
+        #[cfg(feature = "failpoints")]
+        External::Count { file } => Ok(Outside {
+            returned: count(&file, call),
+            changes: None,
+        }),
     }
+}
+
+/// Appends the call's id to a file.
+#[cfg(feature = "failpoints")]
+fn count(file: &std::path::Path, call: &ToolCall) -> ToolReturn {
+    use std::io::Write as _;
+    let line = format!("{}\n", call.id);
+    let mut options = std::fs::OpenOptions::new();
+    let written = options
+        .create(true)
+        .append(true)
+        .open(file)
+        .and_then(|mut file| {
+            file.write_all(line.as_bytes())
+                .and_then(|()| file.sync_all())
+        });
+    mnemic_store::failpoints::hit("tool.effect");
+    match written {
+        Ok(()) => succeeded(call, "counted".to_owned()),
+        Err(error) => failed(call, error.to_string()),
+    }
+}
+
+/// The return of a call that ran outside, after what it changed in core memory was made inside a transaction.
+pub(crate) async fn keep(
+    tx: &mut Tx<'_>,
+    editor: &Editor<'_>,
+    call: &ToolCall,
+    outside: &Outside,
+) -> Result<ToolReturn, EngineError> {
+    let returned = outside.returned.clone();
+    let Some(changes) = &outside.changes else {
+        return Ok(returned);
+    };
+    let told = change(tx, editor, call, changes).await?;
+    if told.status == ToolStatus::Success {
+        return Ok(returned);
+    }
+    Ok(ToolReturn {
+        stdout: returned.stdout,
+        stderr: returned.stderr,
+        ..failed(call, not_kept(&told.text))
+    })
 }

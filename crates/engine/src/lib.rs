@@ -9,6 +9,7 @@ pub mod agents;
 pub mod archives;
 pub mod blocks;
 mod compaction;
+pub mod custom;
 mod dispatch;
 pub mod embedding;
 mod embedding_worker;
@@ -40,6 +41,7 @@ mod turn;
 use std::{sync::Arc, time::Duration};
 
 pub use compaction::manual::CompactionResult;
+use custom::ToolSettings;
 pub use embedding::EmbeddingError;
 use embedding::{EmbeddingSettings, Embeddings};
 pub use error::EngineError;
@@ -50,12 +52,13 @@ pub use live::Numbered;
 use mnemic_core::time::{Clock, Timestamp};
 use mnemic_llm::{Catalogue, Client};
 use mnemic_store::Store;
+use mnemic_tools::sandbox::Sandbox;
 pub use request::{DEFAULT_MAX_STEPS, Granularity, SendRequest, WhenBusy};
 use rests::Rests;
 use search::Shelf;
 use session::Sessions;
 use supervisor::Supervisor;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 /// What an administrator sets.
 #[derive(Debug, Clone)]
@@ -74,6 +77,8 @@ pub struct EngineSettings {
     pub index_cache_bytes: usize,
     /// How long the model may take that makes a summary, before a digest stands in for it.
     pub compaction_timeout: Duration,
+    /// How tools run that people wrote.
+    pub tools: ToolSettings,
 }
 
 impl Default for EngineSettings {
@@ -86,6 +91,7 @@ impl Default for EngineSettings {
             session_cache_bytes: 64 * 1024 * 1024,
             index_cache_bytes: 256 * 1024 * 1024,
             compaction_timeout: Duration::from_secs(30),
+            tools: ToolSettings::default(),
         }
     }
 }
@@ -109,6 +115,8 @@ struct Inner {
     sessions: Sessions,
     shelf: Shelf,
     supervisor: Supervisor,
+    /// Made by the first who asks.
+    sandbox: OnceCell<Sandbox>,
     /// Told when a run with a callback ended in this process.
     callback_due: Notify,
 }
@@ -146,6 +154,7 @@ impl Engine {
             sessions,
             shelf,
             supervisor: Supervisor::default(),
+            sandbox: OnceCell::new(),
             callback_due: Notify::new(),
         };
         Self {

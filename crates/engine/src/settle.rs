@@ -66,6 +66,7 @@ enum Planned {
     },
     Change(dispatch::MemoryChanges),
     Remember(Box<mnemic_core::passages::NewPassage>),
+    Outside(Box<dispatch::Outside>),
 }
 
 /// Everything that a step's closing commit writes.
@@ -189,7 +190,8 @@ async fn planned(turn: &Turn, call: &ToolCall, action: Action) -> Result<Planned
         Action::Remember(passage) => Planned::Remember(passage),
         Action::Search(look) => Planned::Returned(search_now(turn, call, look).await?),
         Action::External(external) => {
-            Planned::Returned(dispatch::run_external(&external, call).await)
+            let outside = dispatch::run_external(turn, external, call).await?;
+            Planned::Outside(Box::new(outside))
         }
     })
 }
@@ -225,11 +227,12 @@ async fn resolve(
         } => dispatch::edit(tx, &editor, call, (label, edit, *based_on)).await,
         Planned::Change(changes) => dispatch::change(tx, &editor, call, changes).await,
         Planned::Remember(passage) => dispatch::remember(tx, &editor, call, passage).await,
+        Planned::Outside(outside) => dispatch::keep(tx, &editor, call, outside).await,
     }
 }
 
 /// Cuts a return that is too long for the model, and says so in it.
-fn clipped(mut result: ToolReturn, max_chars: usize) -> ToolReturn {
+pub(crate) fn clipped(mut result: ToolReturn, max_chars: usize) -> ToolReturn {
     let length = result.text.chars().count();
     if length > max_chars {
         let head: String = result.text.chars().take(max_chars).collect();

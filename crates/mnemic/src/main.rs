@@ -12,6 +12,7 @@ mod serve;
 mod settings;
 mod show;
 mod terminal;
+mod tools;
 
 use std::{collections::BTreeMap, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
@@ -73,6 +74,9 @@ struct Flags {
     /// Ask every request for the password.
     #[arg(long, global = true)]
     secure: bool,
+    /// Run tools that people wrote also where this machine can't keep them in.
+    #[arg(long, global = true)]
+    unsafe_tools: bool,
     /// Find model servers that run on this machine (true unless set).
     #[arg(long, global = true, value_name = "BOOL")]
     detect: Option<bool>,
@@ -82,12 +86,14 @@ impl Flags {
     fn given(&self) -> BTreeMap<&'static str, String> {
         let port = self.port.map(|port| port.to_string());
         let secure = self.secure.then(|| "true".to_owned());
+        let unsafe_tools = self.unsafe_tools.then(|| "true".to_owned());
         [
             ("host", self.host.clone()),
             ("port", port),
             ("data_dir", self.data_dir.clone()),
             ("database_url", self.database_url.clone()),
             ("secure", secure),
+            ("unsafe_tools", unsafe_tools),
             ("detect", self.detect.map(|detect| detect.to_string())),
         ]
         .into_iter()

@@ -119,7 +119,10 @@ where
     let configs = providers::configs(&settings)?;
     let names: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
     let catalogue = catalogue(&settings, (&client, configs), hosting.audience)?;
-    let engine_settings = engine_settings(&settings)?;
+    let engine_settings = EngineSettings {
+        tools: crate::tools::tool_settings(&settings, &folder)?,
+        ..engine_settings(&settings)?
+    };
     let engine = Engine::new(
         store.clone(),
         client,
@@ -128,6 +131,7 @@ where
         Clock::System,
     );
     engine.start().await?;
+    tokio::spawn(crate::tools::tell_layers(engine.clone()));
     let address = format!("{}:{}", settings.text("host"), settings.text("port"));
     let listener = TcpListener::bind(&address)
         .await

@@ -52,7 +52,7 @@ const fn secret(name: &'static str, env: &'static [&'static str], about: &'stati
 }
 
 /// All settings.
-pub const KEYS: [Key; 32] = [
+pub const KEYS: [Key; 40] = [
     key(
         "host",
         &["MNEMIC_HOST", "LETTA_SERVER_HOST"],
@@ -250,10 +250,61 @@ pub const KEYS: [Key; 32] = [
         "Seconds that a summary may take when a conversation outgrows its window; a plain digest \
          stands in for one that does not come.",
     ),
+    key(
+        "unsafe_tools",
+        &["MNEMIC_UNSAFE_TOOLS"],
+        "false",
+        "Run tools that people wrote also where this machine can't keep them in.",
+    ),
+    key(
+        "python",
+        &["MNEMIC_PYTHON"],
+        "",
+        "The Python of tools; python3 of the search path unless set.",
+    ),
+    key(
+        "node",
+        &["MNEMIC_NODE"],
+        "",
+        "The Node of tools; node of the search path unless set.",
+    ),
+    key(
+        "tool_timeout_seconds",
+        &["MNEMIC_TOOL_TIMEOUT_SECONDS"],
+        "180",
+        "Seconds that a call of a tool may take.",
+    ),
+    key(
+        "tool_memory_mb",
+        &["MNEMIC_TOOL_MEMORY_MB"],
+        "512",
+        "Megabytes of memory that a call of a tool may use.",
+    ),
+    key(
+        "tools_at_once",
+        &["MNEMIC_TOOLS_AT_ONCE"],
+        "8",
+        "Calls of tools that run at the same time; others wait.",
+    ),
+    key(
+        "tool_folders",
+        &["MNEMIC_TOOL_FOLDERS"],
+        "",
+        "Folders that may be granted to tools, with what is below them, separated by commas.",
+    ),
+    key(
+        "tool_variables",
+        &["MNEMIC_TOOL_VARIABLES"],
+        "",
+        "Environment variables of the server that may be granted to tools, separated by commas.",
+    ),
 ];
 
 /// The least and the greatest value of settings that are numbers.
-const BOUNDS: [(&str, i64, i64); 13] = [
+const BOUNDS: [(&str, i64, i64); 16] = [
+    ("tool_timeout_seconds", 1, 86_400),
+    ("tool_memory_mb", 64, 1_000_000),
+    ("tools_at_once", 1, 1_000),
     ("local_threads", 0, 1_024),
     ("local_context_window", 1_024, 1_000_000),
     ("local_cache_mb", 0, 1_000_000),
@@ -270,7 +321,8 @@ const BOUNDS: [(&str, i64, i64); 13] = [
 ];
 
 /// Settings that are true or false.
-const SWITCHES: [&str; 6] = [
+const SWITCHES: [&str; 7] = [
+    "unsafe_tools",
     "detect",
     "secure",
     "no_default_actor",

@@ -24,6 +24,7 @@ fn call(language: Language) -> Call {
         source: source.to_owned(),
         function: Some("tool".to_owned()),
         arguments: Map::new(),
+        injected: Map::new(),
         variables: BTreeMap::new(),
         limits: Limits::default(),
         grants: Grants::default(),

@@ -83,6 +83,8 @@ pub struct Call {
     pub function: Option<String>,
     /// Arguments by name.
     pub arguments: Map<String, Value>,
+    /// What the function gets beside them where it has parameters of these names.
+    pub injected: Map<String, Value>,
     /// The whole environment that the tool sees.
     pub variables: BTreeMap<String, String>,
     /// What it may use.
@@ -282,6 +284,7 @@ fn request(call: &Call) -> Vec<u8> {
         "source": call.source,
         "function": call.function,
         "arguments": call.arguments,
+        "injected": call.injected,
         "variables": call.variables,
         "typescript": call.language == Language::TypeScript,
     })

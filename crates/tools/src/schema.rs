@@ -105,6 +105,24 @@ pub fn typescript(source: &str, given: Given<'_>) -> Result<Derived, SchemaError
     check(derived)
 }
 
+/// The function of a source that is a tool: the one of that name, or else the last one, exported ones first.
+///
+/// # Errors
+/// The source is no Python, or has no function.
+pub fn function_name(
+    language: mnemic_core::tools::Language,
+    source: &str,
+    name: &str,
+) -> Result<String, SchemaError> {
+    use mnemic_core::tools::Language;
+    check_size(source)?;
+    let find: fn(&str, Option<&str>) -> Result<String, SchemaError> = match language {
+        Language::Python => python::function_name,
+        Language::TypeScript => typescript::function_name,
+    };
+    find(source, Some(name)).or_else(|_| find(source, None))
+}
+
 fn check_size(source: &str) -> Result<(), SchemaError> {
     if source.len() <= MAX_SOURCE {
         return Ok(());

@@ -7,7 +7,7 @@ use mnemic_core::{
     },
     validation,
 };
-use mnemic_engine::tools::ToolDefinition;
+use mnemic_engine::{custom::ToolGrants, tools::ToolDefinition};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -59,6 +59,9 @@ pub struct CreateToolBody {
     /// Whether several calls of one turn may run at once.
     #[schema(default = false)]
     enable_parallel_execution: Option<bool>,
+    /// What is opened for it beside its scratch folder: folders and variables.
+    #[schema(value_type = Option<serde_json::Value>)]
+    grants: Option<ToolGrants>,
 }
 
 /// What changes of a tool: what is left out stays; null takes away requirements, `default_requires_approval` and
@@ -97,6 +100,10 @@ pub struct UpdateToolBody {
     default_requires_approval: Option<Option<bool>>,
     /// Whether several calls of one turn may run at once.
     enable_parallel_execution: Option<bool>,
+    /// What is opened for it beside its scratch folder: folders and variables.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    grants: Option<Option<ToolGrants>>,
     /// Free data.
     #[schema(value_type = Option<serde_json::Value>)]
     metadata_: Option<Map<String, Value>>,
@@ -132,6 +139,7 @@ impl CreateToolBody {
             npm_requirements: requirements(Registry::Npm, self.npm_requirements.map(Some))?,
             default_requires_approval: self.default_requires_approval.map(Some),
             enable_parallel_execution: self.enable_parallel_execution,
+            grants: self.grants.map(Some),
             metadata: None,
             project_id,
         })
@@ -158,6 +166,7 @@ impl UpdateToolBody {
             npm_requirements: requirements(Registry::Npm, self.npm_requirements)?,
             default_requires_approval: self.default_requires_approval,
             enable_parallel_execution: self.enable_parallel_execution,
+            grants: self.grants,
             metadata: self.metadata_,
             project_id: None,
         })
@@ -174,7 +183,7 @@ impl CodeBody {
     }
 }
 
-fn language(name: Option<&str>) -> Result<Option<Language>, ApiError> {
+pub(super) fn language(name: Option<&str>) -> Result<Option<Language>, ApiError> {
     let Some(name) = name else {
         return Ok(None);
     };
@@ -203,9 +212,9 @@ fn checked_tags(tags: Option<Vec<String>>) -> Result<Option<Vec<String>>, ApiErr
 }
 
 /// Requirements, which are null, left out, or given.
-type Requirements<T> = Option<Option<Vec<T>>>;
+pub(super) type Requirements<T> = Option<Option<Vec<T>>>;
 
-fn requirements(
+pub(super) fn requirements(
     registry: Registry,
     bodies: Requirements<RequirementBody>,
 ) -> Result<Requirements<Requirement>, ApiError> {

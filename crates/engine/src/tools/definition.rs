@@ -11,7 +11,10 @@ use mnemic_tools::schema::{self, Derived, Given};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{Engine, EngineError};
+use crate::{
+    Engine, EngineError,
+    custom::{ToolGrants, grants},
+};
 
 /// Characters of a return that models see (V1 contract, section 5).
 const RETURN_CHAR_LIMIT: i64 = 50_000;
@@ -42,6 +45,8 @@ pub struct ToolDefinition {
     pub default_requires_approval: Option<Option<bool>>,
     /// Whether several calls of one turn may run at once.
     pub enable_parallel_execution: Option<bool>,
+    /// What is opened for it beside its scratch folder.
+    pub grants: Option<Option<ToolGrants>>,
     /// Free data.
     pub metadata: Option<Map<String, Value>>,
     /// The project of its client.
@@ -263,6 +268,20 @@ impl ToolDefinition {
         })
     }
 
+    /// The tool as it would be stored, of that name or the name of its function.
+    pub(crate) fn unsaved(&self, name: Option<&str>, now: Timestamp) -> Tool {
+        let language = self.language.unwrap_or_default();
+        let source = self.source_code.as_deref().unwrap_or_default();
+        let name = name.map(str::to_owned);
+        let name = name.or_else(|| schema::function_name(language, source, "").ok());
+        let shape = Shape {
+            name: name.unwrap_or_else(|| "tool".to_owned()),
+            description: None,
+            json_schema: Value::Null,
+        };
+        self.over(blank(language, now), &shape, now)
+    }
+
     /// A tool with these changes.
     fn over(&self, mut tool: Tool, shape: &Shape, now: Timestamp) -> Tool {
         tool.name.clone_from(&shape.name);
@@ -288,6 +307,9 @@ impl ToolDefinition {
         }
         put_requirements(&mut extra, "pip_requirements", &self.pip_requirements);
         put_requirements(&mut extra, "npm_requirements", &self.npm_requirements);
+        if let Some(grants) = &self.grants {
+            extra.insert(grants::FIELD.to_owned(), json!(grants));
+        }
         if let Some(metadata) = &self.metadata {
             extra.insert("metadata_".to_owned(), metadata.clone().into());
         }

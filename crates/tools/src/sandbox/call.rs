@@ -2,6 +2,7 @@
 //! processes use is measured, and when it is over all of them are ended.
 
 use std::{
+    collections::BTreeMap,
     io,
     time::{Duration, Instant},
 };
@@ -35,8 +36,39 @@ const PROCESSOR_SIGNALS: [&str; 2] = ["signal 24", "signal 9"];
 enum Answer<'a> {
     #[serde(borrow)]
     Value(&'a RawValue),
+    #[serde(borrow)]
+    Changed(Changed<'a>),
     Raised(Raised),
     Refused(String),
+}
+
+/// What a tool returned that changed its agent's memory.
+#[derive(Deserialize)]
+struct Changed<'a> {
+    #[serde(borrow)]
+    value: &'a RawValue,
+    memory: BTreeMap<String, String>,
+}
+
+/// What became of a call.
+struct Read {
+    status: Status,
+    value: Value,
+    memory: BTreeMap<String, String>,
+}
+
+impl Read {
+    fn without_value(status: Status) -> Self {
+        Self {
+            status,
+            value: Value::Null,
+            memory: BTreeMap::new(),
+        }
+    }
+
+    fn stopped(stop: Stop) -> Self {
+        Self::without_value(Status::Stopped(stop))
+    }
 }
 
 enum End {
@@ -76,24 +108,22 @@ pub(crate) async fn conduct(
         End::Stopped(_) => Duration::ZERO,
     };
     let died = running.close(grace, &mut stdout, &mut stderr).await;
-    let (status, value) = match end {
+    let read = match end {
         End::Answered(frame) => read_answer(&frame)?,
         // The kernel's own limit came first; the watch looks at a call only now and then.
         End::Silent
             if limits.processor <= started.elapsed()
                 && PROCESSOR_SIGNALS.contains(&died.as_str()) =>
         {
-            (
-                Status::Stopped(Stop::Processor(limits.processor)),
-                Value::Null,
-            )
+            Read::stopped(Stop::Processor(limits.processor))
         }
-        End::Silent => (Status::Stopped(Stop::Died(died)), Value::Null),
-        End::Stopped(stop) => (Status::Stopped(stop), Value::Null),
+        End::Silent => Read::stopped(Stop::Died(died)),
+        End::Stopped(stop) => Read::stopped(stop),
     };
     Ok(Outcome {
-        status,
-        value,
+        status: read.status,
+        value: read.value,
+        memory: read.memory,
         stdout: stdout.lines(),
         stderr: stderr.lines(),
         took: started.elapsed(),
@@ -150,20 +180,22 @@ pub(crate) fn refused(frame: &[u8]) -> Option<String> {
     }
 }
 
-fn read_answer(frame: &[u8]) -> Result<(Status, Value), SandboxError> {
-    let unreadable = |error: serde_json::Error| {
-        Ok((
-            Status::Stopped(Stop::Unreadable(error.to_string())),
-            Value::Null,
-        ))
+fn read_answer(frame: &[u8]) -> Result<Read, SandboxError> {
+    let unreadable =
+        |error: serde_json::Error| Ok(Read::stopped(Stop::Unreadable(error.to_string())));
+    let (text, memory) = match serde_json::from_slice(frame) {
+        Ok(Answer::Value(text)) => (text, BTreeMap::new()),
+        Ok(Answer::Changed(changed)) => (changed.value, changed.memory),
+        Ok(Answer::Raised(raised)) => return Ok(Read::without_value(Status::Raised(raised))),
+        Ok(Answer::Refused(reason)) => return Err(SandboxError::Start(reason)),
+        Err(error) => return unreadable(error),
     };
-    match serde_json::from_slice(frame) {
-        Ok(Answer::Value(text)) => match serde_json::from_str(text.get()) {
-            Ok(value) => Ok((Status::Returned, value)),
-            Err(error) => unreadable(error),
-        },
-        Ok(Answer::Raised(raised)) => Ok((Status::Raised(raised), Value::Null)),
-        Ok(Answer::Refused(reason)) => Err(SandboxError::Start(reason)),
+    match serde_json::from_str(text.get()) {
+        Ok(value) => Ok(Read {
+            status: Status::Returned,
+            value,
+            memory,
+        }),
         Err(error) => unreadable(error),
     }
 }

@@ -1,6 +1,6 @@
 //! How a call ended.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,6 +12,8 @@ pub struct Outcome {
     pub status: Status,
     /// What it returned; null if it did not.
     pub value: Value,
+    /// Blocks of the agent's memory that it changed, by label, with their new text.
+    pub memory: BTreeMap<String, String>,
     /// Lines that it printed.
     pub stdout: Vec<String>,
     /// Lines that it wrote to stderr, the error's traceback among them.

@@ -29,6 +29,21 @@ const CLIENT: &str = "client";
 
 /// Reads the schema of the function that is the tool.
 pub fn derive(source: &str, given: Given<'_>) -> Result<Derived, SchemaError> {
+    with_tool(source, given.name, |module, function| {
+        of_function(module, function, given)
+    })
+}
+
+/// The name of the function that is the tool.
+pub fn function_name(source: &str, name: Option<&str>) -> Result<String, SchemaError> {
+    with_tool(source, name, |_, function| Ok(function.name.to_string()))
+}
+
+fn with_tool<T>(
+    source: &str,
+    name: Option<&str>,
+    read: impl FnOnce(&Module<'_>, &StmtFunctionDef) -> Result<T, SchemaError>,
+) -> Result<T, SchemaError> {
     let stack = source.len() * STACK_PER_BYTE + (1 << 20);
     stacker::maybe_grow(stack, stack, || {
         nesting::check(source)?;
@@ -37,8 +52,8 @@ pub fn derive(source: &str, given: Given<'_>) -> Result<Derived, SchemaError> {
             SchemaError::at(line, format!("this is no Python: {}", error.error))
         })?;
         let module = Module::new(source, parsed.suite());
-        let function = tool(&module, parsed.suite(), given.name)?;
-        of_function(&module, function, given)
+        let function = tool(&module, parsed.suite(), name)?;
+        read(&module, function)
     })
 }
 

@@ -32,6 +32,17 @@ struct Function<'a, 's> {
     parameters: Cursor<'a, 's>,
 }
 
+/// The name of the function that is the tool.
+pub fn function_name(source: &str, name: Option<&str>) -> Result<String, SchemaError> {
+    let tokens = lexer::tokens(source);
+    let start = Cursor::new(source, &tokens);
+    let function = Module::read(start).tool(start, name)?;
+    function
+        .name
+        .map(str::to_owned)
+        .ok_or_else(|| function.from.error("the function has no name"))
+}
+
 /// What stands at the top level.
 #[derive(Default)]
 struct Module<'a, 's> {

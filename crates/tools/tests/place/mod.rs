@@ -72,6 +72,7 @@ pub fn python(source: &str) -> Call {
         source: source.to_owned(),
         function: Some("tool".to_owned()),
         arguments: Map::new(),
+        injected: Map::new(),
         variables: BTreeMap::new(),
         limits: Limits {
             time: std::time::Duration::from_secs(20),

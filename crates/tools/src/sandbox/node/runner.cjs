@@ -59,9 +59,20 @@ function within(path) {
 function javascript(request) {
     if (!request.typescript) return request.source;
     file = "tool.ts";
-    if (!nodeModule.stripTypeScriptTypes)
+    if (!nodeModule.stripTypeScriptTypes) {
+        if (isJavaScript(request.source)) return request.source;
         throw new Error(`TypeScript tools need Node 22.13 or newer, which can take types off; this is Node ${process.versions.node}`);
+    }
     return nodeModule.stripTypeScriptTypes(request.source, { mode: "transform" });
+}
+
+// A source without types needs nothing taken off.
+function isJavaScript(source) {
+    try {
+        return Boolean(new vm.SourceTextModule(source));
+    } catch {
+        return false;
+    }
 }
 
 async function load(source, name) {
@@ -81,13 +92,35 @@ async function load(source, name) {
     return name === null ? null : module.namespace["the tool"];
 }
 
+// The agent that calls, as it was when the call began. Changes of its memory are written back.
+function agentState(state) {
+    const { blocks } = state.memory;
+    const before = new Map(blocks.map((block) => [block.label, block.value]));
+    const hidden = (name, value) => Object.defineProperty(state.memory, name, { value, enumerable: false });
+    hidden("getBlock", (label) => {
+        const found = blocks.find((block) => block.label === label);
+        if (!found) throw new Error(`the agent has no memory block '${label}'; it has: ${[...before.keys()].join(", ")}`);
+        return found;
+    });
+    hidden("updateBlockValue", (label, value) => {
+        if (typeof value !== "string") throw new TypeError(`a block's value is a text, not ${typeof value}`);
+        state.memory.getBlock(label).value = value;
+    });
+    hidden("changed", () => {
+        const changed = blocks.filter((block) => block.value !== before.get(block.label));
+        return Object.fromEntries(changed.map((block) => [block.label, String(block.value)]));
+    });
+    state.blocks = blocks;
+    return state;
+}
+
 // Arguments come by name; where a function's parameters are names, they are put in that order.
-function ordered(tool, given) {
+function ordered(tool, given, injected) {
     const head = String(tool).match(/^(?:async\s+)?(?:function\s*\*?\s*[\w$]*\s*)?\(?([^)=]*)/);
     const names = head ? head[1].split(",").map((one) => one.trim()).filter(Boolean) : [];
     if (String(tool).match(/^(?:async\s+)?(?:function\s*\*?\s*[\w$]*\s*)?\(\s*\{/)) return [given];
     const known = Object.keys(given).every((one) => names.includes(one));
-    return known ? names.map((one) => given[one]) : Object.values(given);
+    return known ? names.map((one) => (one in given ? given[one] : injected[one])) : Object.values(given);
 }
 
 function plain(key, value) {
@@ -108,9 +141,13 @@ async function main() {
     globalThis.require = nodeModule.createRequire(home + "/");
     const tool = await load(javascript(request), request.function);
     if (tool !== null && typeof tool !== "function") throw new TypeError(`the source has no function '${request.function}'`);
-    const value = tool === null ? null : await tool(...ordered(tool, request.arguments));
-    const text = JSON.stringify(value === undefined ? null : value, plain);
-    answer({ value: JSON.parse(text === undefined ? "null" : text) });
+    const { injected } = request;
+    if (injected.agent_state) injected.agent_state = agentState(injected.agent_state);
+    const returned = tool === null ? null : await tool(...ordered(tool, request.arguments, injected));
+    const text = JSON.stringify(returned === undefined ? null : returned, plain);
+    const value = JSON.parse(text === undefined ? "null" : text);
+    const memory = injected.agent_state ? injected.agent_state.memory.changed() : {};
+    answer(Object.keys(memory).length > 0 ? { changed: { value, memory } } : { value });
 }
 
 main().catch(raised);

@@ -42,7 +42,7 @@ def serve(channel):
     if channel > 2:
         os.close(channel)
     try:
-        answer = {"value": _plain(_call(request))}
+        answer = _answer(request)
     except BaseException as error:
         answer = {"raised": _report(error)}
     for stream in (sys.stdout, sys.stderr):
@@ -78,7 +78,17 @@ def _exactly(channel, length):
     return bytes(parts)
 
 
-def _call(request):
+def _answer(request):
+    injected = dict(request["injected"])
+    state = injected.get("agent_state")
+    if state is not None:
+        state = injected["agent_state"] = AgentState(state)
+    value = _plain(_call(request, injected))
+    changed = state.memory._changed() if state is not None else {}
+    return {"changed": {"value": value, "memory": changed}} if changed else {"value": value}
+
+
+def _call(request, injected):
     source = request["source"]
     linecache.cache[FILE] = (len(source), None, source.splitlines(True), FILE)
     module = types.ModuleType("tool")
@@ -90,7 +100,7 @@ def _call(request):
     function = getattr(module, request["function"], None)
     if not callable(function):
         raise NameError(f"the source has no function {request['function']!r}")
-    value = function(**_arguments(function, request["arguments"]))
+    value = function(**_arguments(function, request["arguments"], injected))
     if inspect.isawaitable(value):
         value = asyncio.run(_awaited(value))
     return value
@@ -100,12 +110,94 @@ async def _awaited(value):
     return await value
 
 
-def _arguments(function, given):
+def _arguments(function, given, injected):
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function, include_extras=True)
     except Exception:
         hints = {}
-    return {name: _coerced(value, hints.get(name, typing.Any)) for name, value in given.items()}
+    arguments = {name: _coerced(value, hints.get(name, typing.Any)) for name, value in given.items()}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in arguments or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if name in injected:
+            arguments[name] = injected[name]
+        elif parameter.default is parameter.empty and (name == "self" or _takes_none(hints.get(name))):
+            arguments[name] = None
+    return arguments
+
+
+def _takes_none(hint):
+    if typing.get_origin(hint) is typing.Annotated:
+        return _takes_none(typing.get_args(hint)[0])
+    return hint is type(None) or type(None) in typing.get_args(hint)
+
+
+class Record(dict):
+    """A JSON object whose members are attributes as well."""
+
+    def __init__(self, fields):
+        super().__init__({name: _record(value) for name, value in fields.items()})
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no {name!r} here; there are: {', '.join(self)}") from None
+
+    def __setattr__(self, name, value):
+        self[name] = value
+
+    def model_dump(self, **_):
+        return _plain(self)
+
+    def dict(self, **_):
+        return _plain(self)
+
+
+def _record(value):
+    if isinstance(value, dict):
+        return Record(value)
+    if isinstance(value, list):
+        return [_record(item) for item in value]
+    return value
+
+
+class AgentState(Record):
+    """The agent that calls, as it was when the call began. Changes of its memory are written back."""
+
+    def __init__(self, fields):
+        super().__init__(fields)
+        memory = Memory(fields.get("memory", {}))
+        self["memory"] = memory
+        self["blocks"] = memory.blocks
+
+
+class Memory(Record):
+    """An agent's blocks of memory."""
+
+    def __init__(self, fields):
+        super().__init__(fields)
+        dict.__setattr__(self, "_before", {block.label: block.value for block in self.blocks})
+
+    def get_block(self, label):
+        for block in self.blocks:
+            if block.label == label:
+                return block
+        raise KeyError(f"the agent has no memory block {label!r}; it has: {', '.join(self.list_block_labels())}")
+
+    def get_blocks(self):
+        return self.blocks
+
+    def list_block_labels(self):
+        return [block.label for block in self.blocks]
+
+    def update_block_value(self, label, value):
+        if not isinstance(value, str):
+            raise ValueError(f"a block's value is a text, not {type(value).__name__}")
+        self.get_block(label).value = value
+
+    def _changed(self):
+        return {block.label: str(block.value) for block in self.blocks if block.value != self._before.get(block.label)}
 
 
 def _coerced(value, hint):

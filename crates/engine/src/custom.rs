@@ -1,0 +1,267 @@
+//! Tools that people wrote: what a call of one sees, and what becomes of its answer.
+
+pub(crate) mod grants;
+pub(crate) mod outside;
+mod state;
+
+use std::collections::{BTreeMap, HashMap};
+
+use mnemic_core::{
+    ids::AgentId,
+    memory::{BlockEdit, MemoryChange},
+    messages::{ToolCall, ToolReturn, ToolStatus},
+    scope::Scope,
+    tools::{Language, Tool},
+};
+use mnemic_tools::{
+    sandbox::{self, Outcome, Sandbox, Status},
+    schema,
+};
+use serde_json::{Map, Value, json};
+
+pub use self::{
+    grants::{Ceiling, FolderAccess, FolderGrant, ToolGrants},
+    outside::{AgentToolRun, SourceRun},
+};
+use crate::{
+    Engine, EngineError,
+    agents::{AgentState, Relations},
+    dispatch::MemoryChanges,
+    settle,
+};
+
+/// Characters of an error that a model sees (V1 contract, section 5).
+const MAX_ERROR_CHARS: usize = 1_000;
+
+/// What of an agent its tools see.
+const SEEN: Relations = Relations {
+    identities: false,
+    ..Relations::ALL
+};
+
+/// How tools run that people wrote.
+#[derive(Debug, Clone, Default)]
+pub struct ToolSettings {
+    /// Where they are kept in; none: they do not run.
+    pub sandbox: Option<sandbox::Settings>,
+    /// What one call may use.
+    pub limits: sandbox::Limits,
+    /// What may be granted to tools at the most.
+    pub ceiling: Ceiling,
+}
+
+impl ToolSettings {
+    /// Whether tools also run where they can't be kept in.
+    #[must_use]
+    pub fn is_unsafe(&self) -> bool {
+        let settings = self.sandbox.as_ref();
+        settings.is_some_and(|settings| settings.unsafe_tools == sandbox::UnsafeTools::Run)
+    }
+}
+
+/// A call of a tool that somebody wrote.
+#[derive(Debug, Clone)]
+pub(crate) struct CustomCall {
+    pub tool: Tool,
+    pub arguments: Map<String, Value>,
+    /// Variables of this call alone.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub struct ToolRun {
+    /// The tool's name.
+    pub name: String,
+    /// Whether it returned.
+    pub status: ToolStatus,
+    /// What it returned; null if it did not.
+    pub value: Value,
+    /// What a model reads: the value, or what went wrong.
+    pub text: String,
+    /// Lines that it printed.
+    pub stdout: Vec<String>,
+    /// Lines that it wrote to stderr, a traceback among them.
+    pub stderr: Vec<String>,
+    /// What it changed in its agent's memory; not kept yet.
+    pub(crate) changes: Option<MemoryChanges>,
+}
+
+impl ToolRun {
+    pub(crate) fn failed(name: &str, reason: impl std::fmt::Display) -> Self {
+        let text = format!("Error executing function {name}: {reason}");
+        Self {
+            name: name.to_owned(),
+            status: ToolStatus::Error,
+            value: Value::Null,
+            text: text.chars().take(MAX_ERROR_CHARS).collect(),
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            changes: None,
+        }
+    }
+
+    fn of(name: &str, outcome: Outcome) -> Self {
+        let mut run = match outcome.status {
+            Status::Returned => Self {
+                status: ToolStatus::Success,
+                text: text_of(&outcome.value),
+                value: outcome.value,
+                ..Self::failed(name, "")
+            },
+            Status::Raised(raised) => {
+                Self::failed(name, format!("{}: {}", raised.kind, raised.message))
+            }
+            Status::Stopped(stop) => Self::failed(name, stop),
+        };
+        run.stdout = outcome.stdout;
+        run.stderr = outcome.stderr;
+        run
+    }
+
+    /// The return that a model reads, of at most so many characters.
+    pub(crate) fn returned(&self, call: &ToolCall, max_chars: i64) -> ToolReturn {
+        let returned = ToolReturn {
+            tool_call_id: call.id.clone(),
+            name: call.name.clone(),
+            status: self.status,
+            text: self.text.clone(),
+            stdout: self.stdout.clone(),
+            stderr: self.stderr.clone(),
+        };
+        settle::clipped(returned, usize::try_from(max_chars).unwrap_or(usize::MAX))
+    }
+}
+
+/// A value as models read it: texts as they are, nothing as Python says it.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl Engine {
+    /// The place where tools run; none where the settings have none.
+    pub async fn sandbox(&self) -> Option<&Sandbox> {
+        let settings = self.inner.settings.tools.sandbox.as_ref()?;
+        let made = self
+            .inner
+            .sandbox
+            .get_or_init(|| Sandbox::new(settings.clone()));
+        Some(made.await)
+    }
+
+    /// Runs a tool that somebody wrote, for an agent or for nobody. Whatever is wrong with the call or the tool is told in
+    /// what comes back.
+    ///
+    /// # Errors
+    /// There is no such agent, or the database's.
+    pub(crate) async fn run_custom(
+        &self,
+        scope: &Scope,
+        agent: Option<AgentId>,
+        call: CustomCall,
+    ) -> Result<ToolRun, EngineError> {
+        let name = call.tool.name.clone();
+        let Some(sandbox) = self.sandbox().await else {
+            return Ok(ToolRun::failed(
+                &name,
+                "this server runs no tools that people wrote",
+            ));
+        };
+        let agent = match agent {
+            Some(id) => Some(self.agent(scope, id, SEEN).await?),
+            None => None,
+        };
+        let prepared = match prepare(&self.inner.settings.tools, call, agent.as_ref()) {
+            Ok(prepared) => prepared,
+            Err(reason) => return Ok(ToolRun::failed(&name, reason)),
+        };
+        let mut outcome = match sandbox.run(prepared).await {
+            Ok(outcome) => outcome,
+            Err(error) => return Ok(ToolRun::failed(&name, error)),
+        };
+        mnemic_store::failpoints::hit("tool.effect");
+        let changed = std::mem::take(&mut outcome.memory);
+        let mut run = ToolRun::of(&name, outcome);
+        run.changes = agent.and_then(|agent| changes(&agent, changed));
+        Ok(run)
+    }
+}
+
+/// Everything that a call gets.
+fn prepare(
+    settings: &ToolSettings,
+    call: CustomCall,
+    agent: Option<&AgentState>,
+) -> Result<sandbox::Call, String> {
+    let tool = &call.tool;
+    let Some(source) = &tool.source_code else {
+        return Err("the tool has no source".to_owned());
+    };
+    let language = Language::parse(&tool.source_type).unwrap_or_default();
+    let function =
+        schema::function_name(language, source, &tool.name).map_err(|error| error.to_string())?;
+    let granted = ToolGrants::of(tool);
+    let mut variables = granted.variables(&settings.ceiling)?;
+    variables.extend(surroundings(tool, agent));
+    variables.extend(call.variables);
+    let mut injected = Map::new();
+    if let Some(agent) = agent {
+        injected.insert("agent_id".to_owned(), json!(agent.agent.id));
+        // Most tools never look at it.
+        if source.contains("agent_state") {
+            injected.insert("agent_state".to_owned(), state::of(agent));
+        }
+    }
+    Ok(sandbox::Call {
+        language: match language {
+            Language::Python => sandbox::Language::Python,
+            Language::TypeScript => sandbox::Language::TypeScript,
+        },
+        source: source.clone(),
+        function: Some(function),
+        arguments: call.arguments,
+        injected,
+        variables,
+        limits: settings.limits,
+        grants: granted.opened(&settings.ceiling)?,
+    })
+}
+
+/// The variables of every call (V1 contract, section 12): ids, and the agent's secrets.
+fn surroundings(tool: &Tool, agent: Option<&AgentState>) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::from([("LETTA_TOOL_ID".to_owned(), tool.id.to_string())]);
+    let Some(agent) = agent else {
+        return variables;
+    };
+    for secret in &agent.secrets {
+        variables.insert(secret.key.clone(), secret.value.clone());
+    }
+    variables.insert("LETTA_AGENT_ID".to_owned(), agent.agent.id.to_string());
+    let project = agent.agent.labels.project_id.clone();
+    variables.insert("LETTA_PROJECT_ID".to_owned(), project.unwrap_or_default());
+    variables
+}
+
+/// What a tool changed, as operations on the blocks that it saw.
+fn changes(agent: &AgentState, changed: BTreeMap<String, String>) -> Option<MemoryChanges> {
+    if changed.is_empty() {
+        return None;
+    }
+    let seen: HashMap<String, i64> = agent
+        .blocks
+        .iter()
+        .map(|block| (block.label.clone(), block.revision))
+        .collect();
+    let change = |(label, value)| MemoryChange::Edit {
+        label,
+        edit: BlockEdit::Rethink { value },
+    };
+    Some(MemoryChanges {
+        changes: changed.into_iter().map(change).collect(),
+        seen,
+    })
+}

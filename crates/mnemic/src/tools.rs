@@ -1,0 +1,81 @@
+//! How tools run that people wrote, from the settings.
+
+use std::{path::PathBuf, time::Duration};
+
+use mnemic_engine::{
+    Engine,
+    custom::{Ceiling, ToolSettings},
+};
+use mnemic_tools::sandbox::{self, Limits, UnsafeTools, Warm};
+
+use crate::{
+    data::DataFolder,
+    serve::ServeError,
+    settings::{Settings, SettingsError},
+};
+
+/// The folder of the data folder below which tools have their files where they can't have file systems of their own.
+const SCRATCH: &str = "tool-scratch";
+
+/// The settings of tools.
+///
+/// # Errors
+/// A setting is not valid, or the folder for scratch files can't be made.
+pub fn tool_settings(settings: &Settings, folder: &DataFolder) -> Result<ToolSettings, ServeError> {
+    let scratch = folder.path.join(SCRATCH);
+    std::fs::create_dir_all(&scratch)?;
+    let path = |name: &str| settings.optional(name).map(PathBuf::from);
+    let unsafe_tools = if settings.switch("unsafe_tools")? {
+        UnsafeTools::Run
+    } else {
+        UnsafeTools::Refuse
+    };
+    Ok(ToolSettings {
+        sandbox: Some(sandbox::Settings {
+            program: std::env::current_exe()?,
+            python: path("python"),
+            node: path("node"),
+            scratch,
+            at_once: settings.number("tools_at_once")?,
+            unsafe_tools,
+            warm: Warm::Yes,
+            without: Vec::new(),
+        }),
+        limits: limits(settings)?,
+        ceiling: Ceiling {
+            folders: list(settings, "tool_folders").map(PathBuf::from).collect(),
+            variables: list(settings, "tool_variables").collect(),
+        },
+    })
+}
+
+fn limits(settings: &Settings) -> Result<Limits, SettingsError> {
+    let time = Duration::from_secs(settings.number("tool_timeout_seconds")?);
+    Ok(Limits {
+        time,
+        processor: time.min(Limits::default().processor),
+        memory: settings.number::<u64>("tool_memory_mb")? << 20,
+        ..Limits::default()
+    })
+}
+
+fn list<'a>(settings: &'a Settings, name: &str) -> impl Iterator<Item = String> + 'a {
+    let parts = settings.text(name).split(',');
+    let parts = parts.map(|part| part.trim().to_owned());
+    parts.filter(|part| !part.is_empty())
+}
+
+/// Says in the log which layers keep tools in, and what is missing.
+pub async fn tell_layers(engine: Engine) {
+    let Some(sandbox) = engine.sandbox().await else {
+        return;
+    };
+    let layers = sandbox.layers();
+    match layers.missing() {
+        None => tracing::info!(%layers, "tools are kept in"),
+        Some(reason) if engine.settings().tools.is_unsafe() => {
+            tracing::warn!(%layers, "tools run although {reason}");
+        }
+        Some(reason) => tracing::warn!(%layers, "tools are refused: {reason}"),
+    }
+}
