@@ -69,6 +69,10 @@ class Server:
         self.embeddings = {"MNEMIC_DEFAULT_EMBEDDING": "none"}
         self.counter = self.folder / "counter"
         self.faults = self.folder / "faults"
+        # A folder that tools may be granted. They are another user.
+        self.granted = self.folder / "granted"
+        self.granted.mkdir()
+        self.granted.chmod(0o777)
         self.database = None
         if engine == "postgres":
             self.database = make_database()
@@ -80,6 +84,7 @@ class Server:
             "OPENAI_BASE_URL": f"http://{self.model.address}/v1",
             "MNEMIC_DETECT": "false",
             "MNEMIC_COUNTER_FILE": str(self.counter),
+            "MNEMIC_TOOL_FOLDERS": str(self.granted),
             "MNEMIC_FAULTS": str(self.faults),
             "MNEMIC_DATA_DIR": str(self.folder / "data"),
             **self.embeddings,

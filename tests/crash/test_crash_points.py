@@ -47,6 +47,49 @@ def test_a_turn_with_a_tool_survives_a_crash_at(point, server):
     check(server, agent, acknowledged, [text])
 
 
+NOTE = """
+def note(word: str) -> str:
+    \"\"\"Notes a word.
+
+    Args:
+        word: what to note
+    \"\"\"
+    with open("FOLDER/notes", "a") as notes:
+        notes.write(word + chr(10))
+    return "noted"
+"""
+
+
+@pytest.mark.parametrize("point", ["calls.started:1", "tool.effect:1", "call.returned:1", "close.written:1", "closed:1"])
+def test_a_tool_that_somebody_wrote_runs_once_though_the_process_dies_at(point, server):
+    server.start()
+    grants = {"folders": [{"path": str(server.granted), "access": "write"}]}
+    body = {"source_code": NOTE.replace("FOLDER", str(server.granted)), "grants": grants}
+    status, tool = server.request("POST", "/v1/tools/", body)
+    assert status == 200, tool
+    agent = server.make_agent()
+    status, attached = server.request("PATCH", f"/v1/agents/{agent}/tools/attach/{tool['id']}")
+    assert status == 200, attached
+    server.kill()
+    server.start(crash=point)
+    text = f"note this {uuid.uuid4()}"
+    acknowledged = []
+    try:
+        status, _ = server.send(agent, f'{text} [[call note {{"word": "one"}}]]')
+        acknowledged = [text] if status == 200 else []
+    except Gone:
+        pass
+    eventually(lambda: not server.is_alive(), 10, f"the process dies at {point}")
+    server.kill()
+    server.start()
+    check(server, agent, acknowledged, [text])
+    notes = server.granted / "notes"
+    noted = notes.read_text().splitlines() if notes.exists() else []
+    assert noted == ([] if point == "calls.started:1" else ["one"])
+    status, answer = server.send(agent, '[[call note {"word": "two"}]]')
+    assert status == 200 and notes.read_text().splitlines() == [*noted, "two"], answer
+
+
 @pytest.mark.parametrize("point", ["accepted:1", "mid-stream:3", "answered:1", "close.written:1", "closed:1"])
 def test_a_background_stream_is_only_extended_after_a_crash_at(point, server):
     server.start()

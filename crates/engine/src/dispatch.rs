@@ -69,6 +69,17 @@ pub(crate) enum External {
     Count { file: std::path::PathBuf },
 }
 
+impl Action {
+    /// Whether it may run at the same time as others of its step: what it does can't be seen by them.
+    pub(crate) fn runs_beside_others(&self) -> bool {
+        match self {
+            Self::Search(_) => true,
+            Self::External(External::Custom(custom)) => custom.tool.enable_parallel_execution,
+            _ => false,
+        }
+    }
+}
+
 /// The action for a call. Whatever is wrong with the call is told to the model as its return.
 pub(crate) fn plan(session: &Session, call: &ToolCall) -> Action {
     let error = |text: String| Action::Known(failed(call, text));
@@ -362,6 +373,6 @@ pub(crate) async fn keep(
     Ok(ToolReturn {
         stdout: returned.stdout,
         stderr: returned.stderr,
-        ..failed(call, not_kept(&told.text))
+        ..failed(call, not_kept(told.text.trim_start_matches("Error: ")))
     })
 }

@@ -19,6 +19,7 @@ use crate::{
     step::{self, Answer},
     turn::Turn,
 };
+use futures_util::future::try_join_all;
 use mnemic_core::{
     conversations::Thread,
     ids::MessageId,
@@ -136,11 +137,16 @@ impl StepCommit {
             .await?;
         self.is_open = true;
         failpoints::hit("calls.started");
-        for (call, action) in self.calls.iter().zip(actions) {
-            let planned = planned(turn, call, action).await?;
-            let returned = self.commit_return(turn, call, planned).await?;
-            self.planned.push(Planned::Returned(returned));
-            failpoints::hit("call.returned");
+        for group in groups(self.calls.iter().zip(actions)) {
+            let calls: Vec<&ToolCall> = group.iter().map(|(call, _)| *call).collect();
+            let running = group
+                .into_iter()
+                .map(|(call, action)| planned(turn, call, action));
+            for (call, planned) in calls.into_iter().zip(try_join_all(running).await?) {
+                let returned = self.commit_return(turn, call, planned).await?;
+                self.planned.push(Planned::Returned(returned));
+                failpoints::hit("call.returned");
+            }
         }
         Ok(())
     }
@@ -171,6 +177,23 @@ impl StepCommit {
             })
             .await
     }
+}
+
+/// Calls in their order, together where they may run at the same time.
+fn groups<'c>(
+    calls: impl Iterator<Item = (&'c ToolCall, Action)>,
+) -> Vec<Vec<(&'c ToolCall, Action)>> {
+    let mut groups: Vec<Vec<(&ToolCall, Action)>> = Vec::new();
+    let mut is_open = false;
+    for (call, action) in calls {
+        let beside = action.runs_beside_others();
+        match groups.last_mut() {
+            Some(group) if is_open && beside => group.push((call, action)),
+            _ => groups.push(vec![(call, action)]),
+        }
+        is_open = beside;
+    }
+    groups
 }
 
 /// What is known of a call before the commit: searches and other tools run now, edits wait for it.

@@ -126,6 +126,10 @@ fn own_scratch(plan: &Plan) -> Result<(), Failed> {
 }
 
 fn command(plan: &Plan) -> Command {
+    if plan.folders.iter().any(|folder| folder.writable) {
+        // Each call may be another user; what one writes into a granted folder is there for the next to change.
+        rustix::process::umask(rustix::fs::Mode::empty());
+    }
     let mut parts = plan.command.iter();
     let mut command = Command::new(parts.next().map_or("", String::as_str));
     let scratch = plan.scratch_folder();

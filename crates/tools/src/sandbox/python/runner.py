@@ -324,6 +324,7 @@ def _missing_grant(error, frames):
     if isinstance(name, (str, bytes)) and error.errno in (1, 2, 13, 30):
         name = os.path.abspath(os.fsdecode(name))
         own = os.environ.get("HOME", "/tool/scratch")
-        if not name.startswith((own + "/", "/tmp/")):
+        # In its own folders a file may be missing; a folder that is missing there was meant to be the machine's.
+        if not name.startswith((own + "/", "/tmp/")) or not os.path.isdir(os.path.dirname(name)):
             return f"this tool has no grant for the folder {os.path.dirname(name)}"
     return None

@@ -1,0 +1,295 @@
+"""Tools that people write, run: by agents and by clients, in the sandbox."""
+
+import json
+import threading
+import time
+
+import httpx
+import pytest
+
+from programs import MODEL, eventually
+from talk import of_kind, send, system_prompt
+
+DOCS = '"""Does it.\n\n    Args:\n        a (int): first\n    """'
+
+
+@pytest.fixture
+def tool(client, token):
+    """Makes tools of sources in which NAME stands for a name that no other test uses."""
+
+    def tool(source, suffix="", **fields):
+        name = f"f_{token}{suffix}"
+        return client.tools.create(source_code=source.replace("NAME", name).replace("DOCS", DOCS), **fields)
+
+    return tool
+
+
+@pytest.fixture
+def run(http):
+    """Runs a source once."""
+
+    def run(source, args=None, **fields):
+        body = {"source_code": source.replace("NAME", "f").replace("DOCS", DOCS), "args": args or {}, **fields}
+        answer = http.post("/v1/tools/run", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    return run
+
+
+def called(client, agent, name, **arguments):
+    """What a tool's call brought, as the client sees it."""
+    answer = send(client, agent, f"[[call {name} {json.dumps(arguments)}]]")
+    return of_kind(answer.messages, "tool_return_message")[-1]
+
+
+def block(client, agent, label="human"):
+    return client.agents.blocks.retrieve(label, agent_id=agent.id).value
+
+
+def test_an_agent_calls_a_tool_and_its_model_reads_what_it_returned(client, model, token, make_agent, tool):
+    made = tool("def NAME(a: int):\n    DOCS\n    print('adding')\n    return {'sum': a + 2.5}")
+    agent = make_agent(tool_ids=[made.id])
+    returned = called(client, agent, made.name, a=1)
+    assert returned.status == "success" and json.loads(returned.tool_return) == {"sum": 3.5}
+    assert returned.stdout == ["adding"]
+    assert '"sum":3.5' in json.dumps(model.requests(made.name)[-1]["messages"]).replace("\\", "")
+
+
+def test_arguments_come_as_their_hints_name_them_and_left_out_options_are_none(run):
+    source = """
+from enum import Enum
+from typing import List, Literal, Optional, Tuple
+class Color(Enum):
+    RED = "red"
+async def NAME(n: int, x: float, names: List[str], color: Color, at: Tuple[int, int], note: Optional[str], *, mode: Literal["a", "b"] = "a"):
+    return [type(v).__name__ for v in (n, x, names, color, at, note, mode)]
+"""
+    answer = run(source, {"n": "3", "x": 1, "names": ["a"], "color": "red", "at": [1, 2]})
+    assert json.loads(answer["tool_return"]) == ["int", "float", "list", "Color", "tuple", "NoneType", "str"]
+
+
+def test_an_error_is_told_with_the_line_of_the_tools_own_source_and_the_run_goes_on(client, make_agent, tool):
+    made = tool("def helper(a):\n    raise ValueError(f'no {a}')\n\ndef NAME(a: int):\n    DOCS\n    return helper(a)")
+    agent = make_agent(tool_ids=[made.id])
+    answer = send(client, agent, f'[[call {made.name} {{"a": 7}}]]')
+    returned = of_kind(answer.messages, "tool_return_message")[-1]
+    assert returned.status == "error"
+    assert returned.tool_return == f"Error executing function {made.name}: ValueError: no 7"
+    assert any("line 2, in helper" in line for line in returned.stderr), returned.stderr
+    assert answer.messages[-1].message_type == "assistant_message"
+
+
+def test_a_tool_sees_its_agent_and_what_it_changes_in_memory_is_kept_with_its_author(client, http, model, token, make_agent, tool):
+    made = tool(
+        "def NAME(a: int, agent_state: 'AgentState', agent_id: str):\n    DOCS\n"
+        "    human = agent_state.memory.get_block('human')\n"
+        "    agent_state.memory.update_block_value(label='human', value=human.value + f' {a} boats.')\n"
+        "    return [agent_state.name, agent_state.id == agent_id, [t.name for t in agent_state.tools]]"
+    )
+    assert list(made.json_schema["parameters"]["properties"]) == ["a"]
+    agent = make_agent(tool_ids=[made.id], include_base_tools=False)
+    returned = called(client, agent, made.name, a=3)
+    assert json.loads(returned.tool_return) == [agent.name, True, [made.name]]
+    assert block(client, agent) == "Ada sails. 3 boats."
+    kept = client.agents.blocks.retrieve("human", agent_id=agent.id)
+    newest = str(http.get(f"/v1/blocks/{kept.id}/history").json()[0])
+    assert "3 boats" in newest and agent.id in newest and returned.tool_call_id in newest, newest
+    send(client, agent, f"and now? {token}")
+    assert "3 boats" in system_prompt(model.requests(token)[-1])
+
+
+@pytest.mark.parametrize("change, reason", [({"read_only": True}, "read-only"), ({"limit": 12}, "at most 12")])
+def test_a_change_of_memory_that_is_refused_is_told(client, make_agent, tool, change, reason):
+    made = tool(
+        "def NAME(a: int, agent_state):\n    DOCS\n"
+        "    agent_state.memory.get_block('human').value = 'much longer than before'\n    print('ran')\n    return 'fine'",
+        args_json_schema={"type": "object", "description": "d", "properties": {"a": {"type": "integer", "description": "x"}}},
+    )
+    agent = make_agent(tool_ids=[made.id], memory_blocks=[{"label": "human", "value": "Ada sails.", **change}])
+    returned = called(client, agent, made.name, a=1)
+    assert returned.status == "error" and "the tool ran" in returned.tool_return, returned.tool_return
+    assert reason in returned.tool_return
+    assert returned.stdout == ["ran"] and block(client, agent) == "Ada sails."
+
+
+def test_secrets_of_the_agent_are_variables_and_those_of_the_server_are_not(client, make_agent, tool, own_server, own_client):
+    source = "import os\ndef NAME(a: int):\n    DOCS\n    return dict(os.environ)"
+    made = tool(source)
+    agent = make_agent(tool_ids=[made.id], secrets={"KEY": "s3cret"})
+    seen = json.loads(called(client, agent, made.name, a=1).tool_return)
+    ids = {"LETTA_AGENT_ID": agent.id, "LETTA_TOOL_ID": made.id, "LETTA_PROJECT_ID": ""}
+    assert seen == {"KEY": "s3cret"} | ids
+    other = make_agent(tool_ids=[made.id])
+    assert "KEY" not in json.loads(called(client, other, made.name, a=1).tool_return)
+
+
+def test_what_is_granted_is_opened_as_far_as_the_administrator_lets_it(own_server, tmp_path):
+    shared, closed = tmp_path / "shared", tmp_path / "closed"
+    for folder in (shared, closed):
+        folder.mkdir(mode=0o777)
+        folder.chmod(0o777)
+        (folder / "in.txt").write_text("words")
+    tmp_path.chmod(0o755)
+    server = own_server(MNEMIC_TOOL_FOLDERS=str(shared), MNEMIC_TOOL_VARIABLES="CITY", CITY="Bath", OTHER="x")
+    with httpx.Client(base_url=server.url, timeout=60) as http:
+
+        def run(source, grants):
+            body = {"source_code": source, "grants": grants}
+            tool = http.post("/v1/tools/", json=body)
+            assert tool.status_code == 200, tool.text
+            assert tool.json()["grants"]["variables"] == grants.get("variables", [])
+            agent = http.post("/v1/agents/", json={"model": MODEL, "tool_ids": [tool.json()["id"]]}).json()
+            name = tool.json()["name"]
+            return http.post(f"/v1/agents/{agent['id']}/tools/{name}/run", json={"args": {}}).json()
+
+        read = f"def f():\n    '''d'''\n    return open('{shared}/in.txt').read()"
+        write = f"def f():\n    '''d'''\n    open('{shared}/out.txt', 'w').write('x')\n    return 'written'"
+        folder = {"path": str(shared)}
+        assert run(read, {"folders": [folder]})["func_return"] == "words"
+        denied = run(read, {})
+        assert denied["status"] == "error" and f"no grant for the folder {shared}" in denied["func_return"]
+        assert run(write, {"folders": [folder]})["status"] == "error" and not (shared / "out.txt").exists()
+        assert run(write, {"folders": [folder | {"access": "write"}]})["func_return"] == "written"
+        assert (shared / "out.txt").read_text() == "x"
+        beyond = run(read.replace("shared", "closed"), {"folders": [{"path": str(closed)}]})
+        assert beyond["status"] == "error" and "tool_folders" in beyond["func_return"], beyond
+        around = run(read, {"folders": [{"path": f"{shared}/../closed"}]})
+        assert "tool_folders" in around["func_return"], around
+        city = "import os\ndef f():\n    '''d'''\n    return os.environ.get('CITY')"
+        assert run(city, {"variables": ["CITY"]})["func_return"] == "Bath"
+        assert run(city, {})["func_return"] is None
+        beyond = run(city, {"variables": ["OTHER"]})
+        assert beyond["status"] == "error" and "OTHER" in beyond["func_return"] and "tool_variables" in beyond["func_return"]
+
+
+def test_a_client_runs_a_tool_of_an_agent(client, make_agent, tool):
+    made = tool(
+        "def NAME(a: int, agent_state=None):\n    DOCS\n    print('x')\n"
+        "    agent_state.memory.update_block_value('human', 'Bo.')\n    return {'a': [a, None, 1.5]}"
+    )
+    agent = make_agent(tool_ids=[made.id])
+    done = client.agents.tools.run(made.name, agent_id=agent.id, args={"a": 1})
+    assert done.status == "success" and done.func_return == {"a": [1, None, 1.5]} and done.stdout == ["x"]
+    assert block(client, agent) == "Bo."
+    wrong = client.agents.tools.run(made.name, agent_id=agent.id, args={"b": 1})
+    assert wrong.status == "error" and "unexpected keyword argument 'b'" in wrong.func_return
+
+
+def test_what_cannot_be_run_is_an_error_of_the_request(http, agent):
+    for name, status in (("nothing", 404), ("conversation_search", 400)):
+        answer = http.post(f"/v1/agents/{agent.id}/tools/{name}/run", json={"args": {}})
+        assert answer.status_code == status and name in answer.json()["detail"], answer.text
+    assert http.post("/v1/tools/run", json={"source_code": "x = 1"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "source, told",
+    [
+        ("def f(:\n", "line 1: this is no Python"),
+        ("x = 1\n", "no top-level function"),
+        ("import nothing_of_that_name\ndef f():\n    pass\n", "No module named 'nothing_of_that_name'"),
+        ("def f():\n    import sys\n    sys.exit(3)\n", "SystemExit"),
+        ("def f():\n    import os\n    os._exit(3)\n", "exit code 3"),
+        ("def f():\n    return 'x' * 9_000_000\n", "its result is longer than"),
+    ],
+)
+def test_what_is_wrong_with_a_source_is_told(run, source, told):
+    answer = run(source)
+    assert answer["status"] == "error" and told in answer["tool_return"], answer
+
+
+def test_a_long_return_is_cut_where_the_tool_says(client, make_agent, tool):
+    made = tool("def NAME(a: int):\n    DOCS\n    return 'x' * a", return_char_limit=100)
+    returned = called(client, make_agent(tool_ids=[made.id]), made.name, a=500)
+    assert returned.tool_return.startswith("x" * 100 + "\n") and "500" in returned.tool_return
+
+
+def test_a_source_without_types_runs_wherever_node_is(run):
+    source = "/** Adds. */\nexport async function f(a, b) { console.log('adding'); return { sum: a + b }; }"
+    answer = run(source, {"b": 2, "a": "1"}, source_type="typescript")
+    assert json.loads(answer["tool_return"]) == {"sum": "12"} and answer["stdout"] == ["adding"]
+
+
+def test_javascript_sees_its_agent_and_its_memory(client, make_agent, token):
+    name = f"f_{token}"
+    source = (
+        f"export function {name}(a, agent_state) {{\n"
+        "  agent_state.memory.updateBlockValue('human', `${a} boats`);\n  return agent_state.name;\n}"
+    )
+    parameters = {"type": "object", "properties": {"a": {"type": "integer", "description": "how many"}}}
+    schema = {"name": name, "description": "Counts.", "parameters": parameters}
+    made = client.tools.create(source_code=source, source_type="typescript", json_schema=schema)
+    agent = make_agent(tool_ids=[made.id])
+    assert called(client, agent, name, a=2).tool_return == agent.name
+    assert block(client, agent) == "2 boats"
+
+
+def test_a_call_that_takes_too_long_ends_and_the_next_works(own_server):
+    server = own_server(MNEMIC_TOOL_TIMEOUT_SECONDS="1")
+    with httpx.Client(base_url=server.url, timeout=60) as http:
+        body = {"source_code": "def f(n: int):\n    while n: pass\n    return 'done'", "args": {"n": 1}}
+        late = http.post("/v1/tools/run", json=body).json()
+        assert late["status"] == "error" and "within 1s" in late["tool_return"], late
+        assert http.post("/v1/tools/run", json=body | {"args": {"n": 0}}).json()["tool_return"] == "done"
+
+
+def test_a_cancel_ends_a_tool_with_everything_it_started(client, http, make_agent, tool):
+    made = tool("import time\ndef NAME(a: int):\n    DOCS\n    time.sleep(a)")
+    agent = make_agent(tool_ids=[made.id])
+    answers = []
+    sending = threading.Thread(target=lambda: answers.append(send(client, agent, f'[[call {made.name} {{"a": 100}}]]')))
+    began = time.monotonic()
+    sending.start()
+    path = f"/v1/agents/{agent.id}/messages/cancel"
+    # A run can be cancelled from its beginning on; this one should be in its tool.
+    time.sleep(1)
+    eventually(lambda: any("cancelled" == state for state in http.post(path, json={}).json().values()) or not sending.is_alive(), "it is cancelled", 20)
+    sending.join(30)
+    assert answers and time.monotonic() - began < 30
+    assert answers[0].stop_reason.stop_reason == "cancelled"
+
+
+@pytest.mark.parametrize("name, language, needed", [("MNEMIC_PYTHON", "python", "Python"), ("MNEMIC_NODE", "typescript", "Node")])
+def test_without_an_interpreter_tools_can_be_made_and_running_one_says_what_is_missing(own_server, name, language, needed):
+    server = own_server(**{name: "/nowhere/to/be/found"})
+    source = {
+        "python": "def f(a: int):\n    '''D.\n\n    Args:\n        a: first\n    '''\n    return a",
+        "typescript": "/** D.\n * @param a - first */\nexport function f(a: number) { return a; }",
+    }[language]
+    with httpx.Client(base_url=server.url, timeout=60) as http:
+        assert http.post("/v1/tools/", json={"source_code": source, "source_type": language}).status_code == 200
+        body = {"source_code": source, "source_type": language, "args": {"a": 1}}
+        answer = http.post("/v1/tools/run", json=body).json()
+        assert answer["status"] == "error" and needed in answer["tool_return"], answer
+        assert "/nowhere/to/be/found" in answer["tool_return"]
+
+
+def test_the_start_says_which_layers_keep_tools_in(own_server):
+    server = own_server()
+    eventually(lambda: "tools are" in server.log(200), "the layers are told", 20)
+    log = server.log(200)
+    assert all(layer in log for layer in ("namespaces", "Landlock", "seccomp", "rlimits", "cgroups"))
+
+
+def test_nothing_of_one_agents_call_is_there_for_another(client, make_agent, tool):
+    made = tool(
+        "import os, builtins\ndef NAME(a: int):\n    DOCS\n"
+        "    seen = [os.listdir('.'), getattr(builtins, 'left', None)]\n"
+        "    open('left', 'w').write('x'); builtins.left = a\n    return seen"
+    )
+    agents = [make_agent(tool_ids=[made.id]) for _ in range(2)]
+    for agent in agents * 2:
+        assert json.loads(called(client, agent, made.name, a=1).tool_return) == [[], None]
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_calls_of_one_turn_run_beside_each_other_where_the_tool_says_so(client, make_agent, tool, beside):
+    made = tool("import time\ndef NAME(a: int):\n    DOCS\n    t = time.time()\n    time.sleep(1)\n    return [t, time.time()]")
+    client.tools.update(made.id, enable_parallel_execution=beside)
+    agent = make_agent(tool_ids=[made.id])
+    answer = send(client, agent, " ".join(f'[[call {made.name} {{"a": {n}}}]]' for n in range(3)))
+    times = [json.loads(message.tool_return) for message in of_kind(answer.messages, "tool_return_message")]
+    assert len(times) == 3
+    overlap = times[1][0] < times[0][1] and times[2][0] < times[1][1]
+    assert overlap == beside
