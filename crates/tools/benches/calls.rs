@@ -28,6 +28,7 @@ fn call(language: Language) -> Call {
         variables: BTreeMap::new(),
         limits: Limits::default(),
         grants: Grants::default(),
+        packages: Vec::new(),
     }
 }
 
@@ -79,6 +80,8 @@ async fn main() {
         python: None,
         node: None,
         scratch: std::env::temp_dir(),
+        packages: std::env::temp_dir().join("mnemic-bench-packages"),
+        offline: true,
         at_once: 8,
         unsafe_tools: UnsafeTools::Refuse,
         warm: Warm::Yes,

@@ -7,12 +7,14 @@
 mod call;
 #[cfg(target_os = "linux")]
 mod closing;
+mod installer;
 mod interpreters;
 #[cfg(target_os = "linux")]
 mod keeper;
 mod launch;
 mod layers;
 mod outcome;
+mod packages;
 mod plan;
 #[cfg(target_os = "linux")]
 mod root;
@@ -31,6 +33,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mnemic_core::tools::requirements::Requirement;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
@@ -91,6 +94,8 @@ pub struct Call {
     pub limits: Limits,
     /// What is opened for it.
     pub grants: Grants,
+    /// The packages that it needs: of pip for Python, of npm else.
+    pub packages: Vec<Requirement>,
 }
 
 /// What a call may use, together with all processes that it starts.
@@ -162,6 +167,11 @@ pub struct Settings {
     pub node: Option<PathBuf>,
     /// A folder below which scratch folders are made where tools can't have file systems of their own.
     pub scratch: PathBuf,
+    /// A folder below which sets of packages are built and kept. Where tools have no file system of their own and the
+    /// server is root, every user must be able to enter it.
+    pub packages: PathBuf,
+    /// Whether packages that are not there yet are refused rather than fetched from their registry.
+    pub offline: bool,
     /// Calls that run at the same time; others wait.
     pub at_once: usize,
     /// Whether tools also run where they can't be closed in.
@@ -221,6 +231,14 @@ pub enum SandboxError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Packages that it needs are not there.
+    #[error("the packages {packages} can't be installed: {reason}")]
+    Packages {
+        /// What the registry was to be asked for.
+        packages: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// A process could not be started or closed in.
     #[error("the tool could not be started: {0}")]
     Start(String),
@@ -268,10 +286,12 @@ impl Sandbox {
         {
             return Err(SandboxError::Unavailable { reason });
         }
+        // Before its turn: a call that waits for its packages must not keep others from running.
+        let packages = inner.launcher.packages(&call).await?;
         let permit = inner.permits.acquire().await;
-        let request = request(&call);
         let begun = Instant::now();
-        let running = inner.launcher.start(&call).await?;
+        let running = inner.launcher.start(&call, packages).await?;
+        let request = request(&call, &running);
         let outcome = call::conduct(running, &request, &call.limits, begun).await;
         drop(permit);
         outcome
@@ -279,13 +299,14 @@ impl Sandbox {
 }
 
 /// What the interpreter is told. It goes over the call's own channel: nothing of it is seen by another process.
-fn request(call: &Call) -> Vec<u8> {
+fn request(call: &Call, running: &launch::Running) -> Vec<u8> {
     let text = serde_json::json!({
         "source": call.source,
         "function": call.function,
         "arguments": call.arguments,
         "injected": call.injected,
         "variables": call.variables,
+        "packages": running.packages.iter().collect::<Vec<_>>(),
         "typescript": call.language == Language::TypeScript,
     })
     .to_string();

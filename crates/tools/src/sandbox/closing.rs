@@ -37,12 +37,12 @@ pub(crate) fn leave(plan: &Plan) -> Result<(), Failed> {
         // As root, so that folders that only root can enter can be shown.
         nix::sched::unshare(CloneFlags::CLONE_NEWNS).map_err(failed("mount namespace"))?;
         let proc = open_proc()?;
-        root::build(&plan.folders)?;
+        root::build(plan)?;
         become_user(plan.user)?;
         own_namespaces(&proc, inner)?;
     } else {
         own_namespaces(&open_proc()?, inner)?;
-        root::build(&plan.folders)?;
+        root::build(plan)?;
     }
     if plan.start != Start::Zygote {
         root::mount_scratch(plan.limits.scratch_bytes)?;
@@ -120,6 +120,9 @@ pub(crate) fn rules(plan: &Plan) -> Result<RulesetCreated, Failed> {
         // This root holds nothing else.
         opened.push((PathBuf::from("/"), read));
         opened.push((PathBuf::from(SCRATCH_HOLDER), write));
+    }
+    if !plan.layers.namespaces {
+        opened.extend(plan.packages.clone().map(|path| (path, read)));
     }
     for folder in &plan.folders {
         let access = if folder.writable { write } else { read };

@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     io::PipeReader,
     os::{fd::OwnedFd, unix::net::UnixStream as StdStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::{
         Arc,
@@ -21,7 +22,8 @@ use tokio::{
 use super::{
     Access, Call, Grants, Language, Layer, Layers, Limits, SandboxError, Settings, Warm, granted,
     interpreters::Interpreter,
-    plan::{Active, CHILD_COMMAND, Folder, Plan, ProcessLimits, Start},
+    packages::Packages,
+    plan::{Active, CHILD_COMMAND, Folder, PACKAGES, Plan, ProcessLimits, Start},
 };
 
 #[cfg(target_os = "linux")]
@@ -34,6 +36,8 @@ pub(crate) struct Running {
     pub stdout: pipe::Receiver,
     pub stderr: pipe::Receiver,
     pub process: Process,
+    /// Where it finds its packages.
+    pub packages: Option<PathBuf>,
     /// Where its files are, if they are on a disk.
     pub scratch: Option<tempfile::TempDir>,
 }
@@ -48,13 +52,24 @@ pub(crate) enum Process {
     Forked(super::zygote::Fork),
 }
 
+/// What calls have in common that the same waiting interpreter can serve: language, limits, and packages.
+type Kind = (Language, ProcessLimits, Option<PathBuf>);
+
+/// What is opened for a call.
+#[derive(Debug, Default)]
+struct Opened {
+    folders: Vec<Folder>,
+    packages: Option<PathBuf>,
+}
+
 /// Starts calls.
 #[derive(Debug)]
 pub(crate) struct Launcher {
     settings: Settings,
     active: Active,
+    packages: Packages,
     /// Interpreters that are closed in already and wait for their one call.
-    ready: Mutex<Vec<((Language, ProcessLimits), Running)>>,
+    ready: Mutex<Vec<(Kind, Running)>>,
     interpreters: Mutex<BTreeMap<Language, Interpreter>>,
     #[cfg(target_os = "linux")]
     warm: tokio::sync::Mutex<Warmth>,
@@ -96,6 +111,7 @@ impl Launcher {
     pub(crate) fn new(settings: &Settings, layers: &Layers) -> Self {
         Self {
             settings: settings.clone(),
+            packages: Packages::new(settings),
             active: Active {
                 namespaces: layers.has(Layer::Namespaces),
                 landlock: layers.has(Layer::Landlock),
@@ -108,38 +124,74 @@ impl Launcher {
         }
     }
 
-    pub(crate) async fn start(&self, call: &Call) -> Result<Running, SandboxError> {
+    /// The folder of the packages that a call needs, built if need be; none when it needs none.
+    pub(crate) async fn packages(&self, call: &Call) -> Result<Option<PathBuf>, SandboxError> {
+        if call.packages.is_empty() {
+            return Ok(None);
+        }
+        let interpreter = self.interpreter(call.language).await?;
+        let set = self.packages.set(&interpreter, &call.packages).await?;
+        Ok(Some(set))
+    }
+
+    pub(crate) async fn start(
+        &self,
+        call: &Call,
+        packages: Option<PathBuf>,
+    ) -> Result<Running, SandboxError> {
         let interpreter = self.interpreter(call.language).await?;
         #[cfg(target_os = "linux")]
         if call.language == Language::Python
             && call.grants.folders.is_empty()
             && let Some(zygote) = self.zygote(&interpreter).await
+            && (packages.is_none() || zygote.has_packages())
         {
-            return fork(&zygote, call).await;
+            return fork(&zygote, call, packages.as_deref()).await;
         }
         let limits = process_limits(call.language, &call.limits);
         if !call.grants.folders.is_empty() {
-            return self.start_kept(&interpreter, limits, opened(&call.grants)?);
+            let opened = Opened {
+                folders: opened(&call.grants)?,
+                packages,
+            };
+            return self.start_kept(&interpreter, limits, opened);
         }
-        let key = (call.language.interpreter(), limits);
-        let waiting = self.take_ready(&key);
-        let running = match waiting {
+        self.start_waiting(
+            &interpreter,
+            (call.language.interpreter(), limits, packages),
+        )
+    }
+
+    /// An interpreter that waits already where there is one, and one more for the next call.
+    fn start_waiting(
+        &self,
+        interpreter: &Interpreter,
+        kind: Kind,
+    ) -> Result<Running, SandboxError> {
+        let begin = || {
+            let opened = Opened {
+                packages: kind.2.clone(),
+                ..Opened::default()
+            };
+            self.start_kept(interpreter, kind.1, opened)
+        };
+        let running = match self.take_ready(&kind) {
             Some(running) => running,
-            None => self.start_kept(&interpreter, limits, Vec::new())?,
+            None => begin()?,
         };
         if self.settings.warm == Warm::Yes {
-            let next = self.start_kept(&interpreter, limits, Vec::new())?;
+            let next = begin()?;
             let mut ready = self.ready.lock();
-            // Limits that nobody asks for any more do not keep their processes.
-            ready.retain(|(held, _)| *held == key);
+            // Kinds that nobody asks for any more do not keep their processes.
+            ready.retain(|(held, _)| *held == kind);
             ready.truncate(READY - 1);
-            ready.push((key, next));
+            ready.push((kind, next));
         }
         Ok(running)
     }
 
-    /// A closed interpreter that waits for its one call, if there is one with these limits.
-    fn take_ready(&self, key: &(Language, ProcessLimits)) -> Option<Running> {
+    /// A closed interpreter that waits for its one call, if there is one of this kind.
+    fn take_ready(&self, key: &Kind) -> Option<Running> {
         let mut ready = self.ready.lock();
         while let Some(place) = ready.iter().position(|(held, _)| held == key) {
             let (_, mut running) = ready.swap_remove(place);
@@ -183,6 +235,7 @@ impl Launcher {
         let plan = Plan {
             layers: self.active,
             folders: interpreter.folders(),
+            packages: self.packages.folder(),
             scratch: None,
             user: user(),
             limits: process_limits(Language::Python, &Limits::default()),
@@ -205,14 +258,23 @@ impl Launcher {
         }
     }
 
+    /// Where a call sees its packages.
+    fn seen(&self, packages: PathBuf) -> PathBuf {
+        if self.active.namespaces {
+            PACKAGES.into()
+        } else {
+            packages
+        }
+    }
+
     fn start_kept(
         &self,
         interpreter: &Interpreter,
         limits: ProcessLimits,
-        granted: Vec<Folder>,
+        opened: Opened,
     ) -> Result<Running, SandboxError> {
         let mut folders = interpreter.folders();
-        folders.extend(granted);
+        folders.extend(opened.folders);
         let scratch = if self.active.namespaces {
             None
         } else {
@@ -224,6 +286,7 @@ impl Launcher {
         let plan = Plan {
             layers: self.active,
             folders,
+            packages: opened.packages.clone(),
             scratch: scratch.as_ref().map(|folder| folder.path().to_owned()),
             user: user(),
             limits,
@@ -244,23 +307,30 @@ impl Launcher {
             stdout,
             stderr,
             process: Process::Kept(child),
+            packages: opened.packages.map(|path| self.seen(path)),
             scratch,
         })
     }
 }
 
 #[cfg(target_os = "linux")]
-async fn fork(zygote: &Zygote, call: &Call) -> Result<Running, SandboxError> {
+async fn fork(
+    zygote: &Zygote,
+    call: &Call,
+    packages: Option<&Path>,
+) -> Result<Running, SandboxError> {
     let (channel, theirs) = channel()?;
     let (stdout, out) = output()?;
     let (stderr, err) = output()?;
     let limits = process_limits(call.language, &call.limits);
-    let fork = zygote.fork(&limits, [theirs, out, err]).await?;
+    let name = packages.and_then(Path::file_name).and_then(OsStr::to_str);
+    let fork = zygote.fork(&limits, name, [theirs, out, err]).await?;
     Ok(Running {
         channel,
         stdout,
         stderr,
         process: Process::Forked(fork),
+        packages: name.map(|_| PACKAGES.into()),
         scratch: None,
     })
 }
@@ -328,7 +398,14 @@ fn command(interpreter: &Interpreter) -> Vec<String> {
         Language::Python => python(interpreter, &format!("{RUNNER}{ONCE}")),
         Language::JavaScript | Language::TypeScript => {
             let program = interpreter.program.display().to_string();
-            let arguments = ["--experimental-vm-modules", "--no-warnings", "-e", NODE];
+            let arguments = [
+                "--experimental-vm-modules",
+                "--no-warnings",
+                // The system's settings can't be read by tools, and Node ends where they are there and closed.
+                "--openssl-config=/dev/null",
+                "-e",
+                NODE,
+            ];
             [program]
                 .into_iter()
                 .chain(arguments.map(str::to_owned))
@@ -354,6 +431,7 @@ pub(crate) async fn probe(settings: &Settings, layer: Layer) -> Result<(), Strin
             seccomp: layer == Layer::Seccomp,
         },
         folders: Vec::new(),
+        packages: None,
         scratch: None,
         user: user(),
         limits: process_limits(Language::Python, &Limits::default()),

@@ -10,6 +10,12 @@ pub(crate) const SCRATCH: &str = "/tool/scratch";
 /// mounted below it later.
 pub(crate) const SCRATCH_HOLDER: &str = "/tool";
 
+/// Where a call's packages are, in a file system of its own.
+pub(crate) const PACKAGES: &str = "/packages";
+/// An empty folder, which covers the packages of others.
+#[cfg(target_os = "linux")]
+pub(crate) const NOTHING: &str = "/nothing";
+
 /// The word that makes the program the keeper of a sandbox in place of a server.
 pub const CHILD_COMMAND: &str = "sandbox-child";
 
@@ -20,6 +26,8 @@ pub(crate) struct Plan {
     pub layers: Active,
     /// What can be read, and what else a grant opens.
     pub folders: Vec<Folder>,
+    /// The folder of the call's packages; for a warm interpreter the one of all sets, of which each fork sees its own.
+    pub packages: Option<PathBuf>,
     /// The folder for the tool's files, when there is no file system of its own.
     pub scratch: Option<PathBuf>,
     /// The user to become, when the server runs as root.

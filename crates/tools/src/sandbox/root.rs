@@ -16,7 +16,7 @@ use rustix::{
 
 use super::{
     closing::{Failed, failed},
-    plan::{Folder, SCRATCH},
+    plan::{Folder, NOTHING, PACKAGES, Plan, SCRATCH},
 };
 
 /// Devices that do nothing but what their names say.
@@ -29,16 +29,21 @@ fn quiet() -> MountFlags {
 }
 
 /// Makes the root and enters it. The process must have a mount namespace of its own.
-pub(crate) fn build(folders: &[Folder]) -> Result<(), Failed> {
+pub(crate) fn build(plan: &Plan) -> Result<(), Failed> {
     begin().map_err(failed("root"))?;
-    for folder in folders {
-        show(folder).map_err(failed(&folder.path.display().to_string()))?;
+    for Folder { path, writable } in &plan.folders {
+        show(path, path, *writable).map_err(failed(&path.display().to_string()))?;
     }
+    if let Some(path) = &plan.packages {
+        show(path, Path::new(PACKAGES), false).map_err(failed("packages"))?;
+    }
+    std::fs::create_dir(inside(Path::new(NOTHING))).map_err(failed(NOTHING))?;
     for path in TOP {
         link_top(Path::new(path)).map_err(failed(path))?;
     }
     for device in DEVICES {
-        bind(Path::new(device)).map_err(failed(device))?;
+        let path = Path::new(device);
+        bind(path, path).map_err(failed(device))?;
     }
     let scratch = inside(Path::new(SCRATCH));
     std::fs::create_dir_all(&scratch).map_err(failed("scratch"))?;
@@ -94,8 +99,8 @@ fn outside(path: &Path) -> PathBuf {
     Path::new("/old").join(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn bind(path: &Path) -> io::Result<PathBuf> {
-    let (from, to) = (outside(path), inside(path));
+fn bind(from: &Path, to: &Path) -> io::Result<PathBuf> {
+    let (from, to) = (outside(from), inside(to));
     if let Some(parent) = to.parent() {
         std::fs::create_dir_all(parent)?;
     }
@@ -108,10 +113,10 @@ fn bind(path: &Path) -> io::Result<PathBuf> {
     Ok(to)
 }
 
-fn show(folder: &Folder) -> io::Result<()> {
-    let to = bind(&folder.path)?;
+fn show(from: &Path, to: &Path, writable: bool) -> io::Result<()> {
+    let to = bind(from, to)?;
     let mut flags = MountFlags::BIND | quiet();
-    if !folder.writable {
+    if !writable {
         flags |= MountFlags::RDONLY;
     }
     // What the file system forbids already must stay forbidden: a user namespace may not change it.

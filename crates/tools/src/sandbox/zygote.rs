@@ -33,7 +33,7 @@ use tokio::{
 use super::{
     SandboxError,
     launch::{keeper, start_error},
-    plan::{Plan, ProcessLimits},
+    plan::{NOTHING, PACKAGES, Plan, ProcessLimits},
     root,
 };
 
@@ -66,6 +66,8 @@ pub(crate) struct Zygote {
     calls: Calls,
     next: AtomicU64,
     listener: JoinHandle<()>,
+    /// Whether it sees the sets of packages, of which each fork sees its own.
+    packages: bool,
     _keeper: Child,
 }
 
@@ -108,6 +110,7 @@ impl Zygote {
             calls,
             next: AtomicU64::new(0),
             listener,
+            packages: plan.packages.is_some(),
             _keeper: keeper,
         })
     }
@@ -117,11 +120,17 @@ impl Zygote {
         !self.listener.is_finished()
     }
 
-    /// A fork for one call, which closes itself in and then reads its request from the first of these: channel, stdout
-    /// and stderr.
+    /// Whether forks can have packages.
+    pub(crate) fn has_packages(&self) -> bool {
+        self.packages
+    }
+
+    /// A fork for one call, which sees one set of packages by its name, or none. It closes itself in and then reads
+    /// its request from the first of what is handed to it: channel, stdout and stderr.
     pub(crate) async fn fork(
         &self,
         limits: &ProcessLimits,
+        packages: Option<&str>,
         handed: [OwnedFd; 3],
     ) -> Result<Fork, SandboxError> {
         let call = self.next.fetch_add(1, Ordering::Relaxed);
@@ -134,6 +143,10 @@ impl Zygote {
         self.calls.lock().insert(call, waiting);
         let text = serde_json::json!({
             "call": call,
+            "packages": self.packages.then(|| match packages {
+                Some(name) => format!("{PACKAGES}/{name}"),
+                None => NOTHING.to_owned(),
+            }),
             "limits": {
                 "scratch_options": root::scratch_options(limits.scratch_bytes),
                 "resources": limits.resources(),

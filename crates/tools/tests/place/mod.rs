@@ -15,6 +15,8 @@ pub fn settings() -> Settings {
         python: None,
         node: None,
         scratch: std::env::temp_dir(),
+        packages: std::env::temp_dir().join("mnemic-test-packages"),
+        offline: false,
         at_once: 8,
         unsafe_tools: UnsafeTools::Refuse,
         warm: Warm::Yes,
@@ -27,9 +29,15 @@ pub async fn sandbox() -> Sandbox {
     Sandbox::new(settings()).await
 }
 
-/// Every way in which a tool can be kept in on this machine: forked from the warm interpreter, started for the call, both
-/// also without Landlock as on older kernels, and without namespaces, as in Docker's default profile.
+/// Every way in which a tool can be kept in on this machine.
 pub async fn places() -> Vec<(&'static str, Sandbox)> {
+    places_with(&settings()).await
+}
+
+/// The same with other settings: forked from the warm interpreter, started for the call, both
+/// also without Landlock as on older kernels, and without namespaces, as in Docker's default profile.
+pub async fn places_with(settings: &Settings) -> Vec<(&'static str, Sandbox)> {
+    let settings = || settings.clone();
     let started = Settings {
         warm: Warm::No,
         ..settings()
@@ -79,6 +87,7 @@ pub fn python(source: &str) -> Call {
             ..Limits::default()
         },
         grants: Grants::default(),
+        packages: Vec::new(),
     }
 }
 

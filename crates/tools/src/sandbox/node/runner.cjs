@@ -138,6 +138,8 @@ async function main() {
     Object.assign(process.env, request.variables);
     process.on("uncaughtException", raised);
     process.on("unhandledRejection", raised);
+    // Where both ways of finding packages look, that of modules too.
+    for (const folder of request.packages) fs.symlinkSync(folder + "/node_modules", home + "/node_modules");
     globalThis.require = nodeModule.createRequire(home + "/");
     const tool = await load(javascript(request), request.function);
     if (tool !== null && typeof tool !== "function") throw new TypeError(`the source has no function '${request.function}'`);

@@ -32,7 +32,7 @@ def serve(channel):
         stream = open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    sys.path[:0] = request.get("packages", [])
+    sys.path += request.get("packages", [])
     # What tools read from is empty, and what programs they start inherit is not the channel.
     answers = os.dup(channel)
     os.set_inheritable(answers, False)

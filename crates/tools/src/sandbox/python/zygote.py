@@ -18,6 +18,7 @@ import textwrap
 import time
 
 NEWNS, NEWIPC, NEWUSER, NEWPID = 0x20000, 0x8000000, 0x10000000, 0x20000000
+BIND = 4096
 LANDLOCK_RESTRICT_SELF, SECCOMP, CAPSET = {
     "x86_64": (446, 317, 126),
     "aarch64": (446, 277, 91),
@@ -31,12 +32,15 @@ def must(step, result):
         raise OSError(code, f"{step}: {os.strerror(code)}")
 
 
-def close_for_call(limits, rules, program):
+def close_for_call(limits, packages, rules, program):
     """Everything that separates this fork from others, in an order in which each step still can be done."""
     must("namespaces", LIBC.unshare(NEWNS | NEWIPC))
     options = limits["scratch_options"].encode()
     must("scratch", LIBC.mount(b"tmpfs", b"/tool/scratch", b"tmpfs", 6, options))
     os.chdir("/tool/scratch")
+    if packages:
+        # Its own set, or nothing, covers those of others.
+        must("packages", LIBC.mount(packages.encode(), b"/packages", None, BIND, None))
     must("user namespace", LIBC.unshare(NEWUSER))
     for name, soft, hard in limits["resources"]:
         resource.setrlimit(getattr(resource, name), (soft, hard))
@@ -50,7 +54,7 @@ def close_for_call(limits, rules, program):
     must("seccomp", LIBC.syscall(SECCOMP, 1, 0, ctypes.create_string_buffer(head, len(head))))
 
 
-def child(handed, limits, rules, program):
+def child(handed, asked, rules, program):
     channel, out, err = handed
     try:
         # A group of its own: a signal to the group would reach the warm interpreter and other calls.
@@ -59,7 +63,7 @@ def child(handed, limits, rules, program):
         os.dup2(err, 2)
         os.dup2(channel, 0)
         try:
-            close_for_call(limits, rules, program)
+            close_for_call(asked["limits"], asked["packages"], rules, program)
         except BaseException as error:
             text = json.dumps({"refused": str(error)}).encode()
             os.write(0, struct.pack("<I", len(text)) + text)
@@ -103,7 +107,7 @@ def main():
                 must("process namespace", LIBC.unshare(NEWPID))
                 pid = os.fork()
                 if pid == 0:
-                    child(handed, asked["limits"], rules, program)
+                    child(handed, asked, rules, program)
                 exit = os.pidfd_open(pid)
                 running[exit] = (asked["call"], pid)
                 poll.register(exit, select.POLLIN)
