@@ -6,8 +6,9 @@ import time
 
 import httpx
 import pytest
+from letta_client import Letta
 
-from programs import MODEL, eventually
+from programs import MODEL, Server, eventually
 from talk import of_kind, send, system_prompt
 
 DOCS = '"""Does it.\n\n    Args:\n        a (int): first\n    """'
@@ -35,6 +36,28 @@ def run(http):
         return answer.json()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def online(engine, model):
+    """A server that may fetch packages, with its client."""
+    server = Server(engine, model, MNEMIC_OFFLINE="false", MNEMIC_MODELS_FETCH="false").start()
+    with Letta(base_url=server.url, api_key="sk-none", max_retries=0, timeout=120) as sdk:
+        yield sdk
+    server.close()
+
+
+@pytest.fixture
+def packaged(online, token):
+    """Makes a tool there and an agent that has it."""
+
+    def packaged(source, *packages):
+        name = f"f_{token}"
+        source = source.replace("NAME", name).replace("DOCS", DOCS)
+        made = online.tools.create(source_code=source, pip_requirements=[{"name": package} for package in packages])
+        return made, online.agents.create(model=MODEL, tool_ids=[made.id], tags=[token])
+
+    return packaged
 
 
 def called(client, agent, name, **arguments):
@@ -293,3 +316,108 @@ def test_calls_of_one_turn_run_beside_each_other_where_the_tool_says_so(client, 
     assert len(times) == 3
     overlap = times[1][0] < times[0][1] and times[2][0] < times[1][1]
     assert overlap == beside
+
+
+PYDANTIC = '''
+from typing import List
+from pydantic import BaseModel, Field
+
+class Item(BaseModel):
+    sku: str = Field(description="which")
+    count: int = Field(1, description="how many")
+
+def NAME(items: List[Item]) -> Item:
+    """Adds up.
+
+    Args:
+        items: what
+    """
+    return Item(sku="+".join(item.sku for item in items), count=sum(item.count for item in items))
+'''
+
+
+def test_packages_that_a_tool_needs_are_there(online, packaged):
+    made, agent = packaged(PYDANTIC, "pydantic")
+    returned = called(online, agent, made.name, items=[{"sku": "a"}, {"sku": "b", "count": 3}])
+    assert returned.status == "success", returned.tool_return
+    assert json.loads(returned.tool_return) == {"sku": "a+b", "count": 4}
+
+
+CLIENT = '''
+def NAME(a: int, client) -> str:
+    DOCS
+    agents = [agent.id for agent in client.agents.list(tags=["TOKEN"])]
+    passage = client.agents.passages.create(agents[0], text=f"{a} boats")
+    try:
+        client.agents.messages.create(agents[0], messages=[{"role": "user", "content": "hello"}])
+    except Exception as error:
+        refused = type(error).__name__
+    try:
+        client.blocks.retrieve("block-00000000-0000-4000-8000-000000000000")
+    except Exception as error:
+        missing = type(error).__name__
+    return [agents, refused, missing]
+'''
+
+
+def test_a_tool_reaches_its_server_through_the_sdk_and_nothing_else(online, packaged, token):
+    made, agent = packaged(CLIENT.replace("TOKEN", token), "letta-client")
+    assert "client" not in made.json_schema["parameters"]["properties"]
+    returned = called(online, agent, made.name, a=4)
+    assert returned.status == "success", (returned.tool_return, returned.stderr)
+    assert json.loads(returned.tool_return) == [[agent.id], "ConflictError", "NotFoundError"]
+    (passage,) = online.agents.passages.list(agent.id)
+    assert passage.text == "4 boats"
+
+
+def test_a_tool_that_uses_the_client_without_its_package_says_what_to_add(run):
+    answer = run("def NAME():\n    return client.agents.list()")
+    assert answer["status"] == "error" and "letta-client" in answer["tool_return"], answer
+
+
+def test_tools_that_call_themselves_over_and_over_come_to_an_end(online, packaged):
+    made, agent = packaged(
+        "def NAME(a: int, client, agent_id: str):\n    DOCS\n"
+        "    return client.agents.tools.run('NAME', agent_id=agent_id, args={'a': a + 1}).func_return",
+        "letta-client",
+    )
+    assert "too many times over" in called(online, agent, made.name, a=1).tool_return
+
+
+def test_packages_that_can_not_be_had_are_told_with_the_reason(online, packaged, http):
+    made, agent = packaged("def NAME(a: int):\n    DOCS\n    return 1", "no-such-package-of-mnemic")
+    told = called(online, agent, made.name, a=1).tool_return
+    assert "no-such-package-of-mnemic" in told and "can't be installed" in told
+    body = {"source_code": "def f():\n    return 1", "args": {}, "pip_requirements": [{"name": "pydantic"}]}
+    assert "offline" in http.post("/v1/tools/run", json=body).json()["tool_return"]
+
+
+def code(client, agent, source, name="run_code", **arguments):
+    returned = called(client, agent, name, code=source, **arguments)
+    return json.loads(returned.tool_return)
+
+
+def test_a_model_runs_code(client, make_agent):
+    agent = make_agent(tools=["run_code"])
+    done = code(client, agent, "import math\nprint('pi')\nmath.floor(math.pi)")
+    assert done == {"results": [3], "logs": {"stdout": ["pi"], "stderr": []}, "error": None}
+    done = code(client, agent, "console.log(1 + 1)", language="js")
+    assert done["logs"]["stdout"] == ["2"] and done["error"] is None
+    wrong = code(client, agent, "x = 1\nx / 0")["error"]
+    assert (wrong["name"], wrong["line"]) == ("ZeroDivisionError", 2) and "line 2" in wrong["traceback"]
+    closed = code(client, agent, "import socket\nsocket.create_connection(('127.0.0.1', 1))")["error"]
+    assert "no grant for the network" in closed["value"]
+    assert "python" in called(client, agent, "run_code", code="x", language="r").tool_return
+
+
+def test_a_model_runs_code_that_calls_the_agents_tools(client, make_agent, tool):
+    made = tool("def NAME(a: int, agent_state=None):\n    DOCS\n    print('asked', a)\n    return {'a': a * 2}")
+    broken = tool("def NAME(a: int):\n    DOCS\n    raise ValueError('no')", suffix="_b")
+    agent = make_agent(tool_ids=[made.id, broken.id], tools=["run_code_with_tools"])
+    source = f"sum({made.name}(n)['a'] for n in range(3)) + {made.name}(a=10)['a']"
+    done = code(client, agent, source, "run_code_with_tools")
+    assert done["results"] == [26] and done["logs"]["stdout"] == ["asked 0", "asked 1", "asked 2", "asked 10"], done
+    done = code(client, agent, f"{broken.name}(1)", "run_code_with_tools")
+    assert "ValueError: no" in done["error"]["value"]
+    done = code(client, agent, "client._door.ask('GET', '/v1/agents/')[0]", "run_code_with_tools")
+    assert done["results"] == [403]

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use mnemic_core::{ids::UserId, scope::Scope};
+use mnemic_engine::custom::Visit;
 
 use crate::{AppState, error::ApiError};
 
@@ -19,6 +20,9 @@ impl FromRequestParts<AppState> for Actor {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        if let Some(visit) = parts.extensions.get::<Visit>() {
+            return Ok(Self(visit.scope.clone()));
+        }
         scope(&parts.headers, state.settings.no_default_actor).map(Self)
     }
 }
@@ -53,6 +57,19 @@ fn scope(headers: &HeaderMap, no_default_actor: bool) -> Result<Scope, ApiError>
         ));
     }
     Ok(Scope::default())
+}
+
+/// How many running tools stand above a request: none above one that came over the network.
+#[derive(Debug, Clone, Copy)]
+pub struct Depth(pub u8);
+
+impl<S: Send + Sync> FromRequestParts<S> for Depth {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let visit = parts.extensions.get::<Visit>();
+        Ok(Self(visit.map_or(0, |visit| visit.depth)))
+    }
 }
 
 /// Which generation of clients asks (V1 contract, section 1.3).

@@ -39,6 +39,7 @@ mod tags;
 mod tools;
 mod turns;
 pub mod validation;
+mod visitors;
 
 use std::sync::Arc;
 
@@ -105,7 +106,7 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let limit = settings.body_limit_bytes;
     let outside = UrlGuard::new(settings.allow_private_urls);
     let state = AppState {
-        engine,
+        engine: engine.clone(),
         settings: Arc::new(settings),
         outside,
     };
@@ -123,7 +124,9 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
         ))
         .layer(cors)
         .with_state(state);
-    Router::new().fallback_service(OneForm::new(inner))
+    let router = Router::new().fallback_service(OneForm::new(inner));
+    engine.set_doors(Arc::new(visitors::ApiDoors::new(router.clone())));
+    router
 }
 
 async fn not_found() -> ApiError {

@@ -6,6 +6,7 @@
 mod archival_specs;
 mod arguments;
 mod call;
+mod code_specs;
 mod memory_call;
 mod memory_specs;
 mod specs;
@@ -15,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::{agents::AgentType, tools::ToolType};
 
 pub use arguments::ArgumentError;
-pub use call::{ArchivalSearch, BuiltinCall, ConversationSearch};
+pub use call::{ArchivalSearch, BuiltinCall, CodeRun, ConversationSearch};
 use specs::TOOLS;
 
 /// Characters of a return that the model sees, for every built-in tool (V1 contract, section 5).

@@ -1,5 +1,7 @@
 //! Tools that people wrote: what a call of one sees, and what becomes of its answer.
 
+mod code;
+mod doors;
 pub(crate) mod grants;
 pub(crate) mod outside;
 mod state;
@@ -11,7 +13,10 @@ use mnemic_core::{
     memory::{BlockEdit, MemoryChange},
     messages::{ToolCall, ToolReturn, ToolStatus},
     scope::Scope,
-    tools::{Language, Tool},
+    tools::{
+        Language, Tool,
+        requirements::{Registry, Requirement},
+    },
 };
 use mnemic_tools::{
     sandbox::{self, Outcome, Sandbox, Status},
@@ -19,7 +24,10 @@ use mnemic_tools::{
 };
 use serde_json::{Map, Value, json};
 
+pub use mnemic_tools::sandbox::{Ask, Door, Reply};
+
 pub use self::{
+    doors::{Doors, Reach, Visit},
     grants::{Ceiling, FolderAccess, FolderGrant, ToolGrants},
     outside::{AgentToolRun, SourceRun},
 };
@@ -66,6 +74,8 @@ pub(crate) struct CustomCall {
     pub arguments: Map<String, Value>,
     /// Variables of this call alone.
     pub variables: BTreeMap<String, String>,
+    /// How many tools stand above it.
+    pub depth: u8,
 }
 
 /// What became of a call.
@@ -171,14 +181,28 @@ impl Engine {
                 "this server runs no tools that people wrote",
             ));
         };
+        if call.depth >= doors::MAX_DEPTH {
+            let reason = "tools called tools too many times over";
+            return Ok(ToolRun::failed(&name, reason));
+        }
+        let visit = Visit {
+            scope: scope.clone(),
+            agent_id: agent,
+            depth: call.depth + 1,
+            reach: Reach::Api,
+        };
         let agent = match agent {
             Some(id) => Some(self.agent(scope, id, SEEN).await?),
             None => None,
         };
-        let prepared = match prepare(&self.inner.settings.tools, call, agent.as_ref()) {
+        let mut prepared = match prepare(&self.inner.settings.tools, call, agent.as_ref()) {
             Ok(prepared) => prepared,
             Err(reason) => return Ok(ToolRun::failed(&name, reason)),
         };
+        // Most tools never look for it.
+        if prepared.source.contains("client") {
+            prepared.door = self.open_door(visit);
+        }
         let mut outcome = match sandbox.run(prepared).await {
             Ok(outcome) => outcome,
             Err(error) => return Ok(ToolRun::failed(&name, error)),
@@ -225,10 +249,31 @@ fn prepare(
         function: Some(function),
         arguments: call.arguments,
         injected,
+        door: None,
+        tools: Vec::new(),
         variables,
+        packages: packages(tool, language)?,
+        is_nested: call.depth > 0,
         limits: settings.limits,
         grants: granted.opened(&settings.ceiling)?,
     })
+}
+
+/// The packages that a tool needs. They were checked when they were stored.
+fn packages(tool: &Tool, language: Language) -> Result<Vec<Requirement>, String> {
+    let (registry, field) = match language {
+        Language::Python => (Registry::Pip, "pip_requirements"),
+        Language::TypeScript => (Registry::Npm, "npm_requirements"),
+    };
+    let stored = tool.extra.get(field).and_then(Value::as_array);
+    let text =
+        |package: &Value, key: &str| package.get(key).and_then(Value::as_str).map(str::to_owned);
+    let packages = stored.into_iter().flatten().map(|package| {
+        let name = text(package, "name").unwrap_or_default();
+        let version = text(package, "version");
+        Requirement::new(registry, &name, version.as_deref()).map_err(|error| error.to_string())
+    });
+    packages.collect()
 }
 
 /// The variables of every call (V1 contract, section 12): ids, and the agent's secrets.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures_util::FutureExt as _;
 use mnemic_core::{
     blocks::Author,
-    builtin::{ArchivalSearch, BuiltinCall, ConversationSearch},
+    builtin::{ArchivalSearch, BuiltinCall, CodeRun, ConversationSearch, RETURN_CHAR_LIMIT},
     ids::AgentId,
     memory::{BlockEdit, MemoryChange},
     messages::{ToolCall, ToolReturn, ToolStatus},
@@ -64,6 +65,8 @@ pub(crate) enum Look {
 pub(crate) enum External {
     /// A tool that somebody wrote.
     Custom(Box<CustomCall>),
+    /// A program that the model wrote.
+    Code(CodeRun),
     /// Appends the call's id to a file that a test names; only in builds for tests.
     #[cfg(feature = "failpoints")]
     Count { file: std::path::PathBuf },
@@ -75,6 +78,7 @@ impl Action {
         match self {
             Self::Search(_) => true,
             Self::External(External::Custom(custom)) => custom.tool.enable_parallel_execution,
+            Self::External(External::Code(code)) => !code.with_tools,
             _ => false,
         }
     }
@@ -116,6 +120,7 @@ pub(crate) fn plan(session: &Session, call: &ToolCall) -> Action {
             tool: tool.clone(),
             arguments: arguments.as_object().cloned().unwrap_or_default(),
             variables: BTreeMap::new(),
+            depth: 0,
         })));
     }
     match BuiltinCall::parse_in(&session.frame.agent.timezone, &call.name, &arguments) {
@@ -139,6 +144,7 @@ fn plan_builtin(session: &Session, call: &ToolCall, builtin: BuiltinCall) -> Act
         }),
         BuiltinCall::ConversationSearch(search) => Action::Search(Look::Recall(search)),
         BuiltinCall::ArchivalSearch(search) => Action::Search(Look::Archival(search)),
+        BuiltinCall::Code(code) => Action::External(External::Code(code)),
         BuiltinCall::ArchivalInsert(passage) => Action::Remember(passage),
         BuiltinCall::Edit { label, edit } => {
             let based_on = session.frame.block_revisions.get(&label).copied();
@@ -311,27 +317,34 @@ pub(crate) async fn run_external(
     external: External,
     call: &ToolCall,
 ) -> Result<Outside, EngineError> {
-    match external {
+    let (engine, live) = (&turn.engine, &turn.live);
+    let (running, limit) = match external {
         External::Custom(custom) => {
             let limit = custom.tool.return_char_limit;
-            let agent = Some(turn.live.agent_id);
-            let running = turn.engine.run_custom(&turn.live.scope, agent, *custom);
-            let run = tokio::select! {
-                biased;
-                () = turn.live.cancelled.cancelled() => ToolRun::failed(&call.name, "the run was cancelled"),
-                run = running => run?,
-            };
-            Ok(Outside {
-                returned: run.returned(call, limit),
-                changes: run.changes,
-            })
+            let running = engine.run_custom(&live.scope, Some(live.agent_id), *custom);
+            (running.boxed(), limit)
+        }
+        External::Code(code) => {
+            let running = engine.run_code(&live.scope, live.agent_id, code);
+            (running.boxed(), RETURN_CHAR_LIMIT)
         }
         #[cfg(feature = "failpoints")]
-        External::Count { file } => Ok(Outside {
-            returned: count(&file, call),
-            changes: None,
-        }),
-    }
+        External::Count { file } => {
+            return Ok(Outside {
+                returned: count(&file, call),
+                changes: None,
+            });
+        }
+    };
+    let run = tokio::select! {
+        biased;
+        () = live.cancelled.cancelled() => ToolRun::failed(&call.name, "the run was cancelled"),
+        run = running => run?,
+    };
+    Ok(Outside {
+        returned: run.returned(call, limit),
+        changes: run.changes,
+    })
 }
 
 /// Appends the call's id to a file.

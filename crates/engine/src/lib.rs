@@ -41,7 +41,7 @@ mod turn;
 use std::{sync::Arc, time::Duration};
 
 pub use compaction::manual::CompactionResult;
-use custom::ToolSettings;
+use custom::{Doors, ToolSettings};
 pub use embedding::EmbeddingError;
 use embedding::{EmbeddingSettings, Embeddings};
 pub use error::EngineError;
@@ -53,6 +53,7 @@ use mnemic_core::time::{Clock, Timestamp};
 use mnemic_llm::{Catalogue, Client};
 use mnemic_store::Store;
 use mnemic_tools::sandbox::Sandbox;
+use parking_lot::RwLock;
 pub use request::{DEFAULT_MAX_STEPS, Granularity, SendRequest, WhenBusy};
 use rests::Rests;
 use search::Shelf;
@@ -115,6 +116,8 @@ struct Inner {
     sessions: Sessions,
     shelf: Shelf,
     supervisor: Supervisor,
+    /// Who opens the API to running tools.
+    doors: RwLock<Option<Arc<dyn Doors>>>,
     /// Made by the first who asks.
     sandbox: OnceCell<Sandbox>,
     /// Told when a run with a callback ended in this process.
@@ -154,6 +157,7 @@ impl Engine {
             sessions,
             shelf,
             supervisor: Supervisor::default(),
+            doors: RwLock::default(),
             sandbox: OnceCell::new(),
             callback_due: Notify::new(),
         };

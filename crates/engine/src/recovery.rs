@@ -65,6 +65,7 @@ impl Engine {
     pub async fn shutdown(&self) {
         let supervisor = &self.inner.supervisor;
         supervisor.close();
+        self.close_doors();
         if tokio::time::timeout(GRACE, supervisor.tasks.wait())
             .await
             .is_err()

@@ -17,6 +17,9 @@ use crate::{
 /// The folder of the data folder below which tools have their files where they can't have file systems of their own.
 const SCRATCH: &str = "tool-scratch";
 
+/// The folder of the data folder that keeps the packages of tools.
+const PACKAGES: &str = "tool-packages";
+
 /// The settings of tools.
 ///
 /// # Errors
@@ -36,6 +39,8 @@ pub fn tool_settings(settings: &Settings, folder: &DataFolder) -> Result<ToolSet
             python: path("python"),
             node: path("node"),
             scratch,
+            packages: folder.path.join(PACKAGES),
+            offline: settings.switch("offline")?,
             at_once: settings.number("tools_at_once")?,
             unsafe_tools,
             warm: Warm::Yes,

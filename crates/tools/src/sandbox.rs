@@ -7,6 +7,7 @@
 mod call;
 #[cfg(target_os = "linux")]
 mod closing;
+mod door;
 mod installer;
 mod interpreters;
 #[cfg(target_os = "linux")]
@@ -34,9 +35,11 @@ use std::{
 };
 
 use mnemic_core::tools::requirements::Requirement;
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
+pub use door::{Ask, Door, Reply};
 pub use interpreters::Interpreter;
 #[cfg(target_os = "linux")]
 pub use keeper::keep;
@@ -88,6 +91,10 @@ pub struct Call {
     pub arguments: Map<String, Value>,
     /// What the function gets beside them where it has parameters of these names.
     pub injected: Map<String, Value>,
+    /// The way to the server's API; none for none.
+    pub door: Option<Arc<dyn Door>>,
+    /// Other tools that the source can call by their names, through the door.
+    pub tools: Vec<ToolStub>,
     /// The whole environment that the tool sees.
     pub variables: BTreeMap<String, String>,
     /// What it may use.
@@ -96,6 +103,19 @@ pub struct Call {
     pub grants: Grants,
     /// The packages that it needs: of pip for Python, of npm else.
     pub packages: Vec<Requirement>,
+    /// Whether another call waits for it: then it waits for no turn of its own.
+    pub is_nested: bool,
+}
+
+/// A tool that a source can call by its name.
+#[derive(Debug, Clone, Serialize)]
+pub struct ToolStub {
+    /// Its name.
+    pub name: String,
+    /// Where the server's API runs it.
+    pub path: String,
+    /// The names of its parameters, in their order.
+    pub parameters: Vec<String>,
 }
 
 /// What a call may use, together with all processes that it starts.
@@ -288,11 +308,19 @@ impl Sandbox {
         }
         // Before its turn: a call that waits for its packages must not keep others from running.
         let packages = inner.launcher.packages(&call).await?;
-        let permit = inner.permits.acquire().await;
+        let permit = match call.is_nested {
+            true => None,
+            false => inner.permits.acquire().await.ok(),
+        };
         let begun = Instant::now();
         let running = inner.launcher.start(&call, packages).await?;
         let request = request(&call, &running);
-        let outcome = call::conduct(running, &request, &call.limits, begun).await;
+        let conducted = call::Conducted {
+            request: &request,
+            limits: &call.limits,
+            door: call.door.as_deref(),
+        };
+        let outcome = call::conduct(running, conducted, begun).await;
         drop(permit);
         outcome
     }
@@ -306,6 +334,8 @@ fn request(call: &Call, running: &launch::Running) -> Vec<u8> {
         "arguments": call.arguments,
         "injected": call.injected,
         "variables": call.variables,
+        "door": call.door.is_some(),
+        "tools": call.tools,
         "packages": running.packages.iter().collect::<Vec<_>>(),
         "typescript": call.language == Language::TypeScript,
     })

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::request::{RequirementBody, language, requirements};
 use crate::{
     AppState,
-    actor::Actor,
+    actor::{Actor, Depth},
     error::ApiError,
     extract::{Json, OptionalJson, Path, Text},
 };
@@ -105,7 +105,7 @@ pub(super) struct ToolRunView {
 }
 
 impl RunSourceBody {
-    fn run(self) -> Result<SourceRun, ApiError> {
+    fn run(self, depth: u8) -> Result<SourceRun, ApiError> {
         Ok(SourceRun {
             definition: ToolDefinition {
                 source_code: Some(self.source_code),
@@ -117,6 +117,7 @@ impl RunSourceBody {
             name: self.name,
             arguments: self.args,
             variables: self.env_vars,
+            depth,
         })
     }
 }
@@ -134,9 +135,10 @@ const fn status(run: &ToolRun) -> &'static str {
 pub(super) async fn run_source(
     State(state): State<AppState>,
     Actor(scope): Actor,
+    Depth(depth): Depth,
     Json(body): Json<RunSourceBody>,
 ) -> Result<Json<SourceRunView>, ApiError> {
-    let run = state.engine.run_source(&scope, body.run()?).await?;
+    let run = state.engine.run_source(&scope, body.run(depth)?).await?;
     let status = status(&run);
     let returned = json!({
         "type": "tool", "tool_return": run.text, "status": status, "tool_call_id": "null",
@@ -164,6 +166,7 @@ pub(super) async fn run_source(
 pub(super) async fn run_of_agent(
     State(state): State<AppState>,
     Actor(scope): Actor,
+    Depth(depth): Depth,
     Path((agent_id, Text(tool))): Path<(AgentId, Text)>,
     OptionalJson(body): OptionalJson<RunToolBody>,
 ) -> Result<Json<ToolRunView>, ApiError> {
@@ -171,6 +174,7 @@ pub(super) async fn run_of_agent(
         agent_id,
         tool,
         arguments: body.args,
+        depth,
     };
     let run = state.engine.run_agent_tool(&scope, run).await?;
     Ok(Json(ToolRunView {

@@ -45,6 +45,17 @@ pub struct ArchivalSearch {
     pub end: Option<Timestamp>,
 }
 
+/// A program that `run_code` or `run_code_with_tools` runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeRun {
+    /// The whole program.
+    pub code: String,
+    /// What it is written in: `python`, `js` or `ts`.
+    pub language: &'static str,
+    /// Whether it can call the agent's other tools.
+    pub with_tools: bool,
+}
+
 /// A call of a built-in tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuiltinCall {
@@ -61,6 +72,8 @@ pub enum BuiltinCall {
     ArchivalInsert(Box<NewPassage>),
     /// `memory` and `memory_apply_patch`: changes of which all or none are made.
     Memory(Vec<MemoryChange>),
+    /// `run_code` and `run_code_with_tools`.
+    Code(CodeRun),
     /// `memory_finish_edits`.
     FinishEdits,
     /// Any of the other memory tools.
@@ -70,6 +83,27 @@ pub enum BuiltinCall {
         /// The edit.
         edit: BlockEdit,
     },
+}
+
+fn code(given: &Arguments<'_>, name: &str) -> Result<CodeRun, ArgumentError> {
+    let wanted = given.text("language")?;
+    let wanted = wanted.as_deref().map_or("python", str::trim);
+    let language = match wanted.to_lowercase().as_str() {
+        "python" | "py" => "python",
+        "js" | "javascript" => "js",
+        "ts" | "typescript" => "ts",
+        _ => {
+            return Err(given.wrong(
+                "language",
+                "'python', 'js' or 'ts': no other languages run here",
+            ));
+        }
+    };
+    Ok(CodeRun {
+        code: given.required("code")?,
+        language,
+        with_tools: name == "run_code_with_tools",
+    })
 }
 
 impl BuiltinCall {
@@ -112,6 +146,7 @@ impl BuiltinCall {
             }
             "memory" => return memory_call::command(&given).map(Self::Memory),
             "memory_apply_patch" => return memory_call::patch(&given).map(Self::Memory),
+            "run_code" | "run_code_with_tools" => return code(&given, tool.name).map(Self::Code),
             "memory_finish_edits" => return Ok(Self::FinishEdits),
             "core_memory_append" => BlockEdit::Append {
                 content: given.required("content")?,

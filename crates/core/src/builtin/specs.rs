@@ -4,7 +4,7 @@
 use super::{
     BuiltinTool, Parameter,
     ParameterKind::{self, Roles, Text, WholeNumber},
-    archival_specs,
+    archival_specs, code_specs,
     memory_specs::{
         CORE_MEMORY_APPEND, CORE_MEMORY_REPLACE, MEMORY, MEMORY_APPLY_PATCH, MEMORY_FINISH_EDITS,
         MEMORY_INSERT, MEMORY_REPLACE, MEMORY_RETHINK,
@@ -51,6 +51,8 @@ pub(super) static TOOLS: &[BuiltinTool] = &[
     MEMORY_FINISH_EDITS,
     MEMORY,
     MEMORY_APPLY_PATCH,
+    code_specs::RUN_CODE,
+    code_specs::RUN_CODE_WITH_TOOLS,
 ];
 
 const SEND_MESSAGE: BuiltinTool = BuiltinTool {

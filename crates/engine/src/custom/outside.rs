@@ -24,6 +24,8 @@ pub struct SourceRun {
     pub arguments: Map<String, Value>,
     /// The variables that it sees.
     pub variables: BTreeMap<String, String>,
+    /// How many tools stand above it; 0 for a client's own call.
+    pub depth: u8,
 }
 
 /// A call of an agent's tool by a client.
@@ -35,6 +37,8 @@ pub struct AgentToolRun {
     pub tool: String,
     /// Arguments by name.
     pub arguments: Map<String, Value>,
+    /// How many tools stand above it; 0 for a client's own call.
+    pub depth: u8,
 }
 
 impl Engine {
@@ -48,6 +52,7 @@ impl Engine {
             tool,
             arguments: run.arguments,
             variables: run.variables,
+            depth: run.depth,
         };
         self.run_custom(scope, None, call).await
     }
@@ -84,6 +89,7 @@ impl Engine {
             tool,
             arguments: run.arguments,
             variables: BTreeMap::new(),
+            depth: run.depth,
         };
         let mut done = self.run_custom(scope, Some(run.agent_id), call).await?;
         if let Some(changes) = done.changes.take()

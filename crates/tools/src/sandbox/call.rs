@@ -16,7 +16,8 @@ use tokio::{
 };
 
 use super::{
-    Limits, Outcome, Raised, SandboxError, Status, Stop,
+    Door, Limits, Outcome, Raised, Reply, SandboxError, Status, Stop,
+    door::{self, AskFrame},
     launch::{Process, Running},
 };
 
@@ -40,6 +41,7 @@ enum Answer<'a> {
     Changed(Changed<'a>),
     Raised(Raised),
     Refused(String),
+    Ask(AskFrame),
 }
 
 /// What a tool returned that changed its agent's memory.
@@ -80,14 +82,14 @@ enum End {
 /// Hands the request over and waits for the end.
 pub(crate) async fn conduct(
     mut running: Running,
-    request: &[u8],
-    limits: &Limits,
+    conducted: Conducted<'_>,
     started: Instant,
 ) -> Result<Outcome, SandboxError> {
+    let limits = conducted.limits;
     let mut stdout = Capture::new(limits.output);
     let mut stderr = Capture::new(limits.output);
     let end = {
-        let exchange = exchange(&mut running.channel, request, limits.result);
+        let exchange = exchange(&mut running.channel, &conducted);
         tokio::pin!(exchange);
         let watch = running.process.watch(limits, running.scratch.as_ref());
         tokio::pin!(watch);
@@ -130,14 +132,41 @@ pub(crate) async fn conduct(
     })
 }
 
-async fn exchange(channel: &mut UnixStream, request: &[u8], most: usize) -> End {
+/// What a call is told, what it may use, and whom it may ask.
+pub(crate) struct Conducted<'a> {
+    pub request: &'a [u8],
+    pub limits: &'a Limits,
+    pub door: Option<&'a dyn Door>,
+}
+
+async fn exchange(channel: &mut UnixStream, conducted: &Conducted<'_>) -> End {
+    let most = conducted.limits.result;
     // A tool can't read its request slower than it may run; an error here shows as silence.
-    let _ = channel.write_all(request).await;
-    match read_frame(channel, most).await {
-        Ok(frame) => End::Answered(frame),
-        Err(FrameError::TooLong) => End::Stopped(Stop::Result(most)),
-        Err(FrameError::Ended(_)) => End::Silent,
+    let _ = channel.write_all(conducted.request).await;
+    for _ in 0..=door::MOST {
+        let frame = match read_frame(channel, most).await {
+            Ok(frame) => frame,
+            Err(FrameError::TooLong) => return End::Stopped(Stop::Result(most)),
+            Err(FrameError::Ended(_)) => return End::Silent,
+        };
+        let Some(reply) = reply(&frame, conducted.door).await else {
+            return End::Answered(frame);
+        };
+        let _ = channel.write_all(&reply.frame()).await;
     }
+    End::Stopped(Stop::Requests(door::MOST))
+}
+
+/// The reply to a frame that asks something; none for the frame that is the call's answer.
+async fn reply(frame: &[u8], door: Option<&dyn Door>) -> Option<Reply> {
+    let door = door?;
+    let Ok(Answer::Ask(asked)) = serde_json::from_slice(frame) else {
+        return None;
+    };
+    Some(match asked.ask() {
+        Some(ask) => door.answer(ask).await,
+        None => Reply::refused(400, "the request's body is no Base64"),
+    })
 }
 
 /// Why no frame was read.
@@ -188,6 +217,10 @@ fn read_answer(frame: &[u8]) -> Result<Read, SandboxError> {
         Ok(Answer::Changed(changed)) => (changed.value, changed.memory),
         Ok(Answer::Raised(raised)) => return Ok(Read::without_value(Status::Raised(raised))),
         Ok(Answer::Refused(reason)) => return Err(SandboxError::Start(reason)),
+        Ok(Answer::Ask(_)) => {
+            let reason = "it asks the server, which it may not".to_owned();
+            return Ok(Read::stopped(Stop::Unreadable(reason)));
+        }
         Err(error) => return unreadable(error),
     };
     match serde_json::from_str(text.get()) {

@@ -386,7 +386,10 @@ pub(crate) fn process_limits(language: Language, limits: &Limits) -> ProcessLimi
     }
 }
 
-const RUNNER: &str = include_str!("python/runner.py");
+const RUNNER: &str = concat!(
+    include_str!("python/runner.py"),
+    include_str!("python/door.py")
+);
 const NODE: &str = include_str!("node/runner.cjs");
 const ONCE: &str = include_str!("python/once.py");
 

@@ -66,6 +66,9 @@ pub enum Stop {
     /// It wrote too much.
     #[error("it wrote more than {0} bytes to stdout or stderr")]
     Output(usize),
+    /// It asked the server too often.
+    #[error("it made more than {0} requests to the server")]
+    Requests(usize),
     /// Its result was too large.
     #[error("its result is longer than {0} bytes")]
     Result(usize),

@@ -81,6 +81,9 @@ pub fn python(source: &str) -> Call {
         function: Some("tool".to_owned()),
         arguments: Map::new(),
         injected: Map::new(),
+        door: None,
+        is_nested: false,
+        tools: Vec::new(),
         variables: BTreeMap::new(),
         limits: Limits {
             time: std::time::Duration::from_secs(20),

@@ -42,7 +42,7 @@ def serve(channel):
     if channel > 2:
         os.close(channel)
     try:
-        answer = _answer(request)
+        answer = _answer(request, answers)
     except BaseException as error:
         answer = {"raised": _report(error)}
     for stream in (sys.stdout, sys.stderr):
@@ -54,12 +54,16 @@ def serve(channel):
         text = json.dumps(answer, allow_nan=False).encode()
     except Exception as error:
         text = json.dumps({"raised": {"kind": type(error).__name__, "message": "the result is no JSON: " + str(error)}}).encode()
-    view = memoryview(struct.pack("<I", min(len(text), 0xFFFFFFFF)) + text)
     try:
-        while view:
-            view = view[os.write(answers, view) :]
+        _write(answers, text)
     finally:
         os._exit(0)
+
+
+def _write(channel, text):
+    view = memoryview(struct.pack("<I", min(len(text), 0xFFFFFFFF)) + text)
+    while view:
+        view = view[os.write(channel, view) :]
 
 
 def _frame(channel):
@@ -78,8 +82,13 @@ def _exactly(channel, length):
     return bytes(parts)
 
 
-def _answer(request):
+def _answer(request, channel):
     injected = dict(request["injected"])
+    if request["door"]:
+        door = Door(channel)
+        injected["client"] = Client(door)
+        for tool in request["tools"]:
+            injected[tool["name"]] = _stub(door, **tool)
     state = injected.get("agent_state")
     if state is not None:
         state = injected["agent_state"] = AgentState(state)
@@ -94,9 +103,12 @@ def _call(request, injected):
     module = types.ModuleType("tool")
     module.__file__ = FILE
     sys.modules["tool"] = module
-    exec(compile(source, FILE, "exec", dont_inherit=True), module.__dict__)
+    if request["door"]:
+        own = ["client", *(tool["name"] for tool in request["tools"])]
+        module.__dict__.update((name, injected[name]) for name in own)
     if request["function"] is None:
-        return None
+        return _last_value(source, module.__dict__)
+    exec(compile(source, FILE, "exec", dont_inherit=True), module.__dict__)
     function = getattr(module, request["function"], None)
     if not callable(function):
         raise NameError(f"the source has no function {request['function']!r}")
@@ -104,6 +116,18 @@ def _call(request, injected):
     if inspect.isawaitable(value):
         value = asyncio.run(_awaited(value))
     return value
+
+
+def _last_value(source, names):
+    """Runs a source and returns the value of its last expression, if it ends in one."""
+    import ast
+
+    tree = ast.parse(source, FILE)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, FILE, "exec", dont_inherit=True), names)
+    if last is None:
+        return None
+    return eval(compile(ast.Expression(last.value), FILE, "eval", dont_inherit=True), names)
 
 
 async def _awaited(value):
