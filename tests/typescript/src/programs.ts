@@ -88,7 +88,7 @@ export class Server {
     private readonly environment: NodeJS.ProcessEnv,
   ) {}
 
-  static async make(engine: string, model: ScriptedModel): Promise<Server> {
+  static async make(engine: string, model: ScriptedModel, more: NodeJS.ProcessEnv = {}): Promise<Server> {
     const port = await freePort();
     const foreign = /^(MNEMIC|LETTA|OPENAI|ANTHROPIC|HF|OLLAMA|LMSTUDIO|LLAMA_SERVER|LLAMACPP|VLLM|SGLANG)_/;
     const own = Object.entries(process.env).filter(([name]) => !foreign.test(name));
@@ -101,6 +101,7 @@ export class Server {
       // Without the embedding model's files texts are found by their words.
       MNEMIC_MODELS_DIR: join(folder, "models"),
       MNEMIC_OFFLINE: "true",
+      ...more,
     };
     if (engine === "postgres") {
       const name = `ts_${randomUUID().replaceAll("-", "")}`;

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { createRequire } from "node:module";
 import { after, before, describe, test } from "node:test";
 import Letta from "@letta-ai/letta-client";
 import { ENGINES, MODEL, ScriptedModel, Server } from "./programs.js";
@@ -19,6 +20,24 @@ export async function ${name}(place: Place, days: number = 3): Promise<string> {
 }
 `;
 
+const counter = (name: string) => `
+enum Size { Small = 1, Large = 10 }
+
+/**
+ * Counts boats.
+ * @param add - how many
+ * @param names - whose
+ */
+export async function ${name}({ add, names = [] }: { add: number; names?: string[] }): Promise<{ sum: number; names: string[] }> {
+  console.log("counting");
+  if (add < 0) throw new RangeError("too few");
+  return { sum: add * Size.Large, names };
+}
+`;
+
+// One that can take types off, whichever runs these tests.
+const node = createRequire(import.meta.url).resolve(`node-linux-${process.arch}/bin/node`);
+
 for (const engine of ENGINES) {
   describe(`tools by the TypeScript SDK on ${engine}`, () => {
     let model: ScriptedModel;
@@ -27,7 +46,7 @@ for (const engine of ENGINES) {
 
     before(async () => {
       model = await ScriptedModel.start();
-      server = await Server.make(engine, model);
+      server = await Server.make(engine, model, { MNEMIC_NODE: node });
       await server.start();
       client = server.client();
     });
@@ -68,6 +87,26 @@ for (const engine of ENGINES) {
       assert.deepEqual(found.map((one) => one.tool.id), [made.id]);
       await client.tools.delete(made.id);
       await assert.rejects(client.tools.retrieve(made.id), Letta.NotFoundError);
+    });
+
+    test("a tool in TypeScript and one in Python run, by the agent and by a client", async () => {
+      const name = `c_${randomUUID().slice(0, 8)}`;
+      const counted = await client.tools.create({ source_code: counter(name), source_type: "typescript" });
+      const python = `def p${name}(a: int) -> int:\n    """Doubles.\n\n    Args:\n        a: it\n    """\n    return a * 2\n`;
+      const doubled = await client.tools.create({ source_code: python });
+      const agent = await client.agents.create({ model: MODEL, tool_ids: [counted.id, doubled.id] });
+      const run = (tool: string, args: Record<string, unknown>) => client.agents.tools.run(tool, { agent_id: agent.id, args });
+      const done = await run(name, { add: 2, names: ["Ada"] });
+      assert.deepEqual([done.status, done.func_return, done.stdout], ["success", { sum: 20, names: ["Ada"] }, ["counting"]]);
+      assert.equal((await run(`p${name}`, { a: "4" })).func_return, 8);
+      const failed = await run(name, { add: -1 });
+      assert.equal(failed.status, "error");
+      assert.match(String(failed.func_return), /RangeError: too few/);
+      const answer = await client.agents.messages.create(agent.id, {
+        messages: [{ role: "user", content: `[[call ${name} {"add": 3}]]` }],
+      });
+      const returned = answer.messages.find((message) => message.message_type === "tool_return_message");
+      assert.match(JSON.stringify(returned), /\\"sum\\":30/);
     });
 
     test("a Python tool is made; one without a schema is refused with its line", async () => {
