@@ -342,7 +342,7 @@ def test_requirements_are_kept_as_they_were_given(make):
     assert [one.model_dump() for one in tool.pip_requirements] == wanted
 
 
-def test_the_older_sdk_makes_tools_of_functions(server, client, token):
+def test_the_older_sdk_makes_tools_of_functions(server, http, client, token):
     """upsert_from_function of letta-client 1.7.12, which newer ones do not have any more."""
     program = Path(__file__).parent.parent / "blackbox" / "functions.py"
     environment = {**os.environ, "PYTHONPATH": os.environ["OLD_SDK"]}
@@ -360,3 +360,6 @@ def test_the_older_sdk_makes_tools_of_functions(server, client, token):
     assert items["items"]["properties"]["sku"] == {"type": "string", "description": "which product"}
     assert shout["name"] == "shout" and shout["description"] == "Shouts." and shout["tags"] == ["loud"]
     assert shout["json_schema"]["parameters"]["required"] == ["items"]
+    for made, args, value in ((plain, {"city": "Bath"}, "Bath 3"), (order, {"items": [{"sku": "a"}], "note": "x"}, "x")):
+        run = http.post("/v1/tools/run", json={"source_code": made["source_code"], "args": args}).json()
+        assert (run["status"], run["tool_return"]) == ("success", value), run

@@ -421,3 +421,23 @@ def test_a_model_runs_code_that_calls_the_agents_tools(client, make_agent, tool)
     assert "ValueError: no" in done["error"]["value"]
     done = code(client, agent, "client._door.ask('GET', '/v1/agents/')[0]", "run_code_with_tools")
     assert done["results"] == [403]
+
+
+def test_a_tool_needs_no_password_for_its_own_server_and_can_not_pretend_to_be_another_user(own_server):
+    server = own_server(MNEMIC_SECURE="true", MNEMIC_PASSWORD="open")
+    source = "def f():\n    return [client._door.ask('GET', '/v1/agents/')[0], client._door.ask('GET', '/v1/no/such')[0]]"
+    with httpx.Client(base_url=server.url, timeout=60, headers={"authorization": "Bearer open"}) as http:
+        answer = http.post("/v1/tools/run", json={"source_code": source, "args": {}}).json()
+    assert answer["tool_return"] == "[200,404]", answer
+    assert httpx.post(f"{server.url}/v1/tools/run", json={"source_code": source, "args": {}}).status_code == 401
+
+
+def test_garbage_on_the_call_channel_is_the_callers_own_error(run):
+    forged = (
+        "import os, struct\ndef f():\n    client\n"
+        "    for fd in range(3, 20):\n        try:\n            os.write(fd, struct.pack('<I', 9) + b'no answer')\n        except OSError:\n            pass\n"
+        "    return 1"
+    )
+    answer = run(forged)
+    assert answer["status"] == "error" and "can't be read" in answer["tool_return"], answer
+    assert run("def f():\n    return 2")["tool_return"] == "2"

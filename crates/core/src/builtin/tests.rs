@@ -61,6 +61,8 @@ fn the_tools_have_the_kinds_flags_and_parameters_of_the_contract() {
     memory_finish_edits ["letta_sleeptime_core"] parallel=false [] required=[]
     memory ["letta_memory_core"] parallel=false ["command", "path", "file_text", "description", "old_string", "new_string", "insert_line", "insert_text", "old_path", "new_path"] required=["command"]
     memory_apply_patch ["letta_memory_core"] parallel=false ["label", "patch"] required=["label","patch"]
+    run_code ["letta_builtin"] parallel=true ["code", "language"] required=["code"]
+    run_code_with_tools ["letta_builtin"] parallel=false ["code"] required=["code"]
     "#);
 }
 

@@ -3,6 +3,7 @@
 Whatever is checked here, a tool can undo: it runs in the same interpreter. What holds, holds outside of it.
 """
 
+import __future__
 import asyncio
 import collections.abc
 import dataclasses
@@ -20,6 +21,8 @@ import typing
 
 FILE = "tool.py"
 OWN = (lambda: 0).__code__.co_filename
+# Hints are looked up when they are needed: a type that is not there is no reason not to run.
+LATE_HINTS = __future__.annotations.compiler_flag
 
 
 def serve(channel):
@@ -102,13 +105,15 @@ def _call(request, injected):
     linecache.cache[FILE] = (len(source), None, source.splitlines(True), FILE)
     module = types.ModuleType("tool")
     module.__file__ = FILE
+    # The SDK sends a function without the imports above it.
+    module.__dict__.update((name, getattr(typing, name)) for name in typing.__all__)
     sys.modules["tool"] = module
     if request["door"]:
         own = ["client", *(tool["name"] for tool in request["tools"])]
         module.__dict__.update((name, injected[name]) for name in own)
     if request["function"] is None:
         return _last_value(source, module.__dict__)
-    exec(compile(source, FILE, "exec", dont_inherit=True), module.__dict__)
+    exec(compile(source, FILE, "exec", LATE_HINTS, dont_inherit=True), module.__dict__)
     function = getattr(module, request["function"], None)
     if not callable(function):
         raise NameError(f"the source has no function {request['function']!r}")
@@ -135,10 +140,7 @@ async def _awaited(value):
 
 
 def _arguments(function, given, injected):
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except Exception:
-        hints = {}
+    hints = _hints(function)
     arguments = {name: _coerced(value, hints.get(name, typing.Any)) for name, value in given.items()}
     for name, parameter in inspect.signature(function).parameters.items():
         if name in arguments or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -148,6 +150,21 @@ def _arguments(function, given, injected):
         elif parameter.default is parameter.empty and (name == "self" or _takes_none(hints.get(name))):
             arguments[name] = None
     return arguments
+
+
+def _hints(function):
+    """The types of parameters; those that nobody defined are left out."""
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception:
+        pass
+    hints = {}
+    for name, hint in getattr(function, "__annotations__", {}).items():
+        try:
+            hints[name] = eval(hint, function.__globals__) if isinstance(hint, str) else hint
+        except Exception:
+            continue
+    return hints
 
 
 def _takes_none(hint):
