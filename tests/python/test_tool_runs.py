@@ -441,3 +441,27 @@ def test_garbage_on_the_call_channel_is_the_callers_own_error(run):
     answer = run(forged)
     assert answer["status"] == "error" and "can't be read" in answer["tool_return"], answer
     assert run("def f():\n    return 2")["tool_return"] == "2"
+
+
+def test_a_host_that_was_granted_is_reached_and_no_other(own_server, model):
+    """The scripted model's address stands for a service of the web."""
+    source = (
+        "import urllib.request\ndef f(path: str):\n    \"\"\"d\n\n    Args:\n        path: p\n    \"\"\"\n"
+        "    return urllib.request.urlopen(path, timeout=20).read().decode()"
+    )
+    server = own_server(MNEMIC_ALLOW_PRIVATE_URLS="true", MNEMIC_TOOL_HOSTS=f"{model.address},*.example.com:8443")
+    strict = own_server()
+    for one, hosts, told in (
+        (server, [model.address], "scripted"),
+        (server, [], "no grant for the network"),
+        (server, ["api.example.com:8443"], f"no grant for the host {model.address}"),
+        (server, ["example.org"], "tool_hosts"),
+        (strict, [model.address], "refused"),
+    ):
+        with httpx.Client(base_url=one.url, timeout=60) as http:
+            made = http.post("/v1/tools/", json={"source_code": source, "grants": {"hosts": hosts}}).json()
+            agent = http.post("/v1/agents/", json={"model": MODEL, "tool_ids": [made["id"]]}).json()
+            body = {"args": {"path": f"http://{model.address}/v1/models"}}
+            answer = http.post(f"/v1/agents/{agent['id']}/tools/f/run", json=body).json()
+            text = json.dumps(answer)
+            assert told in text and (answer["status"] == "success") == (told == "scripted"), (hosts, answer)

@@ -52,7 +52,7 @@ const fn secret(name: &'static str, env: &'static [&'static str], about: &'stati
 }
 
 /// All settings.
-pub const KEYS: [Key; 40] = [
+pub const KEYS: [Key; 41] = [
     key(
         "host",
         &["MNEMIC_HOST", "LETTA_SERVER_HOST"],
@@ -285,6 +285,13 @@ pub const KEYS: [Key; 40] = [
         &["MNEMIC_TOOLS_AT_ONCE"],
         "8",
         "Calls of tools that run at the same time; others wait.",
+    ),
+    key(
+        "tool_hosts",
+        &["MNEMIC_TOOL_HOSTS"],
+        "*",
+        "Hosts that may be granted to tools, separated by commas: names, *.names, with a port where it is not 80 or 443; \
+         * for all. Private addresses only with allow_private_urls.",
     ),
     key(
         "tool_folders",

@@ -41,6 +41,11 @@ pub fn tool_settings(settings: &Settings, folder: &DataFolder) -> Result<ToolSet
             scratch,
             packages: folder.path.join(PACKAGES),
             offline: settings.switch("offline")?,
+            may_reach: if settings.switch("allow_private_urls")? {
+                |_| true
+            } else {
+                mnemic_llm::is_public
+            },
             at_once: settings.number("tools_at_once")?,
             unsafe_tools,
             warm: Warm::Yes,
@@ -48,6 +53,7 @@ pub fn tool_settings(settings: &Settings, folder: &DataFolder) -> Result<ToolSet
         }),
         limits: limits(settings)?,
         ceiling: Ceiling {
+            hosts: list(settings, "tool_hosts").collect(),
             folders: list(settings, "tool_folders").map(PathBuf::from).collect(),
             variables: list(settings, "tool_variables").collect(),
         },

@@ -85,6 +85,7 @@ async fn main() {
         scratch: std::env::temp_dir(),
         packages: std::env::temp_dir().join("mnemic-bench-packages"),
         offline: true,
+        may_reach: |_| false,
         at_once: 8,
         unsafe_tools: UnsafeTools::Refuse,
         warm: Warm::Yes,

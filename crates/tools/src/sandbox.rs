@@ -8,15 +8,22 @@ mod call;
 #[cfg(target_os = "linux")]
 mod closing;
 mod door;
+mod hosts;
 mod installer;
 mod interpreters;
 #[cfg(target_os = "linux")]
 mod keeper;
 mod launch;
 mod layers;
+#[cfg(target_os = "linux")]
+mod network;
 mod outcome;
 mod packages;
 mod plan;
+#[cfg(target_os = "linux")]
+mod proxy;
+#[cfg(target_os = "linux")]
+mod proxy_request;
 #[cfg(target_os = "linux")]
 mod root;
 #[cfg(target_os = "linux")]
@@ -29,6 +36,7 @@ mod zygote;
 use std::{
     collections::BTreeMap,
     fmt,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -40,6 +48,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
 pub use door::{Ask, Door, Reply};
+pub use hosts::HostGrant;
 pub use interpreters::Interpreter;
 #[cfg(target_os = "linux")]
 pub use keeper::keep;
@@ -156,6 +165,8 @@ impl Default for Limits {
 pub struct Grants {
     /// Folders of this machine, by absolute path.
     pub folders: Vec<FolderGrant>,
+    /// Hosts that it reaches over an HTTP proxy of its own, which its variables name. All else stays closed.
+    pub hosts: Vec<HostGrant>,
 }
 
 /// A folder that a tool may use.
@@ -192,6 +203,9 @@ pub struct Settings {
     pub packages: PathBuf,
     /// Whether packages that are not there yet are refused rather than fetched from their registry.
     pub offline: bool,
+    /// Whether tools may be connected to an address when its host is granted: only public ones, so that no name leads
+    /// into the server's own network.
+    pub may_reach: fn(IpAddr) -> bool,
     /// Calls that run at the same time; others wait.
     pub at_once: usize,
     /// Whether tools also run where they can't be closed in.
@@ -251,6 +265,15 @@ pub enum SandboxError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The hosts that were granted can't be opened without opening others.
+    #[error(
+        "this tool was granted hosts, and this machine can't open them alone: {reason}. Take the grant back, or allow \
+         namespaces"
+    )]
+    Network {
+        /// Which layer is missing.
+        reason: String,
+    },
     /// Packages that it needs are not there.
     #[error("the packages {packages} can't be installed: {reason}")]
     Packages {
@@ -306,6 +329,12 @@ impl Sandbox {
         {
             return Err(SandboxError::Unavailable { reason });
         }
+        if let (false, Some(reason)) = (
+            call.grants.hosts.is_empty(),
+            inner.layers.why(Layer::Namespaces),
+        ) {
+            return Err(SandboxError::Network { reason });
+        }
         // Before its turn: a call that waits for its packages must not keep others from running.
         let packages = inner.launcher.packages(&call).await?;
         let permit = match call.is_nested {
@@ -328,14 +357,25 @@ impl Sandbox {
 
 /// What the interpreter is told. It goes over the call's own channel: nothing of it is seen by another process.
 fn request(call: &Call, running: &launch::Running) -> Vec<u8> {
+    let mut variables = call.variables.clone();
+    #[cfg(target_os = "linux")]
+    let port = running.proxy.as_ref().map(|proxy| {
+        // Hosts that are not to be reached over the proxy could not be reached at all.
+        variables.retain(|name, _| !name.eq_ignore_ascii_case("no_proxy"));
+        variables.extend(proxy.variables());
+        proxy.port()
+    });
+    #[cfg(not(target_os = "linux"))]
+    let port: Option<u16> = None;
     let text = serde_json::json!({
         "source": call.source,
         "function": call.function,
         "arguments": call.arguments,
         "injected": call.injected,
-        "variables": call.variables,
         "door": call.door.is_some(),
         "tools": call.tools,
+        "variables": variables,
+        "proxy": port,
         "packages": running.packages.iter().collect::<Vec<_>>(),
         "typescript": call.language == Language::TypeScript,
     })

@@ -272,3 +272,18 @@ async fn where_installing_is_switched_off_packages_that_are_there_work_and_other
     assert_eq!(value(&online, six()).await, json!("1.16.0"));
     assert_eq!(value(&sandbox, six()).await, json!("1.16.0"));
 }
+
+#[tokio::test]
+async fn packages_whose_folder_was_deleted_are_installed_anew() {
+    let folder = folder();
+    let settings = keeping_in(&folder);
+    let packages = settings.packages.clone();
+    let sandbox = Sandbox::new(settings).await;
+    assert_eq!(value(&sandbox, six()).await, json!("1.16.0"));
+    std::fs::remove_dir_all(&packages).expect("deleted");
+    assert_eq!(value(&sandbox, six()).await, json!("1.16.0"));
+    assert_eq!(
+        value(&sandbox, python("def tool():\n    return 1\n")).await,
+        json!(1)
+    );
+}

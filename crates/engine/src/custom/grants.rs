@@ -6,7 +6,7 @@ use std::{
 };
 
 use mnemic_core::tools::Tool;
-use mnemic_tools::sandbox::{self, Access};
+use mnemic_tools::sandbox::{self, Access, HostGrant};
 use serde::{Deserialize, Serialize};
 
 /// Where grants stand among a tool's further fields.
@@ -15,6 +15,8 @@ pub(crate) const FIELD: &str = "grants";
 /// What the administrator lets tools have at the most.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ceiling {
+    /// Hosts: a name, `*.` and what stands below a name, each perhaps with a port; `*` for all.
+    pub hosts: Vec<String>,
     /// Folders; a tool may be granted one of them, or a folder in it.
     pub folders: Vec<PathBuf>,
     /// Names of the server's own environment variables.
@@ -25,6 +27,8 @@ pub struct Ceiling {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ToolGrants {
+    /// Hosts, as `api.example.com`, `*.example.com` or `api.example.com:8443`; the ports are 443 and 80 where none is named.
+    pub hosts: Vec<String>,
     /// Folders of the server's machine.
     pub folders: Vec<FolderGrant>,
     /// Names of the server's environment variables.
@@ -78,6 +82,25 @@ impl ToolGrants {
         Ok(variables)
     }
 
+    fn hosts(&self, ceiling: &Ceiling) -> Result<Vec<HostGrant>, String> {
+        let granted = self.hosts.iter().map(|text| {
+            let host = host(text).ok_or_else(|| {
+                format!(
+                    "'{text}' was granted to this tool, and is no host: write api.example.com, *.example.com or \
+                     api.example.com:8443"
+                )
+            })?;
+            if !ceiling.hosts.iter().any(|most| covers(most, &host)) {
+                return Err(format!(
+                    "the host {text} was granted to this tool, but the administrator does not let tools have it \
+                     (setting tool_hosts)"
+                ));
+            }
+            Ok(host)
+        });
+        granted.collect()
+    }
+
     /// What the sandbox opens. The error names what the administrator does not let.
     pub(super) fn opened(&self, ceiling: &Ceiling) -> Result<sandbox::Grants, String> {
         let folders = self.folders.iter().map(|grant| {
@@ -97,9 +120,43 @@ impl ToolGrants {
             })
         });
         Ok(sandbox::Grants {
+            hosts: self.hosts(ceiling)?,
             folders: folders.collect::<Result<_, String>>()?,
         })
     }
+}
+
+/// A host as it is written in grants and settings.
+fn host(text: &str) -> Option<HostGrant> {
+    let text = text.trim();
+    let (name, port) = match text.rsplit_once(':') {
+        // Addresses of version 6 have colons of their own.
+        Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, Some(port)),
+        _ => (text, None),
+    };
+    let port = port.map(str::parse).transpose().ok()?;
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    let rest = name.strip_prefix("*.").unwrap_or(name);
+    (!rest.is_empty() && rest.chars().all(is_plain)).then(|| HostGrant {
+        host: name.to_ascii_lowercase(),
+        port,
+    })
+}
+
+/// Whether what the administrator wrote lets a tool have a host.
+fn covers(most: &str, wanted: &HostGrant) -> bool {
+    if most.trim() == "*" {
+        return true;
+    }
+    let Some(most) = host(most) else { return false };
+    let same_port = most.port == wanted.port;
+    let name = wanted.host.strip_prefix("*.").unwrap_or(&wanted.host);
+    let below = most.host.strip_prefix('*').is_some_and(|below| {
+        name.ends_with(below)
+            || (wanted.host.starts_with('*') && below.strip_prefix('.') == Some(name))
+    });
+    same_port && (most.host == wanted.host || below)
 }
 
 /// Whether a path is a folder or below it, also when links are followed.
@@ -112,4 +169,44 @@ fn is_within(path: &Path, folder: &Path) -> bool {
         return is_plain && path.starts_with(folder);
     };
     path.starts_with(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_let_as_far_as_the_administrator_says() {
+        let table = [
+            ("*", "api.example.com:8443", true),
+            ("api.example.com", "api.example.com", true),
+            ("api.example.com", "API.example.com", true),
+            ("api.example.com", "api.example.com:8443", false),
+            ("api.example.com:8443", "api.example.com:8443", true),
+            ("api.example.com", "example.com", false),
+            ("api.example.com", "*.example.com", false),
+            ("*.example.com", "api.example.com", true),
+            ("*.example.com", "*.example.com", true),
+            ("*.example.com", "*.api.example.com", true),
+            ("*.example.com", "example.com", false),
+            ("*.example.com", "badexample.com", false),
+            ("*.api.example.com", "*.example.com", false),
+            ("[2001:db8::1]:80", "[2001:db8::1]:80", true),
+            ("", "example.com", false),
+        ];
+        for (most, wanted, lets) in table {
+            let host = host(wanted).unwrap();
+            assert_eq!(covers(most, &host), lets, "{most} {wanted}");
+        }
+        for wrong in [
+            "",
+            "*",
+            "*.",
+            "http://example.com",
+            "example.com:port",
+            "a b",
+        ] {
+            assert!(host(wrong).is_none(), "{wrong}");
+        }
+    }
 }

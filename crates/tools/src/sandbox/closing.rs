@@ -3,8 +3,8 @@
 use std::{os::fd::OwnedFd, path::PathBuf};
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd,
-    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, NetPort, PathBeneath,
+    PathFd, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
 };
 use nix::sched::CloneFlags;
 use rustix::{
@@ -93,8 +93,9 @@ pub(crate) fn become_user(user: Option<u32>) -> Result<(), Failed> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(failed("dumpable"))
 }
 
-/// The rules of Landlock: what can be read is what the plan shows, what can be written the scratch folder and grants.
-pub(crate) fn rules(plan: &Plan) -> Result<RulesetCreated, Failed> {
+/// The rules of Landlock: what can be read is what the plan shows, what can be written the scratch folder and grants. The
+/// only port is the proxy's, where the kernel knows rules for ports.
+pub(crate) fn rules(plan: &Plan, proxy: Option<u16>) -> Result<RulesetCreated, Failed> {
     // Of these, the kernel's part; what is needed at least is decided where layers are probed.
     let abi = ABI::V7;
     let all = AccessFs::from_all(abi);
@@ -133,16 +134,19 @@ pub(crate) fn rules(plan: &Plan) -> Result<RulesetCreated, Failed> {
         opened.push((PathBuf::from(device), access));
     }
     opened.extend(plan.scratch.clone().map(|path| (path, write)));
-    opened
-        .into_iter()
-        .try_fold(created, |set, (path, mut access)| {
+    let connecting = proxy.map(|port| NetPort::new(port, AccessNet::ConnectTcp));
+    let created = created.add_rules(connecting.into_iter().map(Ok::<_, landlock::RulesetError>));
+    opened.into_iter().try_fold(
+        created.map_err(failed("Landlock"))?,
+        |set, (path, mut access)| {
             let fd = PathFd::new(&path).map_err(failed("Landlock"))?;
             if !path.is_dir() {
                 access &= AccessFs::from_file(abi);
             }
             set.add_rule(PathBeneath::new(fd, access))
                 .map_err(failed("Landlock"))
-        })
+        },
+    )
 }
 
 /// Rules that another layer stands in for may be missing.
@@ -189,16 +193,18 @@ pub(crate) fn renounce() -> Result<(), Failed> {
     rustix::thread::set_no_new_privs(true).map_err(failed("no_new_privs"))
 }
 
-/// The last two layers. What comes after must do with what they allow.
-pub(crate) fn seal(plan: &Plan) -> Result<(), Failed> {
+/// The last two layers, with the port of the call's proxy if it has one. What comes after must do with what they allow.
+pub(crate) fn seal(plan: &Plan, proxy: Option<u16>) -> Result<(), Failed> {
     if plan.layers.landlock {
-        let status = rules(plan)?.restrict_self().map_err(failed("Landlock"))?;
+        let status = rules(plan, proxy)?
+            .restrict_self()
+            .map_err(failed("Landlock"))?;
         if status.ruleset == landlock::RulesetStatus::NotEnforced {
             return Err(Failed("Landlock: the kernel did not enforce it".into()));
         }
     }
     if plan.layers.seccomp {
-        let filters = syscalls::filters(plan.start).map_err(failed("seccomp"))?;
+        let filters = syscalls::filters(plan.start, plan.sockets).map_err(failed("seccomp"))?;
         for filter in [filters.allowed, filters.refused] {
             seccompiler::apply_filter(&filter).map_err(failed("seccomp"))?;
         }

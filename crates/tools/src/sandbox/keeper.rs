@@ -19,7 +19,8 @@ use rustix::{
 
 use super::{
     closing::{self, Failed, failed},
-    plan::{CHILD_COMMAND, Plan, Start},
+    network,
+    plan::{CHILD_COMMAND, Plan, Sockets, Start},
     syscalls, tree,
 };
 
@@ -64,9 +65,13 @@ fn run(plan: &Plan) -> Result<u8, Failed> {
     match plan.start {
         Start::Zygote => zygote(plan),
         _ if plan.layers.namespaces => {
+            let proxy = match plan.sockets {
+                Sockets::None => None,
+                Sockets::Proxy => Some(network::offer(io::stdin().as_fd())?),
+            };
             closing::limit(&plan.limits)?;
             closing::renounce()?;
-            closing::seal(plan)?;
+            closing::seal(plan, proxy)?;
             if plan.command.is_empty() {
                 return Ok(0);
             }
@@ -102,7 +107,7 @@ fn enter(plan: &Plan) -> Result<u8, Failed> {
         .map_err(failed("parent"))?;
     closing::limit(&limits)?;
     closing::renounce()?;
-    closing::seal(plan)?;
+    closing::seal(plan, None)?;
     if plan.command.is_empty() {
         return Ok(0);
     }
@@ -138,6 +143,8 @@ fn command(plan: &Plan) -> Command {
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .env("LANG", "C.UTF-8")
+        // Else the C library reserves address space for every thread, which is bounded.
+        .env("MALLOC_ARENA_MAX", "2")
         .env("HOME", &scratch)
         .env("TMPDIR", &scratch);
     if plan.start != Start::Zygote {
@@ -154,7 +161,7 @@ fn command(plan: &Plan) -> Command {
 /// last layers as data: the rules as a descriptor, the filter of what is refused as bytes.
 fn zygote(plan: &Plan) -> Result<u8, Failed> {
     let rules: Option<OwnedFd> = if plan.layers.landlock {
-        closing::rules(plan)?.into()
+        closing::rules(plan, None)?.into()
     } else {
         None
     };
@@ -165,7 +172,7 @@ fn zygote(plan: &Plan) -> Result<u8, Failed> {
         }
         None => -1,
     };
-    let filters = syscalls::filters(plan.start).map_err(failed("seccomp"))?;
+    let filters = syscalls::filters(plan.start, plan.sockets).map_err(failed("seccomp"))?;
     let mut command = command(plan);
     command
         .arg(number.to_string())

@@ -23,11 +23,15 @@ use super::{
     Access, Call, Grants, Language, Layer, Layers, Limits, SandboxError, Settings, Warm, granted,
     interpreters::Interpreter,
     packages::Packages,
-    plan::{Active, CHILD_COMMAND, Folder, PACKAGES, Plan, ProcessLimits, Start},
+    plan::{Active, CHILD_COMMAND, Folder, PACKAGES, Plan, ProcessLimits, Sockets, Start},
 };
 
 #[cfg(target_os = "linux")]
-use super::zygote::Zygote;
+use super::{
+    network,
+    proxy::{Proxy, Rules},
+    zygote::Zygote,
+};
 
 /// A process that waits for its call, or works on it.
 #[derive(Debug)]
@@ -38,6 +42,9 @@ pub(crate) struct Running {
     pub process: Process,
     /// Where it finds its packages.
     pub packages: Option<PathBuf>,
+    /// The way to hosts that were granted to it.
+    #[cfg(target_os = "linux")]
+    pub proxy: Option<Proxy>,
     /// Where its files are, if they are on a disk.
     pub scratch: Option<tempfile::TempDir>,
 }
@@ -56,10 +63,11 @@ pub(crate) enum Process {
 type Kind = (Language, ProcessLimits, Option<PathBuf>);
 
 /// What is opened for a call.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Opened {
     folders: Vec<Folder>,
     packages: Option<PathBuf>,
+    sockets: Sockets,
 }
 
 /// Starts calls.
@@ -142,24 +150,49 @@ impl Launcher {
         let interpreter = self.interpreter(call.language).await?;
         #[cfg(target_os = "linux")]
         if call.language == Language::Python
-            && call.grants.folders.is_empty()
+            && call.grants == Grants::default()
             && let Some(zygote) = self.zygote(&interpreter).await
-            && (packages.is_none() || zygote.has_packages())
+            && packages.as_deref().is_none_or(|set| zygote.sees(set))
         {
             return fork(&zygote, call, packages.as_deref()).await;
         }
-        let limits = process_limits(call.language, &call.limits);
-        if !call.grants.folders.is_empty() {
-            let opened = Opened {
-                folders: opened(&call.grants)?,
-                packages,
-            };
-            return self.start_kept(&interpreter, limits, opened);
+        if call.grants != Grants::default() {
+            return self.start_opened(&interpreter, call, packages).await;
         }
+        let limits = process_limits(call.language, &call.limits);
         self.start_waiting(
             &interpreter,
             (call.language.interpreter(), limits, packages),
         )
+    }
+
+    /// An interpreter for a call with grants.
+    async fn start_opened(
+        &self,
+        interpreter: &Interpreter,
+        call: &Call,
+        packages: Option<PathBuf>,
+    ) -> Result<Running, SandboxError> {
+        let limits = process_limits(call.language, &call.limits);
+        let mut opened = Opened {
+            folders: opened(&call.grants)?,
+            packages,
+            sockets: Sockets::None,
+        };
+        if call.grants.hosts.is_empty() {
+            return self.start_kept(interpreter, limits, opened);
+        }
+        #[cfg(target_os = "linux")]
+        {
+            opened.sockets = Sockets::Proxy;
+            opened.folders.extend(network::certificates());
+            let mut running = self.start_kept(interpreter, limits, opened)?;
+            let rules = Rules::new(call.grants.hosts.clone(), self.settings.may_reach);
+            running.proxy = Some(network::accept(&mut running.channel, rules).await?);
+            Ok(running)
+        }
+        #[cfg(not(target_os = "linux"))]
+        self.start_kept(interpreter, limits, opened)
     }
 
     /// An interpreter that waits already where there is one, and one more for the next call.
@@ -170,8 +203,9 @@ impl Launcher {
     ) -> Result<Running, SandboxError> {
         let begin = || {
             let opened = Opened {
+                folders: Vec::new(),
                 packages: kind.2.clone(),
-                ..Opened::default()
+                sockets: Sockets::None,
             };
             self.start_kept(interpreter, kind.1, opened)
         };
@@ -236,6 +270,7 @@ impl Launcher {
             layers: self.active,
             folders: interpreter.folders(),
             packages: self.packages.folder(),
+            sockets: Sockets::None,
             scratch: None,
             user: user(),
             limits: process_limits(Language::Python, &Limits::default()),
@@ -287,6 +322,7 @@ impl Launcher {
             layers: self.active,
             folders,
             packages: opened.packages.clone(),
+            sockets: opened.sockets,
             scratch: scratch.as_ref().map(|folder| folder.path().to_owned()),
             user: user(),
             limits,
@@ -308,6 +344,8 @@ impl Launcher {
             stderr,
             process: Process::Kept(child),
             packages: opened.packages.map(|path| self.seen(path)),
+            #[cfg(target_os = "linux")]
+            proxy: None,
             scratch,
         })
     }
@@ -331,6 +369,7 @@ async fn fork(
         stderr,
         process: Process::Forked(fork),
         packages: name.map(|_| PACKAGES.into()),
+        proxy: None,
         scratch: None,
     })
 }
@@ -435,6 +474,7 @@ pub(crate) async fn probe(settings: &Settings, layer: Layer) -> Result<(), Strin
         },
         folders: Vec::new(),
         packages: None,
+        sockets: Sockets::None,
         scratch: None,
         user: user(),
         limits: process_limits(Language::Python, &Limits::default()),

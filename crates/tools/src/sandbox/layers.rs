@@ -85,22 +85,22 @@ impl Layers {
             .any(|(one, result)| *one == layer && result.is_ok())
     }
 
+    /// The layer with the reason why it is not active; none when it is.
+    pub(crate) fn why(&self, layer: Layer) -> Option<String> {
+        let (_, result) = self.found.iter().find(|(one, _)| *one == layer)?;
+        let reason = result.as_ref().err()?;
+        Some(format!("{layer}: {reason}"))
+    }
+
     /// What is missing to keep tools in; none when nothing is. Files need namespaces or Landlock, sockets the filter.
     pub fn missing(&self) -> Option<String> {
-        let why = |layer| {
-            let found = self.found.iter().find(|(one, _)| *one == layer)?;
-            found
-                .1
-                .as_ref()
-                .err()
-                .map(|reason| format!("{layer}: {reason}"))
-        };
-        if let Some(reason) = why(Layer::Seccomp) {
+        if let Some(reason) = self.why(Layer::Seccomp) {
             return Some(format!(
                 "sockets and other calls of the system can't be closed ({reason})"
             ));
         }
-        let (namespaces, landlock) = (why(Layer::Namespaces)?, why(Layer::Landlock)?);
+        let namespaces = self.why(Layer::Namespaces)?;
+        let landlock = self.why(Layer::Landlock)?;
         Some(format!("files can't be closed ({namespaces}; {landlock})"))
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub folders: Vec<Folder>,
     /// The folder of the call's packages; for a warm interpreter the one of all sets, of which each fork sees its own.
     pub packages: Option<PathBuf>,
+    /// What sockets it may make.
+    pub sockets: Sockets,
     /// The folder for the tool's files, when there is no file system of its own.
     pub scratch: Option<PathBuf>,
     /// The user to become, when the server runs as root.
@@ -53,6 +55,15 @@ pub(crate) struct Active {
     pub namespaces: bool,
     pub landlock: bool,
     pub seccomp: bool,
+}
+
+/// Sockets that a tool may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Sockets {
+    /// None.
+    None,
+    /// Streams to the proxy on the loopback of its own network.
+    Proxy,
 }
 
 /// What a keeper starts.

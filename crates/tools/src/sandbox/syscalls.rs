@@ -9,7 +9,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch,
 };
 
-use super::plan::Start;
+use super::plan::{Sockets, Start};
 
 /// The two filters of a process, in the order in which they are installed.
 pub(crate) struct Filters {
@@ -21,9 +21,13 @@ pub(crate) struct Filters {
 }
 
 /// The filters for what a keeper starts.
-pub(crate) fn filters(start: Start) -> Result<Filters, BackendError> {
+pub(crate) fn filters(start: Start, sockets: Sockets) -> Result<Filters, BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let mut existing = allowed()?;
+    let mut forbidden = refused()?;
+    if sockets == Sockets::Proxy {
+        open_streams(&mut existing, &mut forbidden)?;
+    }
     if start == Start::Zygote {
         existing.extend(CLOSING.iter().map(|call| (*call, Vec::new())));
     }
@@ -34,7 +38,7 @@ pub(crate) fn filters(start: Start) -> Result<Filters, BackendError> {
         arch,
     )?;
     let refused = SeccompFilter::new(
-        refused()?,
+        forbidden,
         SeccompAction::Allow,
         SeccompAction::Errno(EPERM.unsigned_abs()),
         arch,
@@ -45,10 +49,28 @@ pub(crate) fn filters(start: Start) -> Result<Filters, BackendError> {
     })
 }
 
-fn refused() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError> {
+type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
+
+/// TCP sockets that connect. Where they lead is the network namespace's matter, which holds nothing but a loopback.
+fn open_streams(allowed: &mut Rules, refused: &mut Rules) -> Result<(), BackendError> {
+    let (inet, stream) = (AF_INET.unsigned_abs(), SOCK_STREAM.unsigned_abs());
+    let tcp = [0, IPPROTO_TCP.unsigned_abs()].map(|protocol| {
+        SeccompRule::new(vec![
+            condition(0, SeccompCmpOp::Eq, inet.into())?,
+            condition(1, SeccompCmpOp::MaskedEq(0xf), stream.into())?,
+            condition(2, SeccompCmpOp::Eq, protocol.into())?,
+        ])
+    });
+    allowed.insert(SYS_socket, tcp.into_iter().collect::<Result<_, _>>()?);
+    allowed.insert(SYS_connect, Vec::new());
+    refused.insert(SYS_socket, vec![when(0, SeccompCmpOp::Ne, inet.into())?]);
+    refused.remove(&SYS_connect);
+    Ok(())
+}
+
+fn refused() -> Result<Rules, BackendError> {
     let plain = REFUSED.iter().chain(CLOSING);
-    let mut rules: BTreeMap<c_long, Vec<SeccompRule>> =
-        plain.map(|call| (*call, Vec::new())).collect();
+    let mut rules: Rules = plain.map(|call| (*call, Vec::new())).collect();
     let names = [
         PR_SET_NAME,
         PR_GET_NAME,
@@ -76,10 +98,9 @@ pub(crate) fn to_bytes(program: &BpfProgram) -> Vec<u8> {
     bytes
 }
 
-fn allowed() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError> {
+fn allowed() -> Result<Rules, BackendError> {
     let plain = ALLOWED.iter().chain(OLD);
-    let mut rules: BTreeMap<c_long, Vec<SeccompRule>> =
-        plain.map(|call| (*call, Vec::new())).collect();
+    let mut rules: Rules = plain.map(|call| (*call, Vec::new())).collect();
     // Threads and processes, but no namespaces. The flags of clone3 can't be read by a filter: it is not allowed, and
     // the C library falls back to clone.
     let namespaces = u64::from(

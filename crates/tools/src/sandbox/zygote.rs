@@ -7,8 +7,9 @@ use std::{
     mem::MaybeUninit,
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
-        unix::net::UnixStream as StdStream,
+        unix::{fs::MetadataExt as _, net::UnixStream as StdStream},
     },
+    path::Path,
     process::Stdio,
     sync::{
         Arc,
@@ -66,17 +67,14 @@ pub(crate) struct Zygote {
     calls: Calls,
     next: AtomicU64,
     listener: JoinHandle<()>,
-    /// Whether it sees the sets of packages, of which each fork sees its own.
-    packages: bool,
+    /// The folder of all sets of packages that it sees, by device and number; each fork sees its own set.
+    packages: Option<(u64, u64)>,
     _keeper: Child,
 }
 
 impl Zygote {
     /// Starts one and waits until it is ready.
-    pub(crate) async fn start(
-        program: &std::path::Path,
-        plan: &Plan,
-    ) -> Result<Self, SandboxError> {
+    pub(crate) async fn start(program: &Path, plan: &Plan) -> Result<Self, SandboxError> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         // Packets, so that descriptors and words stay together, and the end of either side shows.
         let packets = SocketType::SEQPACKET;
@@ -110,7 +108,7 @@ impl Zygote {
             calls,
             next: AtomicU64::new(0),
             listener,
-            packages: plan.packages.is_some(),
+            packages: plan.packages.as_deref().and_then(identity),
             _keeper: keeper,
         })
     }
@@ -120,9 +118,9 @@ impl Zygote {
         !self.listener.is_finished()
     }
 
-    /// Whether forks can have packages.
-    pub(crate) fn has_packages(&self) -> bool {
-        self.packages
+    /// Whether forks can have this set of packages. Not when the folder of all sets was made anew meanwhile.
+    pub(crate) fn sees(&self, set: &Path) -> bool {
+        self.packages.is_some() && set.parent().and_then(identity) == self.packages
     }
 
     /// A fork for one call, which sees one set of packages by its name, or none. It closes itself in and then reads
@@ -143,7 +141,7 @@ impl Zygote {
         self.calls.lock().insert(call, waiting);
         let text = serde_json::json!({
             "call": call,
-            "packages": self.packages.then(|| match packages {
+            "packages": self.packages.map(|_| match packages {
                 Some(name) => format!("{PACKAGES}/{name}"),
                 None => NOTHING.to_owned(),
             }),
@@ -214,6 +212,12 @@ impl Drop for Fork {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// What a folder is, whatever its name.
+fn identity(folder: &Path) -> Option<(u64, u64)> {
+    let about = std::fs::metadata(folder).ok()?;
+    Some((about.dev(), about.ino()))
 }
 
 /// The number of a process as this process sees it.

@@ -17,6 +17,7 @@ pub fn settings() -> Settings {
         scratch: std::env::temp_dir(),
         packages: std::env::temp_dir().join("mnemic-test-packages"),
         offline: false,
+        may_reach: |_| true,
         at_once: 8,
         unsafe_tools: UnsafeTools::Refuse,
         warm: Warm::Yes,

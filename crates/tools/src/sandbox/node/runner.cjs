@@ -44,11 +44,47 @@ function raised(error) {
     process.stderr.write(lines.join("\n") + "\n");
     const found = stack.match(new RegExp(`${file.replace(".", "\\.")}:(\\d+)`));
     let message = error instanceof Error ? error.message : String(error);
+    // What fetch says is only that it failed.
+    if (error instanceof Error && error.cause instanceof Error) message += ": " + error.cause.message;
     if (error && ["EPERM", "ENOSYS"].includes(error.code) && /connect|bind|listen|socket/.test(String(error.syscall)))
         message += ": this tool has no grant for the network";
     else if (error && ["ENOENT", "EACCES", "EPERM", "EROFS"].includes(error.code) && error.path && !within(error.path))
         message += `: this tool has no grant for the folder ${require("node:path").dirname(error.path)}`;
     answer({ raised: { kind: (error && error.name) || "Error", message: message.slice(0, 4000), line: found ? Number(found[1]) : null } });
+}
+
+// What Node itself offers for HTTP goes over the proxy: fetch, and the agents that http and https use by default.
+function overProxy(port) {
+    const http = require("node:http"), https = require("node:https"), net = require("node:net"), tls = require("node:tls");
+    const connect = (secure, options, done) => {
+        const host = String(options.hostname || options.host).replace(/^\[|\]$/g, "");
+        const at = `${host.includes(":") ? `[${host}]` : host}:${options.port || (secure ? 443 : 80)}`;
+        const asked = http.request({ host: "127.0.0.1", port, method: "CONNECT", path: at, agent: false });
+        asked.once("error", done);
+        asked.once("connect", (answer, socket) => {
+            if (answer.statusCode !== 200) {
+                socket.destroy();
+                return done(new Error(answer.statusMessage));
+            }
+            if (!secure) return done(null, socket);
+            const servername = options.servername || (net.isIP(host) ? "" : host);
+            const wrapped = tls.connect({ ...options, host, socket, servername, ALPNProtocols: ["http/1.1"] });
+            wrapped.once("error", done);
+            wrapped.once("secureConnect", () => {
+                wrapped.off("error", done);
+                done(null, wrapped);
+            });
+        });
+        asked.end();
+    };
+    http.globalAgent.createConnection = (options, done) => void connect(false, options, done);
+    https.globalAgent.createConnection = (options, done) => void connect(true, options, done);
+    // Looking at one of its classes loads what fetch is made of.
+    void globalThis.Headers;
+    for (const key of Object.getOwnPropertySymbols(globalThis).filter((one) => /undici\.globalDispatcher/.test(String(one)))) {
+        const Agent = globalThis[key].constructor;
+        globalThis[key] = new Agent({ connect: (options, done) => connect(options.protocol === "https:", options, done) });
+    }
 }
 
 function within(path) {
@@ -140,6 +176,7 @@ async function main() {
     process.on("unhandledRejection", raised);
     // Where both ways of finding packages look, that of modules too.
     for (const folder of request.packages) fs.symlinkSync(folder + "/node_modules", home + "/node_modules");
+    if (request.proxy) overProxy(request.proxy);
     globalThis.require = nodeModule.createRequire(home + "/");
     const tool = await load(javascript(request), request.function);
     if (tool !== null && typeof tool !== "function") throw new TypeError(`the source has no function '${request.function}'`);

@@ -360,6 +360,8 @@ def _missing_grant(error, frames):
         return None
     network = isinstance(error, socket.gaierror) or any("socket" in os.path.basename(frame.filename) for frame in frames)
     if network or (error.errno == 1 and error.filename is None):
+        if os.environ.get("HTTPS_PROXY", "").startswith("http://127.0.0.1:"):
+            return "this tool reaches the hosts that were granted to it over the HTTP proxy in HTTPS_PROXY, and nothing else"
         return "this tool has no grant for the network"
     name = error.filename
     if isinstance(name, (str, bytes)) and error.errno in (1, 2, 13, 30):
