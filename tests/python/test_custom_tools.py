@@ -253,15 +253,6 @@ def test_a_tool_that_asks_for_approval_brings_its_rule(client, make, agent, name
     assert name not in [one.name for one in client.agents.tools.list(agent.id)]
 
 
-def test_a_tool_that_cannot_run_says_so_and_the_turn_goes_on(client, make, make_agent, name):
-    make()
-    agent = make_agent(tools=[name])
-    answer = send(client, agent, f'[[call {name} {{"a": 1}}]]')
-    (returned,) = of_kind(answer.messages, "tool_return_message")
-    assert returned.status == "error" and "cannot run" in returned.tool_return
-    assert of_kind(answer.messages, "assistant_message")
-
-
 def test_tools_are_listed_and_counted_by_what_they_are(client, http, make, token):
     made = [make(called=f"g_{token}_{n}", tags=[token]).name for n in range(3)]
     assert [tool.name for tool in client.tools.list(search=f"G_{token.upper()}", limit=1)] == made[::-1]
