@@ -3,9 +3,10 @@
 
 use std::{
     num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
-        OnceLock,
+        Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -83,7 +84,8 @@ struct Job {
 #[derive(Debug)]
 pub struct Host {
     settings: HostSettings,
-    jobs: OnceLock<SyncSender<Job>>,
+    /// The way to the thread, once there is one.
+    jobs: Mutex<Option<SyncSender<Job>>>,
 }
 
 impl Host {
@@ -92,7 +94,7 @@ impl Host {
     pub const fn new(settings: HostSettings) -> Self {
         Self {
             settings,
-            jobs: OnceLock::new(),
+            jobs: Mutex::new(None),
         }
     }
 
@@ -107,30 +109,40 @@ impl Host {
             request,
             pieces,
         };
-        match self.jobs().try_send(job) {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = match jobs.as_ref() {
+            Some(jobs) => jobs.try_send(job),
+            None => Err(TrySendError::Disconnected(job)),
+        };
+        let sent = match sent {
+            // There is no thread yet, or it died.
+            Err(TrySendError::Disconnected(job)) => jobs.insert(self.start()).try_send(job),
+            sent => sent,
+        };
+        match sent {
             Ok(()) => Ok(receiver),
             Err(TrySendError::Full(_)) => Err(Busy(self.settings.queue)),
             Err(TrySendError::Disconnected(job)) => {
-                let failed = AnswerError::Failed("the thread of local models is gone".into());
+                let failed = "there is no thread for local models: the log says why";
                 // The channel is new and has room.
-                job.pieces.try_send(Piece::Failed(failed)).ok();
+                let failed = Piece::Failed(AnswerError::Failed(failed.into()));
+                job.pieces.try_send(failed).ok();
                 Ok(receiver)
             }
         }
     }
 
-    fn jobs(&self) -> &SyncSender<Job> {
-        self.jobs.get_or_init(|| {
-            let (sender, receiver) = sync_channel(self.settings.queue);
-            let settings = self.settings;
-            let spawned = thread::Builder::new()
-                .name("local-llm".into())
-                .spawn(move || run(&settings, &receiver));
-            if let Err(error) = spawned {
-                tracing::error!(%error, "no thread for local models");
-            }
-            sender
-        })
+    /// The way to a new thread.
+    fn start(&self) -> SyncSender<Job> {
+        let (sender, receiver) = sync_channel(self.settings.queue);
+        let settings = self.settings;
+        let spawned = thread::Builder::new()
+            .name("local-llm".into())
+            .spawn(move || run(&settings, &receiver));
+        if let Err(error) = spawned {
+            tracing::error!(%error, "no thread for local models");
+        }
+        sender
     }
 }
 
@@ -163,7 +175,10 @@ fn run(settings: &HostSettings, jobs: &Receiver<Job>) {
         if job.pieces.is_closed() {
             continue;
         }
-        let last = match pool.install(|| serve(settings, &mut loaded, &job)) {
+        let answered = guarded(&mut loaded, |loaded| {
+            pool.install(|| serve(settings, loaded, &job))
+        });
+        let last = match answered {
             Ok((ending, usage)) => Piece::End(ending, usage),
             Err(AnswerError::Cancelled) => continue,
             Err(error) => Piece::Failed(error),
@@ -171,6 +186,24 @@ fn run(settings: &HostSettings, jobs: &Receiver<Job>) {
         // Who does not wait any more does not miss it.
         job.pieces.blocking_send(last).ok();
     }
+}
+
+/// Does work with the model. If it panics, which a file may bring about that somebody made for that, the
+/// model is dropped with all that it may have left half done, and the next call has a new one.
+fn guarded<T, R>(
+    loaded: &mut Option<T>,
+    work: impl FnOnce(&mut Option<T>) -> Result<R, AnswerError>,
+) -> Result<R, AnswerError> {
+    catch_unwind(AssertUnwindSafe(|| work(loaded))).unwrap_or_else(|panic| {
+        *loaded = None;
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+        let said = said.unwrap_or("it does not say why");
+        tracing::error!(panic = said, "a local model broke off; it is unloaded");
+        Err(AnswerError::Failed(format!(
+            "the model broke off, and is loaded anew with the next call ({said})"
+        )))
+    })
 }
 
 fn serve(
@@ -209,4 +242,44 @@ fn load(settings: &HostSettings, path: &Path) -> Result<Loaded, AnswerError> {
         path: path.to_owned(),
         model,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::sampling::Sampling;
+
+    #[test]
+    fn a_panic_costs_the_call_and_the_model_but_not_the_next_call() {
+        let mut loaded = Some("a model");
+        let failed = guarded::<_, ()>(&mut loaded, |_| panic!("layer {}", 3));
+        assert!(
+            matches!(&failed, Err(AnswerError::Failed(text)) if text.contains("layer 3")),
+            "{failed:?}"
+        );
+        assert_eq!(loaded, None);
+        let next = guarded(&mut loaded, |loaded| Ok(*loaded.insert("a new one")));
+        assert_eq!(next, Ok("a new one"));
+        assert!(loaded.is_some());
+    }
+
+    #[test]
+    fn a_thread_that_died_is_started_anew() {
+        let host = Host::new(HostSettings::default());
+        // Its end of the channel is gone, as when the thread is.
+        *host.jobs.lock().unwrap() = Some(sync_channel(1).0);
+        let request = Request {
+            messages: Vec::new(),
+            schema: None,
+            sampling: Sampling::default(),
+            max_tokens: None,
+            stop: Vec::new(),
+        };
+        let mut pieces = host.ask(Path::new("no such file"), request).unwrap();
+        let said = pieces.blocking_recv();
+        let Some(Piece::Failed(AnswerError::Failed(said))) = said else {
+            panic!("{said:?}");
+        };
+        assert!(said.starts_with("no such file: "), "{said}");
+    }
 }
