@@ -88,13 +88,13 @@ fn asked(model: &ChatModel, request: LocalRequest) -> Request {
         content: message.content.unwrap_or_default(),
     });
     let temperature = request.temperature.map(|temperature| temperature as f32);
+    let count = |tokens: Option<i64>| tokens.and_then(|tokens| usize::try_from(tokens).ok());
     Request {
         messages: messages.collect(),
         schema: request.schema,
         sampling: sampling(model, temperature),
-        max_tokens: request
-            .max_tokens
-            .and_then(|tokens| usize::try_from(tokens).ok()),
+        max_tokens: count(request.max_tokens),
+        max_tokens_to_end: count(request.max_tokens_to_end),
         stop: Vec::new(),
     }
 }

@@ -273,6 +273,7 @@ mod tests {
             schema: None,
             sampling: Sampling::default(),
             max_tokens: None,
+            max_tokens_to_end: None,
             stop: Vec::new(),
         };
         let mut pieces = host.ask(Path::new("no such file"), request).unwrap();

@@ -29,6 +29,9 @@ pub struct Request {
     pub sampling: Sampling,
     /// Tokens that the answer may have.
     pub max_tokens: Option<usize>,
+    /// Tokens that it may have in all when it has a schema and is not whole at `max_tokens`: half of it would
+    /// be of no use.
+    pub max_tokens_to_end: Option<usize>,
     /// Texts that end the answer and are no part of it.
     pub stop: Vec<String>,
 }
@@ -137,13 +140,18 @@ impl LoadedModel {
             answer: 0,
         };
         let most = request.max_tokens.unwrap_or(usize::MAX);
+        let to_end = request
+            .max_tokens_to_end
+            .filter(|_| request.schema.is_some());
+        let room = self.window - prompt.len();
         let mut answer = Answer {
             model: self,
             slot: &mut slot,
             grammar,
             text: Text::new(&request.stop),
             usage,
-            most: most.min(self.window - prompt.len()),
+            // What is whole ends by itself, so that only what is not comes to this limit.
+            most: to_end.map_or(most, |to_end| most.max(to_end)).min(room),
         };
         let done = answer.run(&prompt, request.sampling, (say, cancel));
         let usage = answer.usage;

@@ -20,6 +20,7 @@ fn request(max_tokens: usize) -> Request {
             ..Sampling::default()
         },
         max_tokens: Some(max_tokens),
+        max_tokens_to_end: None,
         stop: Vec::new(),
     }
 }
