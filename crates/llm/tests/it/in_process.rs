@@ -8,9 +8,9 @@ use mnemic_core::{
     runs::Usage,
 };
 use mnemic_llm::{
-    Call, Delta, Endpoint, EndpointConfig, FinishReason, InProcess, LlmError, LocalAnswer,
-    LocalError, LocalModel, LocalModels, LocalPiece, LocalRequest, MessageView, ToolChoice,
-    ToolForm, ToolSet, ToolSpec, Transcript,
+    Call, Catalogue, Delta, Endpoint, EndpointConfig, FinishReason, InProcess, LlmError,
+    LocalAnswer, LocalError, LocalModel, LocalModels, LocalPiece, LocalRequest, MessageView,
+    ModelServer, Origin, ToolChoice, ToolForm, ToolSet, ToolSpec, Transcript,
 };
 use serde_json::json;
 
@@ -26,7 +26,11 @@ struct Says {
 
 impl LocalModels for Says {
     fn list(&self) -> Vec<LocalModel> {
-        Vec::new()
+        vec![LocalModel {
+            id: "toy".to_owned(),
+            context_window: 8_192,
+            max_output_tokens: 100,
+        }]
     }
 
     fn ask(&self, request: LocalRequest) -> Result<LocalAnswer, LocalError> {
@@ -49,13 +53,17 @@ fn says(text: &'static str, finish: FinishReason) -> Arc<Says> {
     })
 }
 
+fn config(models: &Arc<Says>) -> EndpointConfig {
+    let models = InProcess(Arc::clone(models) as Arc<dyn LocalModels>);
+    EndpointConfig {
+        tools: ToolForm::Schema,
+        ..EndpointConfig::in_process(models)
+    }
+}
+
 /// A call with a tool that takes a text, for an answer of 100 tokens.
 fn call(models: &Arc<Says>) -> Call {
-    let config = EndpointConfig {
-        tools: ToolForm::Schema,
-        ..EndpointConfig::in_process(InProcess(Arc::clone(models) as Arc<dyn LocalModels>))
-    };
-    let endpoint = Arc::new(Endpoint::new(config).unwrap());
+    let endpoint = Arc::new(Endpoint::new(config(models)).unwrap());
     let mut transcript = Transcript::for_endpoint(&endpoint);
     transcript.push(&MessageView {
         role: Role::User,
@@ -122,4 +130,21 @@ async fn a_call_may_go_on_past_the_limit_and_words_end_before_it() {
     client().call(&plain).await.unwrap();
     let asked = models.asked.lock().unwrap().pop().unwrap();
     assert_eq!((asked.schema, asked.max_tokens_to_end), (None, None));
+}
+
+#[tokio::test]
+async fn a_model_in_the_process_is_the_default_only_while_no_named_server_is_silent() {
+    let models = says("", FinishReason::Stop);
+    let local = || Endpoint::new(config(&models)).unwrap();
+    let catalogue = Catalogue::new(client(), vec![local()]);
+    assert_eq!(catalogue.found_model().await.as_deref(), Some("local/toy"));
+    let silent = |origin| {
+        let ollama = ModelServer::Ollama.config("ollama", "http://127.0.0.1:9", origin);
+        Endpoint::new(ollama).unwrap()
+    };
+    catalogue.replace(vec![silent(Origin::Environment), local()]);
+    assert_eq!(catalogue.found_model().await, None);
+    // What was found and is gone is dropped a moment later.
+    catalogue.replace(vec![silent(Origin::Found), local()]);
+    assert_eq!(catalogue.found_model().await.as_deref(), Some("local/toy"));
 }

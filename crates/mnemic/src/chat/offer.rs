@@ -31,10 +31,11 @@ pub fn has_only_weak_models(models: &[(String, i64)]) -> bool {
 }
 
 /// Sees to it that the server has a model, if a person agrees or is not to be asked. A server elsewhere is
-/// left alone, and in offline mode nothing is fetched.
+/// left alone, in offline mode nothing is fetched, and none takes the place of a configured provider that
+/// does not answer.
 ///
 /// # Errors
-/// The server's; or no source has a model.
+/// The server's; or a provider does not answer; or no source has a model.
 pub async fn see_to_a_model(
     client: &Client,
     settings: &Settings,
@@ -45,6 +46,7 @@ pub async fn see_to_a_model(
     if !may_fetch || !agents::models(client).await?.is_empty() {
         return Ok(());
     }
+    agents::see_that_all_answer(client).await?;
     let folder = models::folder(settings);
     let Some(best) = fit::best(&folder) else {
         return Ok(());
