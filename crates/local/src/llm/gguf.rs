@@ -10,6 +10,7 @@ use std::{
     path::Path,
 };
 
+use super::cancel::{Cancel, Cancelled};
 use crate::tensors::read_at;
 
 /// The versions that differ only in what we do not use.
@@ -37,6 +38,15 @@ pub enum GgufError {
         "{0} is not supported; take a model of the architectures llama or qwen3, as Q4_0, Q4_1, Q4_K, Q5_K, Q6_K or Q8_0"
     )]
     Unsupported(String),
+    /// Nobody waits for it any more.
+    #[error("reading the model was cancelled")]
+    Cancelled,
+}
+
+impl From<Cancelled> for GgufError {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
 }
 
 fn damaged(what: impl Into<String>) -> GgufError {
@@ -136,14 +146,15 @@ pub struct Gguf {
     file: File,
     metadata: HashMap<String, Value>,
     tensors: HashMap<String, Tensor>,
+    cancel: Cancel,
 }
 
 impl Gguf {
-    /// Opens a file and reads its header.
+    /// Opens a file and reads its header. What is read of it afterwards ends when nobody waits any more.
     ///
     /// # Errors
     /// It cannot be read, or is no such file.
-    pub fn open(path: &Path) -> Result<Self, GgufError> {
+    pub fn open(path: &Path, cancel: &Cancel) -> Result<Self, GgufError> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         let mut header = Header::new(BufReader::new(&file), length);
@@ -152,6 +163,7 @@ impl Gguf {
             file,
             metadata,
             tensors,
+            cancel: cancel.clone(),
         })
     }
 
@@ -198,14 +210,20 @@ impl Gguf {
     /// Reads a tensor's bytes from a row on into `bytes`.
     ///
     /// # Errors
-    /// The file cannot be read any more.
-    pub fn read(&self, tensor: &Tensor, from_row: usize, bytes: &mut [u8]) -> io::Result<()> {
+    /// The file cannot be read any more, or nobody waits.
+    pub fn read(
+        &self,
+        tensor: &Tensor,
+        from_row: usize,
+        bytes: &mut [u8],
+    ) -> Result<(), GgufError> {
+        self.cancel.check()?;
         let row = tensor.bytes / tensor.rows.max(1) as u64;
         let start = row * from_row as u64;
         if start.saturating_add(bytes.len() as u64) > tensor.bytes {
-            return Err(io::ErrorKind::InvalidInput.into());
+            return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         }
-        read_at(&self.file, bytes, tensor.start + start)
+        Ok(read_at(&self.file, bytes, tensor.start + start)?)
     }
 }
 
@@ -248,7 +266,10 @@ impl<R: Read> Header<R> {
         let mut places = HashMap::new();
         for _ in 0..tensors {
             let name = self.text()?;
-            places.insert(name, self.tensor()?);
+            let tensor = self.tensor()?;
+            if places.insert(name.clone(), tensor).is_some() {
+                return Err(damaged(format!("it has the tensor {name} twice")));
+            }
         }
         let alignment = match metadata.get("general.alignment") {
             Some(Value::Int(alignment)) => u64::try_from(*alignment).unwrap_or(0),
@@ -266,6 +287,12 @@ impl<R: Read> Header<R> {
                 return Err(damaged(format!("it ends before the tensor {name} does")));
             }
             tensor.start += data;
+        }
+        // Tensors that share a place would take memory that has nothing to do with the file's length.
+        let all = places.values().map(|tensor| tensor.bytes);
+        let all = all.fold(0_u64, u64::saturating_add);
+        if all > self.length.saturating_sub(data) {
+            return Err(damaged("its tensors lie over each other"));
         }
         Ok((metadata, places))
     }
@@ -440,7 +467,7 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.gguf");
         std::fs::write(&path, file()).unwrap();
-        let gguf = Gguf::open(&path).unwrap();
+        let gguf = Gguf::open(&path, &Cancel::when(|| false)).unwrap();
         assert_eq!(gguf.number("llama.block_count"), Some(7));
         let tokens = Value::Texts(vec!["a".into(), "b".into()]);
         assert_eq!(gguf.value("tokenizer.ggml.tokens"), Some(&tokens));

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{
     cancel::{Cancel, Cancelled},
+    gguf::GgufError,
     model::{AnswerError, Ending, LoadedModel, Request, Usage},
 };
 
@@ -211,15 +212,15 @@ fn serve(
     loaded: &mut Option<Loaded>,
     job: &Job,
 ) -> Result<(Ending, Usage), AnswerError> {
+    let pieces = job.pieces.clone();
+    let cancel = Cancel::when(move || pieces.is_closed());
     let model = match loaded {
         Some(loaded) if loaded.path == job.path => &mut loaded.model,
         _ => {
             *loaded = None;
-            &mut loaded.insert(load(settings, &job.path)?).model
+            &mut loaded.insert(load(settings, &job.path, &cancel)?).model
         }
     };
-    let pieces = job.pieces.clone();
-    let cancel = Cancel::when(move || pieces.is_closed());
     let mut say = |text: &str| {
         let piece = Piece::Text(text.to_owned());
         job.pieces.blocking_send(piece).map_err(|_| Cancelled)
@@ -227,10 +228,13 @@ fn serve(
     model.answer(&job.request, &mut say, &cancel)
 }
 
-fn load(settings: &HostSettings, path: &Path) -> Result<Loaded, AnswerError> {
+fn load(settings: &HostSettings, path: &Path, cancel: &Cancel) -> Result<Loaded, AnswerError> {
     let begun = Instant::now();
-    let model = LoadedModel::read(path, settings.window, settings.cache_bytes)
-        .map_err(|error| AnswerError::Failed(format!("{}: {error}", path.display())))?;
+    let sizes = (settings.window, settings.cache_bytes);
+    let model = LoadedModel::read(path, sizes, cancel).map_err(|error| match error {
+        GgufError::Cancelled => AnswerError::Cancelled,
+        error => AnswerError::Failed(format!("{}: {error}", path.display())),
+    })?;
     tracing::info!(
         path = %path.display(),
         megabytes = model.bytes() / 1_000_000,

@@ -98,8 +98,12 @@ pub(super) struct LoadedModel {
 impl LoadedModel {
     /// Reads a model from its file. `window` is the longest context; `cache` the bytes that conversations
     /// may take together.
-    pub fn read(path: &Path, window: usize, cache: usize) -> Result<Self, GgufError> {
-        let gguf = Gguf::open(path)?;
+    pub fn read(
+        path: &Path,
+        (window, cache): (usize, usize),
+        cancel: &Cancel,
+    ) -> Result<Self, GgufError> {
+        let gguf = Gguf::open(path, cancel)?;
         let shape = Shape::read(&gguf)?;
         let tokenizer = Arc::new(Tokenizer::read(&gguf)?);
         Ok(Self {
@@ -337,5 +341,38 @@ impl Text {
     ) -> Result<(), Cancelled> {
         let text = std::mem::take(&mut self.text);
         if text.is_empty() { Ok(()) } else { say(&text) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn reading_a_model_ends_soon_when_nobody_waits_any_more() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3-tiny.gguf");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&asked);
+        let counting = Cancel::when(move || {
+            counts.fetch_add(1, Ordering::Relaxed);
+            false
+        });
+        LoadedModel::read(&path, (256, 0), &counting).unwrap();
+        let in_all = asked.load(Ordering::Relaxed);
+        assert!(
+            in_all > 100,
+            "it is asked {in_all} times, often within a matrix"
+        );
+        let left = AtomicUsize::new(in_all / 2);
+        let halfway = Cancel::when(move || {
+            let before = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+            before.is_err()
+        });
+        let cancelled = LoadedModel::read(&path, (256, 0), &halfway);
+        assert!(matches!(cancelled, Err(GgufError::Cancelled)));
     }
 }

@@ -107,3 +107,11 @@ fn a_shape_that_cannot_be_is_an_error() {
         );
     }
 }
+
+#[test]
+fn tensors_that_share_a_place_are_refused_before_they_take_memory() {
+    // A file of a few megabytes that would take 14 GB.
+    let mut crafted = Crafted::with(bytes(), 2_000, 1_024);
+    crafted.is_one_place = true;
+    assert_failed(&crafted, "its tensors lie over each other");
+}
