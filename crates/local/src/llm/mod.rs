@@ -7,6 +7,7 @@ mod cancel;
 mod gguf;
 mod grammar;
 mod host;
+mod list_sums;
 mod matrix;
 mod model;
 mod pretokens;

@@ -128,7 +128,7 @@ impl LoadedModel {
         say: &mut dyn FnMut(&str) -> Result<(), Cancelled>,
         cancel: &Cancel,
     ) -> Result<(Ending, Usage), AnswerError> {
-        let prompt = self.prompt(request)?;
+        let prompt = self.prompt(request, cancel)?;
         let grammar = match &request.schema {
             Some(schema) => Some(self.grammars.of(schema).map_err(|error| {
                 AnswerError::Refused(format!("answers cannot be held to this schema: {error}"))
@@ -164,13 +164,9 @@ impl LoadedModel {
     }
 
     /// The tokens of a conversation, which leave room for at least one more.
-    fn prompt(&self, request: &Request) -> Result<Vec<u32>, AnswerError> {
-        let rendered = self.template.render(&request.messages, &self.tokenizer);
-        let text = rendered.map_err(|error| {
-            AnswerError::Refused(format!(
-                "the model's chat template does not take this: {error}"
-            ))
-        })?;
+    fn prompt(&mut self, request: &Request, cancel: &Cancel) -> Result<Vec<u32>, AnswerError> {
+        let messages = &request.messages;
+        let text = self.template.render(messages, &self.tokenizer, cancel)?;
         let tokens = self.tokenizer.prompt(&text);
         if tokens.is_empty() {
             return Err(AnswerError::Refused("there is nothing to answer".into()));

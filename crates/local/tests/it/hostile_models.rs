@@ -115,3 +115,40 @@ fn tensors_that_share_a_place_are_refused_before_they_take_memory() {
     crafted.is_one_place = true;
     assert_failed(&crafted, "its tensors lie over each other");
 }
+
+#[test]
+fn a_chat_template_that_may_double_a_list_without_end_is_refused() {
+    let double = "{% set ns = namespace(s=[1]) %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}";
+    assert_failed(&Crafted::template(double), "may add lists without end");
+}
+
+#[test]
+fn a_chat_template_that_fails_or_writes_without_end_is_told_as_such() {
+    let double = "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}\
+        {{ ns.s }}";
+    for template in [
+        double,
+        "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}",
+        "{{ 'a' * 4000000000 }}",
+        "{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}",
+        "{{ '%999999999s'|format('x') }}",
+        "{{ ('a' * 60000).replace('a', 'b' * 600000) }}",
+        "{{ raise_exception('no system messages here') }}",
+        "",
+    ] {
+        let answered = answered(&Crafted::template(template));
+        assert!(
+            matches!(
+                answered,
+                Err(AnswerError::Refused(_) | AnswerError::TooLong { .. })
+            ),
+            "{template}: {answered:?}"
+        );
+    }
+    for template in [
+        "{% for %}",
+        &format!("{{{{ {}1{} }}}}", "(".repeat(9_999), ")".repeat(9_999)),
+    ] {
+        assert_failed(&Crafted::template(template), "chat template");
+    }
+}
