@@ -9,6 +9,7 @@ use super::{
     screen::{Screen, Style},
 };
 use crate::{
+    local_llm,
     models::{self, fit},
     settings::Settings,
 };
@@ -48,7 +49,7 @@ pub async fn see_to_a_model(
     }
     agents::see_that_all_answer(client).await?;
     let folder = models::folder(settings);
-    let Some(best) = fit::best(&folder) else {
+    let Some(best) = fit::best(&folder, local_llm::cache_mb(settings)?) else {
         return Ok(());
     };
     let size = models::megabytes(best.bytes());
