@@ -51,6 +51,15 @@ pub enum FileError {
 /// # Errors
 /// It cannot be read, or is another one.
 pub fn check(path: &Path, wanted: &ModelFile) -> Result<(), FileError> {
+    check_while(path, wanted, &|| true)
+}
+
+/// The same, as long as somebody waits for it: then it is an interrupted read.
+pub(crate) fn check_while(
+    path: &Path,
+    wanted: &ModelFile,
+    is_waited_for: &dyn Fn() -> bool,
+) -> Result<(), FileError> {
     let unreadable = |error| FileError::Unreadable {
         path: path.to_owned(),
         error,
@@ -64,7 +73,7 @@ pub fn check(path: &Path, wanted: &ModelFile) -> Result<(), FileError> {
             wanted: wanted.bytes,
         });
     }
-    let found = sum(&mut file).map_err(unreadable)?;
+    let found = sum(&mut file, is_waited_for).map_err(unreadable)?;
     if found.eq_ignore_ascii_case(&wanted.sha256) {
         return Ok(());
     }
@@ -76,10 +85,13 @@ pub fn check(path: &Path, wanted: &ModelFile) -> Result<(), FileError> {
 }
 
 /// The SHA-256 sum of what is left to read.
-fn sum(file: &mut File) -> io::Result<String> {
+fn sum(file: &mut File, is_waited_for: &dyn Fn() -> bool) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut piece = vec![0; PIECE];
     loop {
+        if !is_waited_for() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let length = file.read(&mut piece)?;
         if length == 0 {
             let sum = hash.finalize();
@@ -136,7 +148,7 @@ pub(crate) fn described(path: &Path, name: &str) -> io::Result<ModelFile> {
     Ok(ModelFile {
         name: name.to_owned(),
         bytes: file.metadata()?.len(),
-        sha256: sum(&mut file)?,
+        sha256: sum(&mut file, &|| true)?,
     })
 }
 
@@ -166,7 +178,7 @@ impl ModelCache {
     }
 
     /// Whether all files of a model are there in their length. What they hold is checked when they are
-    /// loaded.
+    /// loaded for the first time.
     #[must_use]
     pub fn has(&self, model: &dyn Artifact) -> bool {
         let folder = self.folder(model);

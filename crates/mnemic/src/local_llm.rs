@@ -96,8 +96,9 @@ impl LocalModels for Local {
     fn ask(&self, request: LocalRequest) -> Result<LocalAnswer, LocalError> {
         let model = chat_models::find(&request.model).filter(|model| self.cache.has(*model));
         let model = model.ok_or(LocalError::Missing)?;
-        let path = self.cache.folder(model).join(model.weights());
-        let pieces = self.host.ask(&path, asked(model, request));
+        let pieces = self
+            .host
+            .ask_model(&self.cache, model, asked(model, request));
         let mut pieces = pieces.map_err(|busy: Busy| LocalError::Busy(busy.to_string()))?;
         Ok(Box::pin(futures_util::stream::poll_fn(move |context| {
             pieces.poll_recv(context).map(|piece| piece.map(told))

@@ -2,6 +2,7 @@
 //! given up when nobody asked for a while.
 
 use std::{
+    collections::HashMap,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -10,7 +11,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::mpsc;
@@ -20,6 +21,8 @@ use super::{
     gguf::GgufError,
     model::{AnswerError, Ending, LoadedModel, Request, Usage},
 };
+
+use crate::{ChatModel, ModelCache, files, manifest::ModelFile};
 
 /// Pieces of an answer that wait for their reader.
 const PIECES: usize = 64;
@@ -77,6 +80,8 @@ pub struct Busy(pub usize);
 
 struct Job {
     path: PathBuf,
+    /// What the file must be, and the model's name.
+    known: Option<(ModelFile, String)>,
     request: Request,
     pieces: mpsc::Sender<Piece>,
 }
@@ -99,14 +104,42 @@ impl Host {
         }
     }
 
-    /// Asks the model of a file. Dropping the receiver cancels.
+    /// Asks the model of a file, whatever that holds. Dropping the receiver cancels.
     ///
     /// # Errors
     /// Too many wait.
     pub fn ask(&self, path: &Path, request: Request) -> Result<mpsc::Receiver<Piece>, Busy> {
+        self.send(path.to_owned(), None, request)
+    }
+
+    /// Asks a model of a folder of models. Its file is checked against its sum before it is loaded for the
+    /// first time. Dropping the receiver cancels.
+    ///
+    /// # Errors
+    /// Too many wait.
+    pub fn ask_model(
+        &self,
+        cache: &ModelCache,
+        model: &ChatModel,
+        request: Request,
+    ) -> Result<mpsc::Receiver<Piece>, Busy> {
+        let folder = cache.folder(model);
+        let known = model.files.first();
+        let known = known.and_then(|file| files::known(&folder, file));
+        let known = known.map(|file| (file, model.id.clone()));
+        self.send(folder.join(model.weights()), known, request)
+    }
+
+    fn send(
+        &self,
+        path: PathBuf,
+        known: Option<(ModelFile, String)>,
+        request: Request,
+    ) -> Result<mpsc::Receiver<Piece>, Busy> {
         let (pieces, receiver) = mpsc::channel(PIECES);
         let job = Job {
-            path: path.to_owned(),
+            path,
+            known,
             request,
             pieces,
         };
@@ -152,6 +185,33 @@ struct Loaded {
     model: LoadedModel,
 }
 
+/// The files whose sums were found right, with the time of their last change.
+#[derive(Default)]
+struct Checked(HashMap<PathBuf, SystemTime>);
+
+impl Checked {
+    fn check(&mut self, job: &Job, cancel: &Cancel) -> Result<(), AnswerError> {
+        let Some((file, model)) = &job.known else {
+            return Ok(());
+        };
+        let changed = std::fs::metadata(&job.path).and_then(|meta| meta.modified());
+        if changed.as_ref().ok() == self.0.get(&job.path) && changed.is_ok() {
+            return Ok(());
+        }
+        let is_waited_for = || cancel.check().is_ok();
+        let checked = files::check_while(&job.path, file, &is_waited_for);
+        cancel.check()?;
+        checked.map_err(|error| {
+            AnswerError::Failed(format!(
+                "{error}: the file is damaged; fetch it again with `mnemic models pull {model}`"
+            ))
+        })?;
+        self.0
+            .extend(changed.ok().map(|changed| (job.path.clone(), changed)));
+        Ok(())
+    }
+}
+
 fn run(settings: &HostSettings, jobs: &Receiver<Job>) {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.threads())
@@ -162,6 +222,7 @@ fn run(settings: &HostSettings, jobs: &Receiver<Job>) {
         Err(error) => return tracing::error!(%error, "no threads for local models"),
     };
     let mut loaded: Option<Loaded> = None;
+    let mut checked = Checked::default();
     loop {
         let job = match jobs.recv_timeout(settings.idle) {
             Ok(job) => job,
@@ -177,7 +238,7 @@ fn run(settings: &HostSettings, jobs: &Receiver<Job>) {
             continue;
         }
         let answered = guarded(&mut loaded, |loaded| {
-            pool.install(|| serve(settings, loaded, &job))
+            pool.install(|| serve(settings, (loaded, &mut checked), &job))
         });
         let last = match answered {
             Ok((ending, usage)) => Piece::End(ending, usage),
@@ -209,7 +270,7 @@ fn guarded<T, R>(
 
 fn serve(
     settings: &HostSettings,
-    loaded: &mut Option<Loaded>,
+    (loaded, checked): (&mut Option<Loaded>, &mut Checked),
     job: &Job,
 ) -> Result<(Ending, Usage), AnswerError> {
     let pieces = job.pieces.clone();
@@ -218,6 +279,7 @@ fn serve(
         Some(loaded) if loaded.path == job.path => &mut loaded.model,
         _ => {
             *loaded = None;
+            checked.check(job, &cancel)?;
             &mut loaded.insert(load(settings, &job.path, &cancel)?).model
         }
     };

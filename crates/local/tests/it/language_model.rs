@@ -308,3 +308,31 @@ fn a_form_that_is_not_whole_at_its_limit_goes_on_until_it_is_or_to_its_second_li
     let (_, ending, usage) = answered(&host, request);
     assert_eq!((ending, usage.answer), (Ending::Length, 10));
 }
+
+#[test]
+fn a_file_that_was_changed_is_named_as_damaged_before_it_is_loaded() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = ModelCache::new(root.path());
+    let model = chat_models::find("smollm2-135m").unwrap();
+    let mut bytes = std::fs::read(file()).unwrap();
+    let folder = cache.folder(model);
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(model.weights());
+    let ask = || request(&[("user", "Hello!")], 1);
+    let host = host();
+    // A number of the weights: nothing but the sum tells.
+    let last = bytes.len() - 1_000;
+    bytes[last] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let failed = heard(host.ask_model(&cache, model, ask()).unwrap());
+    let Err(AnswerError::Failed(text)) = failed else {
+        panic!("{failed:?}");
+    };
+    assert!(
+        text.contains("SHA-256") && text.contains("mnemic models pull smollm2-135m"),
+        "{text}"
+    );
+    bytes[last] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    heard(host.ask_model(&cache, model, ask()).unwrap()).unwrap();
+}
