@@ -35,7 +35,8 @@ pub enum GgufError {
     Damaged(String),
     /// It is of a kind that is not known here.
     #[error(
-        "{0} is not supported; take a model of the architectures llama or qwen3, as Q4_0, Q4_1, Q4_K, Q5_K, Q6_K or Q8_0"
+        "{0} is not supported; take a model of the architectures llama or qwen3, as {formats}",
+        formats = Format::names()
     )]
     Unsupported(String),
     /// Nobody waits for it any more.
@@ -89,24 +90,31 @@ pub enum Format {
     Q6K,
 }
 
+/// All formats that are read, with their numbers in files and their names.
+const FORMATS: [(u32, Format, &str); 11] = [
+    (2, Format::Q4_0, "Q4_0"),
+    (3, Format::Q4_1, "Q4_1"),
+    (12, Format::Q4K, "Q4_K"),
+    (6, Format::Q5_0, "Q5_0"),
+    (7, Format::Q5_1, "Q5_1"),
+    (13, Format::Q5K, "Q5_K"),
+    (14, Format::Q6K, "Q6_K"),
+    (8, Format::Q8_0, "Q8_0"),
+    (1, Format::F16, "F16"),
+    (30, Format::Bf16, "BF16"),
+    (0, Format::F32, "F32"),
+];
+
 impl Format {
     fn of(code: u32) -> Result<Self, GgufError> {
-        Ok(match code {
-            0 => Self::F32,
-            1 => Self::F16,
-            2 => Self::Q4_0,
-            3 => Self::Q4_1,
-            6 => Self::Q5_0,
-            7 => Self::Q5_1,
-            8 => Self::Q8_0,
-            12 => Self::Q4K,
-            13 => Self::Q5K,
-            14 => Self::Q6K,
-            30 => Self::Bf16,
-            other => {
-                return Err(GgufError::Unsupported(format!("the tensor format {other}")));
-            }
-        })
+        let found = FORMATS.iter().find(|(known, ..)| *known == code);
+        found
+            .map(|(_, format, _)| *format)
+            .ok_or_else(|| GgufError::Unsupported(format!("the tensor format {code}")))
+    }
+
+    fn names() -> String {
+        FORMATS.map(|(_, _, name)| name).join(", ")
     }
 
     /// Numbers of a block, and its bytes.
@@ -477,6 +485,16 @@ pub(crate) mod tests {
         gguf.read(tensor, 1, &mut row).unwrap();
         assert_eq!(row[..4], 3.0_f32.to_le_bytes());
         assert!(gguf.read(tensor, 2, &mut row).is_err());
+    }
+
+    #[test]
+    fn what_is_not_supported_is_told_with_all_that_is() {
+        let told = Format::of(10).unwrap_err().to_string();
+        assert!(told.contains("the tensor format 10"), "{told}");
+        for (code, _, name) in FORMATS {
+            assert!(told.contains(name), "{told}");
+            assert!(Format::of(code).is_ok());
+        }
     }
 
     #[test]
