@@ -27,6 +27,9 @@ use crate::{ChatModel, ModelCache, files, manifest::ModelFile};
 /// Pieces of an answer that wait for their reader.
 const PIECES: usize = 64;
 
+/// Threads that a core may have: more only wait for each other.
+const MAX_PER_CORE: usize = 4;
+
 /// How models run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostSettings {
@@ -57,8 +60,13 @@ impl Default for HostSettings {
 impl HostSettings {
     fn threads(&self) -> usize {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.threads_on(cores)
+    }
+
+    fn threads_on(&self, cores: usize) -> usize {
         let usual = cores.saturating_sub(1).max(1);
-        self.threads.map_or(usual, NonZeroUsize::get)
+        let wanted = self.threads.map_or(usual, NonZeroUsize::get);
+        wanted.min(cores.saturating_mul(MAX_PER_CORE))
     }
 }
 
@@ -327,6 +335,25 @@ mod tests {
         let next = guarded(&mut loaded, |loaded| Ok(*loaded.insert("a new one")));
         assert_eq!(next, Ok("a new one"));
         assert!(loaded.is_some());
+    }
+
+    #[test]
+    fn all_cores_but_one_compute_unless_set_and_never_more_threads_than_cores_can_use() {
+        let threads = |set, cores| {
+            let threads = NonZeroUsize::new(set);
+            let settings = HostSettings {
+                threads,
+                ..HostSettings::default()
+            };
+            settings.threads_on(cores)
+        };
+        let told = [
+            threads(0, 8),
+            threads(0, 1),
+            threads(3, 2),
+            threads(1_024, 2),
+        ];
+        assert_eq!(told, [7, 1, 3, 8]);
     }
 
     #[test]
