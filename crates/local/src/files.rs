@@ -152,6 +152,19 @@ pub(crate) fn described(path: &Path, name: &str) -> io::Result<ModelFile> {
     })
 }
 
+/// Bytes of all files of a folder and of those in it.
+pub(crate) fn length_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => length_of(&entry.path()),
+            Ok(meta) => meta.len(),
+            // Gone meanwhile.
+            Err(_) => 0,
+        })
+        .sum()
+}
+
 /// The folder that holds all models.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelCache {
@@ -209,15 +222,28 @@ impl ModelCache {
         presence
     }
 
-    /// Deletes a model's folder; whether there was one.
+    /// Deletes a model's folder; the bytes that it held, if there was one.
     ///
     /// # Errors
     /// It cannot be deleted.
-    pub fn remove(&self, model: &dyn Artifact) -> io::Result<bool> {
-        match std::fs::remove_dir_all(self.folder(model)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+    pub fn remove(&self, model: &dyn Artifact) -> io::Result<Option<u64>> {
+        let folder = self.folder(model);
+        let held = length_of(&folder);
+        match std::fs::remove_dir_all(folder) {
+            Ok(()) => Ok(Some(held)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Bytes of the files of a model that are there.
+    #[must_use]
+    pub fn bytes(&self, model: &dyn Artifact) -> u64 {
+        let folder = self.folder(model);
+        let lengths = model
+            .files()
+            .iter()
+            .map(|file| std::fs::metadata(folder.join(&file.name)));
+        lengths.flatten().map(|meta| meta.len()).sum()
     }
 }

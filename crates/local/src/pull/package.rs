@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::{Progress, Report, Source, SourceError};
-use crate::manifest::{ModelFile, PackageSource};
+use crate::{
+    files::length_of,
+    manifest::{ModelFile, PackageSource},
+};
 
 /// Lines of a failed command that are told.
 const LAST_LINES: usize = 3;
@@ -137,19 +140,6 @@ impl Source for Package {
         fs::rename(&path, part)?;
         Ok(())
     }
-}
-
-/// Bytes of all files of a folder and of those in it.
-fn length_of(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => length_of(&entry.path()),
-            Ok(meta) => meta.len(),
-            // Gone meanwhile.
-            Err(_) => 0,
-        })
-        .sum()
 }
 
 /// Runs a command to its end and looks at it from time to time; its last words, which are noted in
