@@ -101,6 +101,20 @@ def test_nothing_is_loaded_before_it_is_asked_for_and_it_is_unloaded_when_nobody
     eventually(lambda: memory_of(server) < before + (with_model - before) / 2, "its memory is free again")
 
 
+def test_what_it_read_of_conversations_goes_back_to_the_system_when_it_is_unloaded(server, client):
+    eventually(lambda: server.log().count(UNLOADED) == server.log().count(LOADED), "nothing is loaded", 20)
+    before = memory_of(server)
+    times = server.log().count(UNLOADED)
+    for name in ("Ada", "Zed"):
+        text = " ".join(f"{name} saw ship number {number} sail to the island of birds." for number in range(180))
+        ask(client, make_agent(client), text)
+    with_model = memory_of(server)
+    assert with_model > before + 200
+    eventually(lambda: server.log().count(UNLOADED) > times, "it is unloaded", 20)
+    left = eventually(lambda: memory_of(server) < before + 60 and memory_of(server), "its memory is free again")
+    print(before, with_model, left)
+
+
 def test_it_streams_word_by_word_and_reads_a_conversation_only_once(client):
     agent = make_agent(client)
     frames = list(client.agents.messages.stream(

@@ -255,8 +255,12 @@ impl Answer<'_> {
     }
 
     /// Reads tokens, and gives what the last of them makes likely.
-    fn read(&mut self, tokens: &[u32], cancel: &Cancel) -> Result<Vec<f32>, Cancelled> {
+    fn read(&mut self, tokens: &[u32], cancel: &Cancel) -> Result<Vec<f32>, AnswerError> {
         let mut likely = Vec::new();
+        let all = self.slot.tokens.len() + tokens.len();
+        self.slot.past.reserve(all).map_err(|error| {
+            AnswerError::Failed(format!("there is no memory for {all} tokens: {error}"))
+        })?;
         for chunk in tokens.chunks(CHUNK) {
             cancel.check()?;
             let past = &mut self.slot.past;

@@ -86,10 +86,18 @@ impl Slots {
 
     fn copy(&self, at: usize, length: usize, empty: KeyValues) -> Slot {
         let slot = self.slots.get(at);
+        let Some(Ok(past)) = slot.map(|slot| slot.past.prefix(length)) else {
+            // Where there is no memory for a copy, it is read anew.
+            return Slot {
+                tokens: Vec::new(),
+                past: empty,
+                used: 0,
+            };
+        };
         let tokens = slot.and_then(|slot| slot.tokens.get(..length));
         Slot {
             tokens: tokens.unwrap_or_default().to_vec(),
-            past: slot.map_or(empty, |slot| slot.past.prefix(length)),
+            past,
             used: 0,
         }
     }
@@ -135,6 +143,7 @@ mod tests {
         let rows = Array2::zeros((rest.len(), 32));
         let mut output = rows.clone();
         let never = Cancel::when(|| false);
+        slot.past.reserve(tokens.len()).unwrap();
         slot.past
             .attend(0, (&rows, &rows, &rows), &mut output, &never)
             .unwrap();
@@ -200,6 +209,7 @@ mod tests {
         let rows = Array2::zeros((3, 32));
         let over = Cancel::when(|| true);
         let mut output = rows.clone();
+        slot.past.reserve(3).unwrap();
         slot.past
             .attend(0, (&rows, &rows, &rows), &mut output, &over)
             .unwrap_err();
