@@ -22,6 +22,8 @@ pub struct Crafted {
     pub weight: fn(u32) -> f32,
     /// Whether all tensors are said to be at one place.
     pub is_one_place: bool,
+    /// Whether the first tensor is named a second time.
+    pub is_doubled: bool,
 }
 
 /// The characters that stand for bytes.
@@ -97,6 +99,7 @@ impl Crafted {
             tensors,
             weight: ordinary,
             is_one_place: false,
+            is_doubled: false,
         }
     }
 
@@ -115,7 +118,9 @@ impl Crafted {
     pub fn write(&self, path: &Path) {
         let mut out = b"GGUF".to_vec();
         out.extend(3_u32.to_le_bytes());
-        out.extend((self.tensors.len() as u64).to_le_bytes());
+        let again = self.tensors.iter().take(usize::from(self.is_doubled));
+        let tensors: Vec<_> = self.tensors.iter().chain(again).collect();
+        out.extend((tensors.len() as u64).to_le_bytes());
         out.extend((self.metadata.len() as u64).to_le_bytes());
         for (key, value) in &self.metadata {
             put_text(&mut out, key);
@@ -123,7 +128,7 @@ impl Crafted {
         }
         let mut data = Vec::new();
         let mut longest = 0;
-        for (name, sides) in &self.tensors {
+        for (name, sides) in tensors {
             put_text(&mut out, name);
             out.extend((sides.len() as u32).to_le_bytes());
             sides.iter().for_each(|side| out.extend(side.to_le_bytes()));

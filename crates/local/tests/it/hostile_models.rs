@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mnemic_local::llm::{
-    AnswerError, Ending, Host, HostSettings, Message, Piece, Request, Sampling, Usage,
+    AnswerError, Ending, Host, HostSettings, Message, Piece, Request, Sampling, Usage, tokens_of,
 };
 
 use crate::crafted::{Crafted, Value, bytes};
@@ -106,6 +106,28 @@ fn a_shape_that_cannot_be_is_an_error() {
             "{key}: {answered:?}"
         );
     }
+}
+
+#[test]
+fn a_whole_one_answers_and_its_tokenizer_knows_every_byte() {
+    let (ending, usage) = answered(&Crafted::whole()).unwrap();
+    assert!(
+        usage.prompt == 3 && usage.answer <= 3,
+        "{ending:?} {usage:?}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m");
+    Crafted::whole().write(&path);
+    let text = "añ\n🐈\u{fdd0}";
+    let tokens: Vec<u32> = "añ\n🐈".bytes().map(u32::from).collect();
+    assert_eq!(tokens_of(&path, text).unwrap(), tokens);
+}
+
+#[test]
+fn a_tensor_that_is_named_twice_is_refused() {
+    let mut crafted = Crafted::whole();
+    crafted.is_doubled = true;
+    assert_failed(&crafted, "twice");
 }
 
 #[test]
