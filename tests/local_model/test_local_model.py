@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from letta_client import APIStatusError
 
 from programs import DETECT_NOTHING, FOREIGN, Server, eventually, free_port, named
 from talk import of_kind
@@ -100,6 +101,20 @@ def test_nothing_is_loaded_before_it_is_asked_for_and_it_is_unloaded_when_nobody
     eventually(lambda: memory_of(server) < before + (with_model - before) / 2, "its memory is free again")
 
 
+def test_what_it_read_of_conversations_goes_back_to_the_system_when_it_is_unloaded(server, client):
+    eventually(lambda: server.log().count(UNLOADED) == server.log().count(LOADED), "nothing is loaded", 20)
+    before = memory_of(server)
+    times = server.log().count(UNLOADED)
+    for name in ("Ada", "Zed"):
+        text = " ".join(f"{name} saw ship number {number} sail to the island of birds." for number in range(180))
+        ask(client, make_agent(client), text)
+    with_model = memory_of(server)
+    assert with_model > before + 200
+    eventually(lambda: server.log().count(UNLOADED) > times, "it is unloaded", 20)
+    left = eventually(lambda: memory_of(server) < before + 60 and memory_of(server), "its memory is free again")
+    print(before, with_model, left)
+
+
 def test_it_streams_word_by_word_and_reads_a_conversation_only_once(client):
     agent = make_agent(client)
     frames = list(client.agents.messages.stream(
@@ -136,6 +151,27 @@ def test_what_was_stored_is_found_again_after_a_restart(server, client):
         told.append((wanted in words.lower(), question, calls[0].arguments, words))
     print("\n".join(map(str, told)))
     assert sum(one[0] for one in told) >= WANTED, "\n".join(map(str, told))
+
+
+@pytest.mark.parametrize(("most", "is_room"), [(60, True), (1, False)], ids=["it goes on to its end", "it has no end"])
+def test_a_call_that_meets_its_limit_is_whole_or_is_not_made(client, most, is_room):
+    tool = "archival_memory_insert"
+    agent = client.agents.create(
+        model=MODEL, system=SYSTEM, include_base_tools=False, tools=[tool], tool_rules=[{"type": "run_first", "tool_name": tool}],
+        model_settings={"provider_type": "openai", "temperature": 0, "max_output_tokens": most},
+    )
+    text = " ".join(f"On day {day} the ship went to harbour {day * 3}." for day in range(12))
+    try:
+        messages = ask(client, agent, f"Please remember this whole text: {text}").messages
+    except APIStatusError as error:
+        messages = []
+        assert not is_room and "the text is too long" in str(error) and "max_output_tokens" in str(error)
+    kept = list(client.agents.messages.list(agent.id))
+    for shown in (messages, kept):
+        calls = [call for message in of_kind(shown, "tool_call_message") for call in message.tool_calls]
+        assert bool(calls) == is_room
+        for call in calls:
+            assert call.name == tool and json.loads(call.arguments)["content"]
 
 
 def test_a_cancelled_call_stops_computing_at_once_also_while_it_reads_the_prompt():

@@ -387,3 +387,22 @@ def test_another_agent_is_made_and_talked_to(terminal, client, token):
     terminal.enters("")
     terminal.sees(f"new-{token}>")
     assert [agent.name for agent in client.agents.list(name=f"new-{token}")] == [f"new-{token}"]
+
+
+@pytest.mark.parametrize("has_toy", [False, True], ids=["nothing is there", "a model of the process is there"])
+def test_a_configured_provider_that_does_not_answer_is_named_and_nothing_takes_its_place(chats, has_toy):
+    if has_toy:
+        toy = chats.folder / "models" / "smollm2-135m" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+        toy.parent.mkdir(parents=True)
+        with toy.open("wb") as file:
+            file.truncate(98_362_432)
+    nowhere = "http://127.0.0.1:9"
+    done = chats.piped(
+        ["hi"], "--yes", "--port", str(free_port()), OPENAI_BASE_URL=f"{nowhere}/v1", HF_ENDPOINT=nowhere,
+        MNEMIC_OFFLINE="false", MNEMIC_MODELS_FETCH="false", PATH="/usr/bin:/bin",
+    )
+    assert done.returncode == 1 and not done.stdout
+    assert "openai is configured but does not answer" in done.stderr and nowhere in done.stderr
+    assert "local/" not in done.stderr and "Companion" not in done.stderr
+    if not has_toy:
+        assert not (chats.folder / "models" / "smollm2-135m").exists()

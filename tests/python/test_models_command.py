@@ -4,6 +4,8 @@ import os
 import resource
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -177,6 +179,33 @@ def test_a_pip_that_cannot_help_is_told(shell, script, says):
     code, _, err = shell.run("pull", environment={"HF_ENDPOINT": nobody})
     assert code == 1 and says in err
     assert not any("package" in name for name in shell.sizes()), "something is left over"
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems end no process with the one that began it")
+def test_a_pip_whose_pull_was_killed_ends_with_it(shell, tmp_path):
+    shell.python(f'exec "{sys.executable}" "$@"')
+    noted = tmp_path / "pid"
+    pip = tmp_path / "modules" / "pip"
+    pip.mkdir(parents=True)
+    (pip / "__init__.py").touch()
+    (pip / "__main__.py").write_text(
+        f"import os, sys, time\nassert sys.argv[1] == 'download'\nopen({str(noted)!r}, 'w').write(str(os.getpid()) + ' ')\n"
+        "time.sleep(120)\n"
+    )
+    environment = {"HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "PYTHONPATH": str(pip.parent)}
+    process = shell.start("pull", environment=environment)
+    pid = eventually(lambda: noted.exists() and noted.read_text().endswith(" ") and noted.read_text(), "it runs").strip()
+    assert is_running(pid)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    eventually(lambda: not is_running(pid), "pip ends too")
 
 
 def test_a_full_disk_is_told_as_such_and_the_rest_comes_later(shell, make_hub):

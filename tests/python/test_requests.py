@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from talk import send
+
 UUID = "00000000-0000-4000-8000-0000000000ff"
 COLLECTIONS = ["agents", "blocks", "tools", "runs", "steps", "conversations", "models", "messages", "tags", "providers"]
 
@@ -136,3 +138,20 @@ def test_repeated_keys_are_one_list(http, agent):
 
 def test_unknown_query_parameters_are_ignored(http):
     assert http.get("/v1/agents/", params={"flavour": "mint"}).status_code == 200
+
+
+def test_the_form_of_answers_is_sent_to_the_model_and_the_agents_own_one_wins(client, make_agent, model, token):
+    def form(name):
+        schema = {"type": "object", "properties": {name: {"type": "string"}}, "required": [name]}
+        return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
+
+    def sent(agent, word):
+        send(client, agent, f"{word} {token}")
+        return model.last_request(f"{word} {token}").get("response_format")
+
+    agent = make_agent(model_settings={"provider_type": "openai", "response_format": form("city")})
+    assert sent(agent, "settings") == form("city")
+    client.agents.update(agent.id, response_format=form("river"))
+    assert sent(agent, "own") == form("river")
+    client.agents.update(agent.id, response_format={"type": "text"})
+    assert sent(agent, "text") is None

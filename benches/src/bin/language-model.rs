@@ -128,6 +128,7 @@ fn ask(host: &Host, arguments: &Arguments, messages: Conversation) -> io::Result
             ..Sampling::default()
         },
         max_tokens: Some(arguments.tokens),
+        max_tokens_to_end: None,
         stop: Vec::new(),
     };
     let mut pieces = host

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use mnemic_engine::embedding::{EmbeddingInfo, known_dims};
-use mnemic_llm::{Endpoint, ModelInfo, ModelKind};
+use mnemic_llm::{Endpoint, ModelInfo, ModelKind, Origin};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -23,6 +23,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(list_embedding))
+        .routes(routes!(list_unreachable))
         .routes(routes!(list_providers))
 }
 
@@ -281,6 +282,36 @@ async fn list_embedding(
         .map(EmbeddingModelView::from);
     let own = state.engine.embeddings().in_process().into_iter();
     Json(own.map(EmbeddingModelView::from).chain(wanted).collect())
+}
+
+/// A provider that is configured and does not tell its models.
+#[derive(Debug, Serialize, ToSchema)]
+struct UnreachableView {
+    /// Its name, with which the handles of its models begin.
+    provider_name: String,
+    /// Why, and what to do.
+    error: String,
+}
+
+/// The configured providers whose models can't be listed at the moment. (Mnemic's own: the list of models
+/// leaves them out.)
+#[utoipa::path(get, path = "/v1/models/unreachable", tag = "models",
+    operation_id = "list_unreachable_providers",
+    responses((status = 200, body = Vec<UnreachableView>)))]
+async fn list_unreachable(
+    State(state): State<AppState>,
+    Actor(_): Actor,
+) -> Json<Vec<UnreachableView>> {
+    let listing = state.engine.catalogue().list().await;
+    let configured = listing
+        .unreachable
+        .iter()
+        .filter(|one| one.endpoint.config().origin != Origin::Found);
+    let views = configured.map(|one| UnreachableView {
+        provider_name: one.endpoint.name().to_owned(),
+        error: one.error.to_string(),
+    });
+    Json(views.collect())
 }
 
 /// Providers that were added by the API; those of the server's configuration are not listed.

@@ -162,6 +162,16 @@ impl Agent {
     pub fn embedding_handle(&self) -> Option<&str> {
         self.embedding_config.as_ref()?.get("handle")?.as_str()
     }
+
+    /// The form that its answers must have: its own one, else that of its model's settings. Text is no form.
+    #[must_use]
+    pub fn form_of_answers(&self) -> Option<&Value> {
+        let of_settings = || self.model_settings.as_ref()?.get("response_format");
+        let given = |form: &&Value| !form.is_null();
+        let own = self.response_format.as_ref().filter(given);
+        own.or_else(|| of_settings().filter(given))
+            .filter(|form| form.get("type").is_none_or(|kind| kind != "text"))
+    }
 }
 
 /// Fields of the V1 API that are stored and returned, and mean nothing to the server itself.

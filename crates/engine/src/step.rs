@@ -196,8 +196,7 @@ impl Turn {
         call.parallel_tool_calls = config.parallel_tool_calls;
         call.reasoning_effort.clone_from(&model.reasoning_effort);
         call.thinking = model.thinking;
-        call.response_format
-            .clone_from(&self.session.frame.agent.response_format);
+        call.response_format = self.session.frame.agent.form_of_answers().cloned();
         call.context_window = Some(model.context_window);
         call
     }

@@ -194,7 +194,8 @@ impl Catalogue {
 
     /// The model of agents whose creator names none, where nobody configured anything: one of a server
     /// that was found on this machine, or that the environment names. Those in memory and those that
-    /// call tools come first.
+    /// call tools come first. While one that the environment names does not answer, nothing in this process
+    /// takes its place: an agent keeps its model.
     pub async fn found_model(&self) -> Option<String> {
         self.waited_for_first_look().await;
         let shelves = self.shelves.read().clone();
@@ -205,8 +206,14 @@ impl Catalogue {
         if shelves.iter().any(is_configured) {
             return None;
         }
+        let mut is_one_silent = false;
         for shelf in &shelves {
+            if shelf.is_in_process() && is_one_silent {
+                return None;
+            }
             let known = shelf.read(&self.client, FRESH).await;
+            let origin = shelf.endpoint.config().origin;
+            is_one_silent |= known.models.is_none() && origin != Origin::Found;
             if let Some(best) = known.best(&shelf.endpoint) {
                 return Some(best.handle);
             }

@@ -28,6 +28,9 @@ mod turn;
 
 pub(crate) use history::{rewritten, without_images};
 
+/// The name of the form among those of answers.
+pub(crate) const FORM: &str = "choice";
+
 /// Whether a call's tools are offered in this way.
 pub(crate) fn applies(call: &Call) -> bool {
     let protocol = call.endpoint.protocol();
@@ -47,7 +50,7 @@ pub(crate) fn without_tools(call: &Call) -> Call {
     plain.response_format = call.accepts(Parameter::ResponseFormat).then(|| {
         json!({
             "type": "json_schema",
-            "json_schema": {"name": "choice", "schema": {}},
+            "json_schema": {"name": FORM, "schema": {}},
         })
     });
     // Without a limit a weak model may go on until its context is full.
@@ -110,6 +113,11 @@ impl ChoiceReader {
             (Delta::Finish(finish), _) => self.finish(finish, out),
             (other, _) => out.push_back(other),
         }
+    }
+
+    /// Whether what came so far is a call, and not the whole of it.
+    pub fn is_within_call(&self) -> bool {
+        matches!(&self.state, State::Calling(text) if !json::is_object(text))
     }
 
     fn text(&mut self, text: &str, out: &mut VecDeque<Delta>) {

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     abilities::Abilities,
+    choice,
     completion::{Delta, FinishReason},
     endpoints::Endpoint,
     errors::LlmError,
@@ -72,6 +73,8 @@ pub struct LocalRequest {
     pub temperature: Option<f64>,
     /// Tokens that the answer may take.
     pub max_tokens: Option<i64>,
+    /// Tokens that it may take in all if its schema is not fulfilled by then.
+    pub max_tokens_to_end: Option<i64>,
 }
 
 /// A piece of an answer.
@@ -157,6 +160,10 @@ struct Body {
     response_format: Option<Value>,
 }
 
+/// So many times the usual limit may a tool call take that is not whole before: half a call is of no use,
+/// and a text that is to be remembered has to be written out in it.
+const CALL_FACTOR: i64 = 8;
+
 fn parse(body: &[u8]) -> serde_json::Result<LocalRequest> {
     let Body {
         model,
@@ -165,6 +172,14 @@ fn parse(body: &[u8]) -> serde_json::Result<LocalRequest> {
         max_tokens,
         response_format,
     } = serde_json::from_slice(body)?;
+    let may_call = response_format.as_ref().is_some_and(|format| {
+        format
+            .pointer("/json_schema/name")
+            .is_some_and(|name| name == choice::FORM)
+    });
+    let max_tokens_to_end = max_tokens
+        .filter(|_| may_call)
+        .map(|tokens| tokens.saturating_mul(CALL_FACTOR));
     let schema = response_format.and_then(|format| {
         if format.get("type").and_then(Value::as_str) == Some("json_object") {
             return Some(serde_json::json!({"type": "object"}));
@@ -177,7 +192,18 @@ fn parse(body: &[u8]) -> serde_json::Result<LocalRequest> {
         schema,
         temperature,
         max_tokens,
+        max_tokens_to_end,
     })
+}
+
+/// What is said of a tool call that its limit cut off. It is not made, and not shown as if it were one.
+pub(crate) fn cut_off(endpoint: &Endpoint) -> LlmError {
+    LlmError::InProcess {
+        provider: endpoint.name().to_owned(),
+        message: "the tool call that it wrote had no end within its limit of tokens: the text is too long. \
+                  Give it a shorter one, or raise the agent's max_output_tokens or local_context_window"
+            .into(),
+    }
 }
 
 /// The deltas of a piece, and whether it was the last.

@@ -59,7 +59,7 @@ pub use errors::LlmError;
 pub use images::{ImageError, image_from_data_url, sniff_image};
 pub use in_process::{
     InProcess, LocalAnswer, LocalError, LocalMessage, LocalModel, LocalModels, LocalPiece,
-    LocalRequest,
+    LocalRequest, PROVIDER as IN_PROCESS_PROVIDER,
 };
 pub use lines::LineParser;
 pub use models::{ModelInfo, ModelKind};

@@ -50,6 +50,11 @@ impl Reading {
         }
     }
 
+    /// Whether an answer that ends here ends within a call.
+    pub fn is_within_call(&self) -> bool {
+        matches!(self, Self::Choice(reader) if reader.is_within_call())
+    }
+
     /// Reads a piece of an answer.
     pub fn push(&mut self, delta: Delta, out: &mut VecDeque<Delta>) {
         match self {

@@ -12,7 +12,7 @@ use crate::{
     anthropic,
     calls::Call,
     client::{Client, broken_connection, late},
-    completion::{Completion, Delta},
+    completion::{Completion, Delta, FinishReason},
     endpoints::{Endpoint, Protocol},
     errors::LlmError,
     in_process::{self, LocalAnswer, LocalError, LocalPiece},
@@ -303,6 +303,14 @@ impl Pump {
             };
             if let (Delta::Usage(usage), Some(check)) = (&delta, &self.check) {
                 check.look_at(usage);
+            }
+            // A server's broken call is asked for once more. This process would write the same again.
+            let endpoint = &self.reader.endpoint;
+            if delta == Delta::Finish(FinishReason::Length)
+                && endpoint.config().in_process.is_some()
+                && self.reading.is_within_call()
+            {
+                return Err(in_process::cut_off(endpoint));
             }
             self.reading.push(delta, &mut self.ready);
         }

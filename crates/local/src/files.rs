@@ -51,6 +51,15 @@ pub enum FileError {
 /// # Errors
 /// It cannot be read, or is another one.
 pub fn check(path: &Path, wanted: &ModelFile) -> Result<(), FileError> {
+    check_while(path, wanted, &|| true)
+}
+
+/// The same, as long as somebody waits for it: then it is an interrupted read.
+pub(crate) fn check_while(
+    path: &Path,
+    wanted: &ModelFile,
+    is_waited_for: &dyn Fn() -> bool,
+) -> Result<(), FileError> {
     let unreadable = |error| FileError::Unreadable {
         path: path.to_owned(),
         error,
@@ -64,7 +73,7 @@ pub fn check(path: &Path, wanted: &ModelFile) -> Result<(), FileError> {
             wanted: wanted.bytes,
         });
     }
-    let found = sum(&mut file).map_err(unreadable)?;
+    let found = sum(&mut file, is_waited_for).map_err(unreadable)?;
     if found.eq_ignore_ascii_case(&wanted.sha256) {
         return Ok(());
     }
@@ -76,10 +85,13 @@ pub fn check(path: &Path, wanted: &ModelFile) -> Result<(), FileError> {
 }
 
 /// The SHA-256 sum of what is left to read.
-fn sum(file: &mut File) -> io::Result<String> {
+fn sum(file: &mut File, is_waited_for: &dyn Fn() -> bool) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut piece = vec![0; PIECE];
     loop {
+        if !is_waited_for() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let length = file.read(&mut piece)?;
         if length == 0 {
             let sum = hash.finalize();
@@ -136,8 +148,21 @@ pub(crate) fn described(path: &Path, name: &str) -> io::Result<ModelFile> {
     Ok(ModelFile {
         name: name.to_owned(),
         bytes: file.metadata()?.len(),
-        sha256: sum(&mut file)?,
+        sha256: sum(&mut file, &|| true)?,
     })
+}
+
+/// Bytes of all files of a folder and of those in it.
+pub(crate) fn length_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => length_of(&entry.path()),
+            Ok(meta) => meta.len(),
+            // Gone meanwhile.
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 /// The folder that holds all models.
@@ -166,7 +191,7 @@ impl ModelCache {
     }
 
     /// Whether all files of a model are there in their length. What they hold is checked when they are
-    /// loaded.
+    /// loaded for the first time.
     #[must_use]
     pub fn has(&self, model: &dyn Artifact) -> bool {
         let folder = self.folder(model);
@@ -197,15 +222,28 @@ impl ModelCache {
         presence
     }
 
-    /// Deletes a model's folder; whether there was one.
+    /// Deletes a model's folder; the bytes that it held, if there was one.
     ///
     /// # Errors
     /// It cannot be deleted.
-    pub fn remove(&self, model: &dyn Artifact) -> io::Result<bool> {
-        match std::fs::remove_dir_all(self.folder(model)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+    pub fn remove(&self, model: &dyn Artifact) -> io::Result<Option<u64>> {
+        let folder = self.folder(model);
+        let held = length_of(&folder);
+        match std::fs::remove_dir_all(folder) {
+            Ok(()) => Ok(Some(held)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Bytes of the files of a model that are there.
+    #[must_use]
+    pub fn bytes(&self, model: &dyn Artifact) -> u64 {
+        let folder = self.folder(model);
+        let lengths = model
+            .files()
+            .iter()
+            .map(|file| std::fs::metadata(folder.join(&file.name)));
+        lengths.flatten().map(|meta| meta.len()).sum()
     }
 }

@@ -207,26 +207,16 @@ pub fn pull(
     if !missing.is_empty() {
         fs::create_dir_all(&folder).map_err(unusable)?;
         for source in &mut sources(model, options, &folder) {
-            let name = source.name();
-            report(Progress::Source(&name));
-            if let Err(error) = bring_all(source.as_mut(), &mut missing, &folder, report) {
-                let reason = match error {
-                    SourceError::Disk(error) => return Err(unusable(error)),
-                    error => error.to_string(),
-                };
-                report(Progress::Failed {
-                    source: &name,
-                    reason: &reason,
-                });
-                tried.push(Tried {
-                    source: name,
-                    reason,
-                });
-            }
+            let asked = ask(source.as_mut(), &mut missing, &folder, report);
+            tried.extend(asked.map_err(unusable)?);
             if missing.is_empty() {
                 break;
             }
         }
+    }
+    if !missing.is_empty() {
+        // Only where nothing came: what is begun is gone on with.
+        fs::remove_dir(&folder).ok();
     }
     drop(lock);
     if missing.is_empty() {
@@ -287,6 +277,30 @@ fn sources(model: &dyn Artifact, options: &PullOptions, folder: &Path) -> Vec<Bo
     sources
 }
 
+/// Asks a source for what is missing; what it said if it is of no use.
+fn ask(
+    source: &mut dyn Source,
+    missing: &mut Vec<&ModelFile>,
+    folder: &Path,
+    report: &mut Report<'_>,
+) -> io::Result<Option<Tried>> {
+    let name = source.name();
+    report(Progress::Source(&name));
+    let reason = match bring_all(source, missing, folder, report) {
+        Ok(()) => return Ok(None),
+        Err(SourceError::Disk(error)) => return Err(error),
+        Err(error) => error.to_string(),
+    };
+    report(Progress::Failed {
+        source: &name,
+        reason: &reason,
+    });
+    Ok(Some(Tried {
+        source: name,
+        reason,
+    }))
+}
+
 /// Brings what is missing, as far as the source has it.
 fn bring_all(
     source: &mut dyn Source,
@@ -299,6 +313,28 @@ fn bring_all(
         missing.pop();
     }
     Ok(())
+}
+
+/// Fetches a file and checks it. What is wrong does not stay: it is no beginning of what is right.
+fn fetched(
+    source: &mut dyn Source,
+    (file, part): (&ModelFile, &Path),
+    report: &mut Report<'_>,
+) -> Result<(), SourceError> {
+    if let Err(error) = source.fetch(file, part, report) {
+        if fs::metadata(part).is_ok_and(|begun| begun.len() == 0) {
+            fs::remove_file(part).ok();
+        }
+        return Err(error);
+    }
+    let checked = File::open(part)
+        .and_then(|whole| whole.sync_all())
+        .map_err(SourceError::from)
+        .and_then(|()| Ok(files::check(part, file)?));
+    if checked.is_err() {
+        fs::remove_file(part).ok();
+    }
+    checked
 }
 
 /// Brings one file to its place.
@@ -317,16 +353,13 @@ fn bring(
         &known
     };
     let part = folder.join(format!("{}.part", file.name));
-    source.fetch(file, &part, report)?;
-    let checked = File::open(&part)
-        .and_then(|whole| whole.sync_all())
-        .map_err(SourceError::from)
-        .and_then(|()| Ok(files::check(&part, file)?));
-    if let Err(error) = checked {
-        // What is wrong is no beginning of what is right.
-        fs::remove_file(&part).ok();
-        return Err(error);
+    let is_begun = part.exists();
+    let mut fetched = fetched(source, (file, &part), report);
+    if is_begun && matches!(fetched, Err(SourceError::File(_))) {
+        // What was begun was the beginning of another file, as of another revision.
+        fetched = self::fetched(source, (file, &part), report);
     }
+    fetched?;
     fs::rename(&part, folder.join(&file.name))?;
     if is_left_to_source {
         files::keep(folder, file)?;

@@ -12,10 +12,18 @@ use mnemic_local::{
     llm::{AnswerError, Busy, Ending, Host, HostSettings, Message, Piece, Request, Sampling},
 };
 
-use crate::settings::{Settings, SettingsError};
+use crate::{
+    free_memory,
+    settings::{Settings, SettingsError},
+};
 
 /// Bytes of a megabyte.
 const MEGABYTE: usize = 1024 * 1024;
+
+/// Megabytes of conversations that are kept at most, unless more is set.
+const MAX_CACHE_MB: u64 = 1_024;
+/// They take at most one part in so many of the free memory.
+const CACHE_SHARE: u64 = 4;
 
 /// The models whose files are in the folder of models.
 #[derive(Debug)]
@@ -39,6 +47,22 @@ pub fn provider(settings: &Settings) -> Result<EndpointConfig, SettingsError> {
     Ok(EndpointConfig::in_process(InProcess(Arc::new(local))))
 }
 
+/// Megabytes of what was read of conversations that are kept: a share of what is free, unless set.
+///
+/// # Errors
+/// The setting does not fit.
+pub fn cache_mb(settings: &Settings) -> Result<u64, SettingsError> {
+    match settings.optional("local_cache_mb") {
+        Some(_) => settings.number("local_cache_mb"),
+        None => Ok(usual_cache_mb(free_memory::megabytes())),
+    }
+}
+
+/// Of the memory that is free, where that is known.
+fn usual_cache_mb(free: Option<u64>) -> u64 {
+    free.map_or(MAX_CACHE_MB, |free| (free / CACHE_SHARE).min(MAX_CACHE_MB))
+}
+
 /// How models run.
 ///
 /// # Errors
@@ -47,8 +71,8 @@ pub fn host_settings(settings: &Settings) -> Result<HostSettings, SettingsError>
     Ok(HostSettings {
         threads: NonZeroUsize::new(settings.number("local_threads")?),
         window: settings.number("local_context_window")?,
-        cache_bytes: settings
-            .number::<usize>("local_cache_mb")?
+        cache_bytes: usize::try_from(cache_mb(settings)?)
+            .unwrap_or(usize::MAX)
             .saturating_mul(MEGABYTE),
         queue: settings.number("local_queue_depth")?,
         idle: Duration::from_secs(settings.number("local_idle_seconds")?),
@@ -72,8 +96,9 @@ impl LocalModels for Local {
     fn ask(&self, request: LocalRequest) -> Result<LocalAnswer, LocalError> {
         let model = chat_models::find(&request.model).filter(|model| self.cache.has(*model));
         let model = model.ok_or(LocalError::Missing)?;
-        let path = self.cache.folder(model).join(model.weights());
-        let pieces = self.host.ask(&path, asked(model, request));
+        let pieces = self
+            .host
+            .ask_model(&self.cache, model, asked(model, request));
         let mut pieces = pieces.map_err(|busy: Busy| LocalError::Busy(busy.to_string()))?;
         Ok(Box::pin(futures_util::stream::poll_fn(move |context| {
             pieces.poll_recv(context).map(|piece| piece.map(told))
@@ -88,13 +113,13 @@ fn asked(model: &ChatModel, request: LocalRequest) -> Request {
         content: message.content.unwrap_or_default(),
     });
     let temperature = request.temperature.map(|temperature| temperature as f32);
+    let count = |tokens: Option<i64>| tokens.and_then(|tokens| usize::try_from(tokens).ok());
     Request {
         messages: messages.collect(),
         schema: request.schema,
         sampling: sampling(model, temperature),
-        max_tokens: request
-            .max_tokens
-            .and_then(|tokens| usize::try_from(tokens).ok()),
+        max_tokens: count(request.max_tokens),
+        max_tokens_to_end: count(request.max_tokens_to_end),
         stop: Vec::new(),
     }
 }
@@ -143,4 +168,16 @@ fn told(piece: Piece) -> LocalPiece {
 
 fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conversations_take_a_share_of_the_free_memory_and_never_more_than_a_gigabyte() {
+        assert_eq!(usual_cache_mb(Some(600)), 150);
+        assert_eq!(usual_cache_mb(Some(64_000)), 1_024);
+        assert_eq!(usual_cache_mb(None), 1_024);
+    }
 }

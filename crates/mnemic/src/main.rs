@@ -4,6 +4,8 @@ mod chat;
 mod data;
 mod detection;
 #[cfg(feature = "local-llm")]
+mod free_memory;
+#[cfg(feature = "local-llm")]
 mod local_llm;
 #[cfg(feature = "local-models")]
 mod models;

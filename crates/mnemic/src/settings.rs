@@ -168,8 +168,9 @@ pub const KEYS: [Key; 41] = [
     key(
         "local_cache_mb",
         &["MNEMIC_LOCAL_CACHE_MB"],
-        "1024",
-        "Megabytes of what they have read of conversations that is kept for the next turns.",
+        "",
+        "Megabytes of what they have read of conversations that is kept for the next turns; a quarter of the \
+         free memory, and at most 1024, unless set.",
     ),
     key(
         "local_queue_depth",
@@ -538,6 +539,10 @@ impl Settings {
     /// Checks that numbers and switches are such, within their bounds.
     fn check(&self) -> Result<(), SettingsError> {
         for (name, least, greatest) in BOUNDS {
+            let is_optional = |key: &&Key| key.name == name && key.default.is_empty();
+            if self.text(name).trim().is_empty() && KEYS.iter().any(|key| is_optional(&key)) {
+                continue;
+            }
             let value = self.text(name).trim().parse::<i64>();
             if !value.is_ok_and(|value| (least..=greatest).contains(&value)) {
                 let wanted = format!("must be a number from {least} to {greatest}");

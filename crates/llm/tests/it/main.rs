@@ -7,6 +7,7 @@ mod calls;
 mod catalogue;
 mod embeddings;
 mod images;
+mod in_process;
 mod ollama;
 mod protocols;
 mod server;

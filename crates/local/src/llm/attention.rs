@@ -1,6 +1,9 @@
 //! Attention with the keys and values of earlier tokens, which are kept as bfloat16: half the memory of
 //! plain numbers, with the same range.
 
+use std::io;
+
+use memmap2::MmapMut;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice, linalg::general_mat_mul};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -11,18 +14,20 @@ use super::{
 };
 use crate::arithmetic::softmax;
 
-/// Keys and values of one head.
-#[derive(Debug, Clone, Default)]
-struct Head {
-    keys: Vec<u16>,
-    values: Vec<u16>,
-}
+/// A number as it is kept.
+type Narrow = [u8; 2];
 
-/// The heads of all layers, with the tokens that have been read.
-#[derive(Debug, Clone)]
+/// The keys and values of all heads of all layers, with the tokens that have been read. They are pages of their
+/// own, which go back to the system when a conversation is forgotten; those of the allocator would stay with the
+/// process.
+#[derive(Debug)]
 pub(super) struct KeyValues {
-    heads: Vec<Vec<Head>>,
+    layers: usize,
+    heads: usize,
     width: usize,
+    /// For each layer and in it for each head: the keys, then the values, each with room for `room` tokens.
+    pages: Option<MmapMut>,
+    room: usize,
     tokens: usize,
 }
 
@@ -37,24 +42,27 @@ pub(super) struct Heads {
     pub width: usize,
 }
 
-fn narrow(number: f32) -> u16 {
+fn narrow(number: f32) -> Narrow {
     let bits = number.to_bits();
     // Rounded to the nearest, ties to even.
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
-    (rounded >> 16) as u16
+    ((rounded >> 16) as u16).to_ne_bytes()
 }
 
 #[inline(always)]
-fn widen(number: u16) -> f32 {
-    f32::from_bits(u32::from(number) << 16)
+fn widen(number: Narrow) -> f32 {
+    f32::from_bits(u32::from(u16::from_ne_bytes(number)) << 16)
 }
 
 impl KeyValues {
     /// Without any token.
-    pub fn new(layers: usize, heads: Heads) -> Self {
+    pub const fn new(layers: usize, heads: Heads) -> Self {
         Self {
-            heads: vec![vec![Head::default(); heads.keys]; layers],
+            layers,
+            heads: heads.keys,
             width: heads.width,
+            pages: None,
+            room: 0,
             tokens: 0,
         }
     }
@@ -69,48 +77,79 @@ impl KeyValues {
         self.tokens += tokens;
     }
 
-    /// Forgets what comes after the first `tokens` tokens, and what a read left behind that broke off.
+    /// Forgets what comes after the first `tokens` tokens.
     pub fn truncate(&mut self, tokens: usize) {
         self.tokens = self.tokens.min(tokens);
-        let length = self.tokens * self.width;
-        for head in self.heads.iter_mut().flatten() {
-            head.keys.truncate(length);
-            head.values.truncate(length);
+    }
+
+    /// Makes room for so many tokens, those included that have been read; for more at once as they come one by
+    /// one.
+    ///
+    /// # Errors
+    /// The system has no memory.
+    pub fn reserve(&mut self, tokens: usize) -> io::Result<()> {
+        if tokens > self.room {
+            let more = if self.room == 0 {
+                0
+            } else {
+                self.room + self.room / 4
+            };
+            *self = self.with_room(tokens.max(more), self.tokens)?;
         }
+        Ok(())
     }
 
     /// A copy of the first `tokens` tokens.
-    pub fn prefix(&self, tokens: usize) -> Self {
+    ///
+    /// # Errors
+    /// The system has no memory.
+    pub fn prefix(&self, tokens: usize) -> io::Result<Self> {
         let tokens = self.tokens.min(tokens);
-        let copy = |numbers: &[u16]| {
-            let part = numbers.get(..tokens * self.width);
-            part.unwrap_or_default().to_vec()
-        };
-        let heads = self.heads.iter().map(|layer| {
-            let copied = layer.iter().map(|head| Head {
-                keys: copy(&head.keys),
-                values: copy(&head.values),
-            });
-            copied.collect()
-        });
-        Self {
-            heads: heads.collect(),
-            width: self.width,
-            tokens,
+        self.with_room(tokens, tokens)
+    }
+
+    /// A copy of the first `tokens` tokens with another room.
+    fn with_room(&self, room: usize, tokens: usize) -> io::Result<Self> {
+        let numbers = self.layers * self.heads * 2 * room * self.width;
+        let mut pages = MmapMut::map_anon((numbers * size_of::<Narrow>()).max(1))?;
+        if let (Some(old), true) = (&self.pages, tokens > 0) {
+            let bytes = |tokens: usize| tokens * self.width * size_of::<Narrow>();
+            let new = pages.chunks_exact_mut(bytes(room));
+            for (new, old) in new.zip(old.chunks_exact(bytes(self.room))) {
+                for (new, old) in new.iter_mut().zip(old).take(bytes(tokens)) {
+                    *new = *old;
+                }
+            }
         }
+        Ok(Self {
+            pages: Some(pages),
+            room,
+            tokens,
+            ..*self
+        })
     }
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        let heads = self.heads.iter().flatten();
-        let numbers: usize = heads
-            .map(|head| head.keys.capacity() + head.values.capacity())
-            .sum();
-        numbers * 2
+        self.pages.as_ref().map_or(0, |pages| pages.len())
     }
 
-    /// Adds keys and values of tokens to a layer, and lets the queries of these tokens attend to all that
-    /// stand before them. Queries, keys and values have a row for each token.
+    /// The numbers of a layer, head by head. Nothing where there is no room.
+    fn layer(&mut self, layer: usize) -> impl Iterator<Item = HeadMut<'_>> {
+        let numbers = self.room * self.width;
+        let per_layer = self.heads * 2 * numbers * size_of::<Narrow>();
+        let pages = self.pages.as_mut().filter(|_| numbers > 0);
+        let bytes =
+            pages.and_then(|pages| pages.get_mut(layer * per_layer..(layer + 1) * per_layer));
+        let all = bytes.unwrap_or_default().as_chunks_mut().0;
+        all.chunks_exact_mut((2 * numbers).max(1)).map(move |head| {
+            let (keys, values) = head.split_at_mut(numbers);
+            HeadMut { keys, values }
+        })
+    }
+
+    /// Adds keys and values of tokens to a layer, for which there must be room, and lets the queries of these
+    /// tokens attend to all that stand before them. Queries, keys and values have a row for each token.
     pub fn attend(
         &mut self,
         layer: usize,
@@ -119,15 +158,21 @@ impl KeyValues {
         cancel: &Cancel,
     ) -> Result<(), Cancelled> {
         let (before, width) = (self.tokens, self.width);
-        let Some(heads) = self.heads.get_mut(layer) else {
-            return Ok(());
-        };
-        for (at, head) in heads.iter_mut().enumerate() {
+        let mut heads: Vec<Head<'_>> = Vec::new();
+        let (from, to) = (before * width, (before + queries.nrows()) * width);
+        for (at, head) in self.layer(layer).enumerate() {
             let columns = Slice::from(at * width..(at + 1) * width);
-            let keys = keys.slice_axis(Axis(1), columns);
-            head.keys.extend(keys.iter().copied().map(narrow));
-            let values = values.slice_axis(Axis(1), columns);
-            head.values.extend(values.iter().copied().map(narrow));
+            for (numbers, rows) in [(&mut *head.keys, keys), (&mut *head.values, values)] {
+                let places = numbers.get_mut(from..to).unwrap_or_default();
+                let row = rows.slice_axis(Axis(1), columns);
+                for (place, number) in places.iter_mut().zip(row.iter()) {
+                    *place = narrow(*number);
+                }
+            }
+            heads.push(Head {
+                keys: head.keys.get(..to).unwrap_or_default(),
+                values: head.values.get(..to).unwrap_or_default(),
+            });
         }
         let shared = queries.ncols() / heads.len().max(1);
         let queries = queries.axis_chunks_iter(Axis(1), shared);
@@ -142,7 +187,19 @@ impl KeyValues {
     }
 }
 
-impl Head {
+/// The keys and values of one head, with room for more.
+struct HeadMut<'a> {
+    keys: &'a mut [Narrow],
+    values: &'a mut [Narrow],
+}
+
+/// Those of the tokens that there are.
+struct Head<'a> {
+    keys: &'a [Narrow],
+    values: &'a [Narrow],
+}
+
+impl Head<'_> {
     fn attend(
         &self,
         width: usize,
@@ -169,11 +226,11 @@ impl Head {
             return;
         }
         let length = before + queries.nrows();
-        let wide = |numbers: &[u16]| {
+        let wide = |numbers: &[Narrow]| {
             let numbers = numbers.iter().copied().map(widen).collect();
             Array2::from_shape_vec((length, width), numbers).unwrap_or_default()
         };
-        let (keys, values) = (wide(&self.keys), wide(&self.values));
+        let (keys, values) = (wide(self.keys), wide(self.values));
         let mut scores = Array2::zeros((queries.nrows(), length));
         let heads = queries.axis_chunks_iter(Axis(1), width);
         for (query, mut output) in heads.zip(output.axis_chunks_iter_mut(Axis(1), width)) {
@@ -190,8 +247,8 @@ impl Head {
 
 /// One query with all keys.
 struct OneQuery<'a> {
-    keys: &'a [[u16; GROUP]],
-    values: &'a [[u16; GROUP]],
+    keys: &'a [[Narrow; GROUP]],
+    values: &'a [[Narrow; GROUP]],
     query: &'a [[f32; GROUP]],
     output: &'a mut [[f32; GROUP]],
     scale: f32,

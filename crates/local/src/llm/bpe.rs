@@ -14,6 +14,11 @@ const GUARD: char = '\u{fdd0}';
 /// Bytes of a piece that are merged together: the time grows with their square.
 const MAX_PIECE: usize = 256;
 
+/// Bytes of a token: those of real vocabularies have fewer by far, and the crate of grammars takes no more.
+const MAX_TOKEN: usize = 1_000;
+/// Bytes of all tokens together, likewise.
+const MAX_TOKENS_BYTES: usize = 4_000_000;
+
 /// Kinds of tokens in files.
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
@@ -52,6 +57,12 @@ impl Tokenizer {
         else {
             return Err(GgufError::Damaged("it has no tokens or merges".into()));
         };
+        let all: usize = names.iter().map(String::len).sum();
+        if all > MAX_TOKENS_BYTES || names.iter().any(|name| name.len() > MAX_TOKEN) {
+            return Err(GgufError::Damaged(
+                "tokens of its vocabulary are longer than can be".into(),
+            ));
+        }
         let kinds = match gguf.value(&key("token_type")) {
             Some(Value::Ints(kinds)) => kinds.as_slice(),
             _ => &[],

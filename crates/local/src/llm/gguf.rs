@@ -10,6 +10,7 @@ use std::{
     path::Path,
 };
 
+use super::cancel::{Cancel, Cancelled};
 use crate::tensors::read_at;
 
 /// The versions that differ only in what we do not use.
@@ -34,9 +35,19 @@ pub enum GgufError {
     Damaged(String),
     /// It is of a kind that is not known here.
     #[error(
-        "{0} is not supported; take a model of the architectures llama or qwen3, as Q4_0, Q4_1, Q4_K, Q5_K, Q6_K or Q8_0"
+        "{0} is not supported; take a model of the architectures llama or qwen3, as {formats}",
+        formats = Format::names()
     )]
     Unsupported(String),
+    /// Nobody waits for it any more.
+    #[error("reading the model was cancelled")]
+    Cancelled,
+}
+
+impl From<Cancelled> for GgufError {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
 }
 
 fn damaged(what: impl Into<String>) -> GgufError {
@@ -79,24 +90,31 @@ pub enum Format {
     Q6K,
 }
 
+/// All formats that are read, with their numbers in files and their names.
+const FORMATS: [(u32, Format, &str); 11] = [
+    (2, Format::Q4_0, "Q4_0"),
+    (3, Format::Q4_1, "Q4_1"),
+    (12, Format::Q4K, "Q4_K"),
+    (6, Format::Q5_0, "Q5_0"),
+    (7, Format::Q5_1, "Q5_1"),
+    (13, Format::Q5K, "Q5_K"),
+    (14, Format::Q6K, "Q6_K"),
+    (8, Format::Q8_0, "Q8_0"),
+    (1, Format::F16, "F16"),
+    (30, Format::Bf16, "BF16"),
+    (0, Format::F32, "F32"),
+];
+
 impl Format {
     fn of(code: u32) -> Result<Self, GgufError> {
-        Ok(match code {
-            0 => Self::F32,
-            1 => Self::F16,
-            2 => Self::Q4_0,
-            3 => Self::Q4_1,
-            6 => Self::Q5_0,
-            7 => Self::Q5_1,
-            8 => Self::Q8_0,
-            12 => Self::Q4K,
-            13 => Self::Q5K,
-            14 => Self::Q6K,
-            30 => Self::Bf16,
-            other => {
-                return Err(GgufError::Unsupported(format!("the tensor format {other}")));
-            }
-        })
+        let found = FORMATS.iter().find(|(known, ..)| *known == code);
+        found
+            .map(|(_, format, _)| *format)
+            .ok_or_else(|| GgufError::Unsupported(format!("the tensor format {code}")))
+    }
+
+    fn names() -> String {
+        FORMATS.map(|(_, _, name)| name).join(", ")
     }
 
     /// Numbers of a block, and its bytes.
@@ -136,14 +154,15 @@ pub struct Gguf {
     file: File,
     metadata: HashMap<String, Value>,
     tensors: HashMap<String, Tensor>,
+    cancel: Cancel,
 }
 
 impl Gguf {
-    /// Opens a file and reads its header.
+    /// Opens a file and reads its header. What is read of it afterwards ends when nobody waits any more.
     ///
     /// # Errors
     /// It cannot be read, or is no such file.
-    pub fn open(path: &Path) -> Result<Self, GgufError> {
+    pub fn open(path: &Path, cancel: &Cancel) -> Result<Self, GgufError> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         let mut header = Header::new(BufReader::new(&file), length);
@@ -152,6 +171,7 @@ impl Gguf {
             file,
             metadata,
             tensors,
+            cancel: cancel.clone(),
         })
     }
 
@@ -198,14 +218,20 @@ impl Gguf {
     /// Reads a tensor's bytes from a row on into `bytes`.
     ///
     /// # Errors
-    /// The file cannot be read any more.
-    pub fn read(&self, tensor: &Tensor, from_row: usize, bytes: &mut [u8]) -> io::Result<()> {
+    /// The file cannot be read any more, or nobody waits.
+    pub fn read(
+        &self,
+        tensor: &Tensor,
+        from_row: usize,
+        bytes: &mut [u8],
+    ) -> Result<(), GgufError> {
+        self.cancel.check()?;
         let row = tensor.bytes / tensor.rows.max(1) as u64;
         let start = row * from_row as u64;
         if start.saturating_add(bytes.len() as u64) > tensor.bytes {
-            return Err(io::ErrorKind::InvalidInput.into());
+            return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         }
-        read_at(&self.file, bytes, tensor.start + start)
+        Ok(read_at(&self.file, bytes, tensor.start + start)?)
     }
 }
 
@@ -248,7 +274,10 @@ impl<R: Read> Header<R> {
         let mut places = HashMap::new();
         for _ in 0..tensors {
             let name = self.text()?;
-            places.insert(name, self.tensor()?);
+            let tensor = self.tensor()?;
+            if places.insert(name.clone(), tensor).is_some() {
+                return Err(damaged(format!("it has the tensor {name} twice")));
+            }
         }
         let alignment = match metadata.get("general.alignment") {
             Some(Value::Int(alignment)) => u64::try_from(*alignment).unwrap_or(0),
@@ -266,6 +295,12 @@ impl<R: Read> Header<R> {
                 return Err(damaged(format!("it ends before the tensor {name} does")));
             }
             tensor.start += data;
+        }
+        // Tensors that share a place would take memory that has nothing to do with the file's length.
+        let all = places.values().map(|tensor| tensor.bytes);
+        let all = all.fold(0_u64, u64::saturating_add);
+        if all > self.length.saturating_sub(data) {
+            return Err(damaged("its tensors lie over each other"));
         }
         Ok((metadata, places))
     }
@@ -440,7 +475,7 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.gguf");
         std::fs::write(&path, file()).unwrap();
-        let gguf = Gguf::open(&path).unwrap();
+        let gguf = Gguf::open(&path, &Cancel::when(|| false)).unwrap();
         assert_eq!(gguf.number("llama.block_count"), Some(7));
         let tokens = Value::Texts(vec!["a".into(), "b".into()]);
         assert_eq!(gguf.value("tokenizer.ggml.tokens"), Some(&tokens));
@@ -450,6 +485,16 @@ pub(crate) mod tests {
         gguf.read(tensor, 1, &mut row).unwrap();
         assert_eq!(row[..4], 3.0_f32.to_le_bytes());
         assert!(gguf.read(tensor, 2, &mut row).is_err());
+    }
+
+    #[test]
+    fn what_is_not_supported_is_told_with_all_that_is() {
+        let told = Format::of(10).unwrap_err().to_string();
+        assert!(told.contains("the tensor format 10"), "{told}");
+        for (code, _, name) in FORMATS {
+            assert!(told.contains(name), "{told}");
+            assert!(Format::of(code).is_ok());
+        }
     }
 
     #[test]
@@ -469,10 +514,28 @@ pub(crate) mod tests {
             let mut bytes = file();
             let place = at % bytes.len();
             bytes[place] = byte;
-            let _ = parse(&bytes);
+            let is_small = |bytes: &[u8]| {
+                let Ok((metadata, tensors)) = parse(bytes) else {
+                    return true;
+                };
+                let length = bytes.len() as u64;
+                let all: u64 = tensors.values().map(|tensor| tensor.bytes).sum();
+                let is_within = |tensor: &Tensor| tensor.start + tensor.bytes <= length;
+                let lists = metadata.values().map(|value| match value {
+                    Value::Texts(texts) => texts.iter().map(|text| 8 + text.len()).sum(),
+                    Value::Ints(ints) => ints.len(),
+                    Value::Floats(floats) => floats.len() * 4,
+                    Value::Text(text) => text.len(),
+                    _ => 0,
+                });
+                // A byte that is no text becomes a character of three.
+                let kept = lists.sum::<usize>() <= bytes.len() * 3;
+                kept && all <= length && tensors.values().all(is_within)
+            };
+            prop_assert!(is_small(&bytes));
             bytes.truncate(at);
             bytes.extend(more);
-            let _ = parse(&bytes);
+            prop_assert!(is_small(&bytes));
         }
     }
 }

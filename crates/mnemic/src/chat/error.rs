@@ -34,6 +34,11 @@ pub enum ChatError {
          `mnemic configure`"
     )]
     NoModel,
+    #[error(
+        "{provider} is configured but does not answer: {why}. Nothing is taken in its place: see to it that it \
+         answers, or take it out of the configuration (`mnemic config` shows where it stands)"
+    )]
+    Silent { provider: String, why: String },
     #[error("the server could not start: {0}")]
     Start(#[from] ServeError),
     #[error("the server ended while it started; its log is {0}")]

@@ -9,6 +9,7 @@ use super::{
     screen::{Screen, Style},
 };
 use crate::{
+    local_llm,
     models::{self, fit},
     settings::Settings,
 };
@@ -31,10 +32,11 @@ pub fn has_only_weak_models(models: &[(String, i64)]) -> bool {
 }
 
 /// Sees to it that the server has a model, if a person agrees or is not to be asked. A server elsewhere is
-/// left alone, and in offline mode nothing is fetched.
+/// left alone, in offline mode nothing is fetched, and none takes the place of a configured provider that
+/// does not answer.
 ///
 /// # Errors
-/// The server's; or no source has a model.
+/// The server's; or a provider does not answer; or no source has a model.
 pub async fn see_to_a_model(
     client: &Client,
     settings: &Settings,
@@ -45,8 +47,9 @@ pub async fn see_to_a_model(
     if !may_fetch || !agents::models(client).await?.is_empty() {
         return Ok(());
     }
+    agents::see_that_all_answer(client).await?;
     let folder = models::folder(settings);
-    let Some(best) = fit::best(&folder) else {
+    let Some(best) = fit::best(&folder, local_llm::cache_mb(settings)?) else {
         return Ok(());
     };
     let size = models::megabytes(best.bytes());

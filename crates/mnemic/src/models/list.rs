@@ -5,12 +5,19 @@ use mnemic_local::{Artifact, ModelCache, files::Presence, manifest};
 use mnemic_local::{ChatModel, chat_models};
 
 use super::megabytes;
-use crate::terminal::say;
+use crate::{
+    settings::{Settings, SettingsError},
+    terminal::say,
+};
 
 /// Prints all models and where they are.
-pub fn list(cache: &ModelCache) {
+///
+/// # Errors
+/// A setting does not fit.
+#[cfg_attr(not(feature = "local-llm"), allow(unused_variables))]
+pub fn list(cache: &ModelCache, settings: &Settings) -> Result<(), SettingsError> {
     #[cfg(feature = "local-llm")]
-    language_models(cache);
+    language_models(cache, crate::local_llm::cache_mb(settings)?);
     say("Embedding models (for the search):");
     for model in manifest::models() {
         say(source(cache, model));
@@ -19,10 +26,11 @@ pub fn list(cache: &ModelCache) {
             model.about, model.dims, model.max_tokens
         ));
     }
+    Ok(())
 }
 
 #[cfg(feature = "local-llm")]
-fn language_models(cache: &ModelCache) {
+fn language_models(cache: &ModelCache, kept_mb: u64) {
     say("Language models (for agents):");
     for model in chat_models::all() {
         say(source(cache, model));
@@ -34,6 +42,9 @@ fn language_models(cache: &ModelCache) {
             abilities(model),
         ));
     }
+    say(format!(
+        "    One is in memory at a time, and with it up to {kept_mb} MB of conversations (local_cache_mb)."
+    ));
 }
 
 /// A model with its size and licence, and where it is.

@@ -63,7 +63,7 @@ struct UnknownModel {
 pub fn run(settings: &Settings, command: Command) -> Result<(), Box<dyn std::error::Error>> {
     let cache = ModelCache::new(folder(settings));
     match command {
-        Command::List => list::list(&cache),
+        Command::List => list::list(&cache, settings)?,
         Command::Pull {
             model,
             from,

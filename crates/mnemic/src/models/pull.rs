@@ -38,20 +38,25 @@ pub fn pull(
             tell("Another process fetches it; waiting for that.".to_owned());
         }),
         Progress::Source(source) => bar.suspend(|| tell(format!("Asking {source}"))),
-        Progress::Failed { reason, .. } => bar.suspend(|| tell(format!("  no: {reason}"))),
+        Progress::Failed { reason, .. } => {
+            // How far it was says nothing of the next source.
+            bar.reset();
+            bar.suspend(|| tell(format!("  no: {reason}")));
+        }
         Progress::File { name, done, total } => {
             bar.set_length(total);
             bar.set_message(name.to_owned());
             bar.set_position(done);
         }
     };
-    let folder = pull::pull(model, cache, &options, &mut show)?;
+    let pulled = pull::pull(model, cache, &options, &mut show);
     bar.finish_and_clear();
+    let folder = pulled?;
     tell(format!(
         "{} is in {} ({}, {}), every file as it must be.",
         model.id(),
         folder.display(),
-        megabytes(model.bytes()),
+        megabytes(cache.bytes(model)),
         model.licence(),
     ));
     Ok(())

@@ -14,11 +14,10 @@ use crate::terminal::say;
 pub fn remove(model: &dyn Artifact, cache: &ModelCache) -> io::Result<()> {
     let folder = cache.folder(model);
     let folder = folder.display();
-    if cache.remove(model)? {
-        let freed = megabytes(model.bytes());
-        say(format!("{folder} is deleted ({freed})."));
-    } else {
-        say(format!("{} is not in {folder}.", model.id()));
+    match cache.remove(model)? {
+        Some(0) => say(format!("{folder} was empty, and is deleted.")),
+        Some(freed) => say(format!("{folder} is deleted ({}).", megabytes(freed))),
+        None => say(format!("{} is not in {folder}.", model.id())),
     }
     Ok(())
 }
