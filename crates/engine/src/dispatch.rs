@@ -23,6 +23,7 @@ use crate::{
     error::EngineError,
     session::Session,
     turn::Turn,
+    web::WebLook,
 };
 
 /// What is to be done for a call.
@@ -38,6 +39,8 @@ pub(crate) enum Action {
     Change(MemoryChanges),
     /// A look into memory: reads only.
     Search(Look),
+    /// A look into the web: reads only, before everything else of the step.
+    Web(WebLook),
     /// A text for archival memory: written inside the step's commit.
     Remember(Box<NewPassage>),
     /// Nothing is left to do: the return is known.
@@ -145,6 +148,8 @@ fn plan_builtin(session: &Session, call: &ToolCall, builtin: BuiltinCall) -> Act
         BuiltinCall::ConversationSearch(search) => Action::Search(Look::Recall(search)),
         BuiltinCall::ArchivalSearch(search) => Action::Search(Look::Archival(search)),
         BuiltinCall::Code(code) => Action::External(External::Code(code)),
+        BuiltinCall::FetchWebpage { url } => Action::Web(WebLook::Page { url }),
+        BuiltinCall::WebSearch(search) => Action::Web(WebLook::Search(search)),
         BuiltinCall::ArchivalInsert(passage) => Action::Remember(passage),
         BuiltinCall::Edit { label, edit } => {
             let based_on = session.frame.block_revisions.get(&label).copied();

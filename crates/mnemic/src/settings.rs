@@ -1,15 +1,14 @@
 //! Settings: one table says every key with its names, default and meaning; flags win over the
 //! environment, that over `mnemic.toml`, that over defaults.
 
+mod error;
 mod file;
+mod provider;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use mnemic_llm::{Protocol, ToolForm};
-use serde::{Deserialize, Deserializer, de::Error as _};
-
 use self::file::read_file;
-pub use self::file::usual_file;
+pub use self::{error::SettingsError, file::usual_file, provider::Provider};
 
 /// A setting.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +51,7 @@ const fn secret(name: &'static str, env: &'static [&'static str], about: &'stati
 }
 
 /// All settings.
-pub const KEYS: [Key; 41] = [
+pub const KEYS: [Key; 48] = [
     key(
         "host",
         &["MNEMIC_HOST", "LETTA_SERVER_HOST"],
@@ -221,7 +220,46 @@ pub const KEYS: [Key; 41] = [
         "allow_private_urls",
         &["MNEMIC_ALLOW_PRIVATE_URLS"],
         "false",
-        "Fetch images from private and loopback addresses too, and post callbacks to them.",
+        "Fetch images and pages from private and loopback addresses too, and post callbacks to them.",
+    ),
+    secret(
+        "exa_api_key",
+        &["EXA_API_KEY"],
+        "Key of Exa, for web_search.",
+    ),
+    secret(
+        "tavily_api_key",
+        &["TAVILY_API_KEY"],
+        "Key of Tavily, for web_search.",
+    ),
+    secret(
+        "brave_api_key",
+        &["BRAVE_API_KEY"],
+        "Key of Brave Search, for web_search.",
+    ),
+    key(
+        "searxng_url",
+        &["MNEMIC_SEARXNG_URL"],
+        "",
+        "A SearXNG instance for web_search, without any key.",
+    ),
+    key(
+        "exa_base_url",
+        &["MNEMIC_EXA_BASE_URL"],
+        "https://api.exa.ai",
+        "Where Exa is reached.",
+    ),
+    key(
+        "tavily_base_url",
+        &["MNEMIC_TAVILY_BASE_URL"],
+        "https://api.tavily.com",
+        "Where Tavily is reached.",
+    ),
+    key(
+        "brave_base_url",
+        &["MNEMIC_BRAVE_BASE_URL"],
+        "https://api.search.brave.com",
+        "Where Brave Search is reached.",
     ),
     key(
         "log",
@@ -339,103 +377,8 @@ const SWITCHES: [&str; 7] = [
     "offline",
 ];
 
-/// A model server as `mnemic.toml` names it.
-#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct Provider {
-    /// What handles begin with.
-    pub name: String,
-    /// The base URL, up to and with `/v1`.
-    pub base_url: String,
-    /// The wire protocol it speaks; chat completions unless set.
-    #[serde(default, deserialize_with = "protocol")]
-    pub protocol: Option<Protocol>,
-    /// The key itself.
-    pub api_key: Option<String>,
-    /// Or the environment variable that holds it.
-    pub api_key_env: Option<String>,
-    /// Tokens of its models' context windows, where the server does not tell.
-    pub context_window: Option<i64>,
-    /// Its models, where the server has no list.
-    #[serde(default)]
-    pub models: Vec<String>,
-    /// Further headers of every request.
-    #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-    /// Whether its models want their reasoning back with their messages.
-    #[serde(default)]
-    pub echo_reasoning: bool,
-    /// How its models are given tools; as the server says unless set.
-    #[serde(default, deserialize_with = "tool_form")]
-    pub tools: Option<ToolForm>,
-}
-
 /// Variables that only `mnemic chat` reads.
 const CHAT: [&str; 2] = ["MNEMIC_TOKEN", "MNEMIC_URL"];
-
-fn protocol<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Protocol>, D::Error> {
-    let name = String::deserialize(reader)?;
-    let known = Protocol::parse(&name);
-    known.map(Some).ok_or_else(|| {
-        let names = Protocol::ALL.map(Protocol::as_str).join("', '");
-        D::Error::custom(format!("protocol = '{name}': must be one of '{names}'"))
-    })
-}
-
-fn tool_form<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<ToolForm>, D::Error> {
-    let name = String::deserialize(reader)?;
-    let mut forms = ToolForm::ALL.into_iter();
-    let known = forms.find(|form| form.as_str() == name);
-    known.map(Some).ok_or_else(|| {
-        let names = ToolForm::ALL.map(ToolForm::as_str).join("', '");
-        D::Error::custom(format!("tools = '{name}': must be one of '{names}'"))
-    })
-}
-
-/// What is wrong with the configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// The file cannot be read.
-    #[error("{path}: {error}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// The file is no TOML, or a provider in it is not complete.
-    #[error("{path}: {message}")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
-    /// A key that does not exist.
-    #[error(
-        "{path}: there is no setting '{key}'; did you mean '{nearest}'? `mnemic config` lists all"
-    )]
-    Unknown {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-        /// The nearest that exists.
-        nearest: &'static str,
-    },
-    /// A value that does not fit.
-    #[error("{name} = '{value}' ({origin}): {wanted}")]
-    Wrong {
-        /// The setting.
-        name: &'static str,
-        /// Its value.
-        value: String,
-        /// Where it comes from.
-        origin: String,
-        /// What it must be.
-        wanted: String,
-    },
-}
 
 /// A value and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,5 @@
 //! What agents do outside of the server: the tools that people write, and the closed place in which they run.
 
+pub mod page;
 pub mod sandbox;
 pub mod schema;
