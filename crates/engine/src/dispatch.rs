@@ -115,7 +115,7 @@ pub(crate) fn plan(session: &Session, call: &ToolCall) -> Action {
         ));
     };
     let arguments = match parse_arguments(&call.arguments) {
-        Ok(arguments) => arguments,
+        Ok(arguments) => session.frame.tool_set.meant(&call.name, arguments),
         Err(text) => return error(text),
     };
     if tool.tool_type == ToolType::Custom {

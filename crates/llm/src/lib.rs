@@ -40,6 +40,7 @@ mod retry;
 mod servers;
 mod sse;
 mod streaming;
+mod strict_schema;
 mod suggestions;
 mod toolset;
 mod transcript;
