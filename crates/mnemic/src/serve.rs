@@ -222,6 +222,28 @@ pub async fn forget_secrets(settings: &Settings) -> Result<usize, ServeError> {
     Ok(Store::forget_secrets(location, secrets).await?)
 }
 
+/// Opens the database to read from it, also while a server runs on it.
+///
+/// # Errors
+/// There is none, or it cannot be opened.
+pub async fn open_to_read(settings: &Settings) -> Result<Store, ServeError> {
+    // Nothing is decrypted by who only reads, so that no key is needed.
+    let secrets = Secrets::new(b"");
+    let location = match settings.optional("database_url") {
+        Some(url) => Location::Postgres {
+            url,
+            connections: 2,
+        },
+        None => {
+            let folder = settings
+                .optional("data_dir")
+                .map_or_else(data::usual, PathBuf::from);
+            Location::Sqlite(data::existing_database(&folder)?)
+        }
+    };
+    Ok(Store::open_to_read(location, secrets).await?)
+}
+
 async fn open_store(settings: &Settings, folder: &DataFolder) -> Result<Store, ServeError> {
     let (location, secrets) = database(settings, folder)?;
     let store = Store::open(location, secrets).await?;
