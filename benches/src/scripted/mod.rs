@@ -10,4 +10,5 @@ mod overflow;
 mod reply;
 mod request;
 mod responses;
+mod search;
 pub mod server;

@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
     directives, directives::Directives, embeddings::Embedder, identity::Identity, messages, ollama,
-    overflow, reply, request, request::Protocol, responses,
+    overflow, reply, request, request::Protocol, responses, search,
 };
 
 /// Requests that are kept for tests to look at.
@@ -102,6 +102,9 @@ impl Scripted {
             .to_bytes();
         if let Some(answer) = self.as_program(&parts.method, parts.uri.path()) {
             return Ok(json_reply(200, &answer));
+        }
+        if let Some((status, answer)) = search::answer(&parts, &body) {
+            return Ok(json_reply(status, &answer));
         }
         match (parts.method, parts.uri.path()) {
             (Method::POST, "/api/chat") => self.reply(Protocol::Ollama, body).await,

@@ -10,6 +10,8 @@ mod code_specs;
 mod memory_call;
 mod memory_specs;
 mod specs;
+mod web_call;
+mod web_specs;
 
 use serde_json::{Map, Value, json};
 
@@ -18,6 +20,7 @@ use crate::{agents::AgentType, tools::ToolType};
 pub use arguments::ArgumentError;
 pub use call::{ArchivalSearch, BuiltinCall, CodeRun, ConversationSearch};
 use specs::TOOLS;
+pub use web_call::{DEFAULT_RESULTS, MAX_RESULTS, WebSearch};
 
 /// Characters of a return that the model sees, for every built-in tool (V1 contract, section 5).
 pub const RETURN_CHAR_LIMIT: i64 = 50_000;
@@ -50,6 +53,7 @@ struct Parameter {
 enum ParameterKind {
     Text,
     WholeNumber,
+    Truth,
     Roles,
     Texts,
     OneOf(&'static [&'static str]),
@@ -106,6 +110,7 @@ impl Parameter {
         let mut schema = match self.kind {
             ParameterKind::Text => json!({"type": "string"}),
             ParameterKind::WholeNumber => json!({"type": "integer"}),
+            ParameterKind::Truth => json!({"type": "boolean"}),
             ParameterKind::Roles => json!({
                 "type": "array",
                 "items": {"type": "string", "enum": ["assistant", "user", "tool"]},
@@ -125,6 +130,7 @@ impl ParameterKind {
         match self {
             Self::Text => "text".to_owned(),
             Self::WholeNumber => "whole number".to_owned(),
+            Self::Truth => "true or false".to_owned(),
             Self::Roles => "list of 'assistant', 'user', 'tool'".to_owned(),
             Self::Texts => "list of texts".to_owned(),
             Self::OneOf(names) => format!("one of {}", names.join(", ")),

@@ -23,6 +23,7 @@ use crate::{
     error::EngineError,
     session::Session,
     turn::Turn,
+    web::WebLook,
 };
 
 /// What is to be done for a call.
@@ -38,6 +39,8 @@ pub(crate) enum Action {
     Change(MemoryChanges),
     /// A look into memory: reads only.
     Search(Look),
+    /// A look into the web: reads only, before everything else of the step.
+    Web(WebLook),
     /// A text for archival memory: written inside the step's commit.
     Remember(Box<NewPassage>),
     /// Nothing is left to do: the return is known.
@@ -112,7 +115,7 @@ pub(crate) fn plan(session: &Session, call: &ToolCall) -> Action {
         ));
     };
     let arguments = match parse_arguments(&call.arguments) {
-        Ok(arguments) => arguments,
+        Ok(arguments) => session.frame.tool_set.meant(&call.name, arguments),
         Err(text) => return error(text),
     };
     if tool.tool_type == ToolType::Custom {
@@ -145,6 +148,8 @@ fn plan_builtin(session: &Session, call: &ToolCall, builtin: BuiltinCall) -> Act
         BuiltinCall::ConversationSearch(search) => Action::Search(Look::Recall(search)),
         BuiltinCall::ArchivalSearch(search) => Action::Search(Look::Archival(search)),
         BuiltinCall::Code(code) => Action::External(External::Code(code)),
+        BuiltinCall::FetchWebpage { url } => Action::Web(WebLook::Page { url }),
+        BuiltinCall::WebSearch(search) => Action::Web(WebLook::Search(search)),
         BuiltinCall::ArchivalInsert(passage) => Action::Remember(passage),
         BuiltinCall::Edit { label, edit } => {
             let based_on = session.frame.block_revisions.get(&label).copied();

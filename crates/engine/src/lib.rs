@@ -37,6 +37,7 @@ mod supervisor;
 pub mod threads;
 pub mod tools;
 mod turn;
+mod web;
 
 use std::{sync::Arc, time::Duration};
 
@@ -60,6 +61,8 @@ use search::Shelf;
 use session::Sessions;
 use supervisor::Supervisor;
 use tokio::sync::{Notify, OnceCell};
+use web::Web;
+pub use web::WebSettings;
 
 /// What an administrator sets.
 #[derive(Debug, Clone)]
@@ -80,6 +83,8 @@ pub struct EngineSettings {
     pub compaction_timeout: Duration,
     /// How tools run that people wrote.
     pub tools: ToolSettings,
+    /// Pages and searches in the web.
+    pub web: WebSettings,
 }
 
 impl Default for EngineSettings {
@@ -93,6 +98,7 @@ impl Default for EngineSettings {
             index_cache_bytes: 256 * 1024 * 1024,
             compaction_timeout: Duration::from_secs(30),
             tools: ToolSettings::default(),
+            web: WebSettings::default(),
         }
     }
 }
@@ -120,6 +126,7 @@ struct Inner {
     doors: RwLock<Option<Arc<dyn Doors>>>,
     /// Made by the first who asks.
     sandbox: OnceCell<Sandbox>,
+    web: Web,
     /// Told when a run with a callback ended in this process.
     callback_due: Notify,
 }
@@ -144,6 +151,7 @@ impl Engine {
         let sessions = Sessions::new(settings.session_cache_bytes);
         let shelf = Shelf::new(settings.index_cache_bytes);
         let embeddings = Embeddings::new(Arc::clone(&catalogue), &settings.embeddings);
+        let web = Web::new(&settings.web);
         let boot_id = format!("boot-{}", uuid::Uuid::new_v4());
         let inner = Inner {
             store,
@@ -159,6 +167,7 @@ impl Engine {
             supervisor: Supervisor::default(),
             doors: RwLock::default(),
             sandbox: OnceCell::new(),
+            web,
             callback_due: Notify::new(),
         };
         Self {

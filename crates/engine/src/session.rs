@@ -60,11 +60,14 @@ impl Frame {
         let conversation = conversations::get(tx, scope, head.conversation_id).await?;
         let prompt = prompting::current(tx, scope, (&agent, &shown), head, now).await?;
         let specs: Vec<ToolSpec> = attached.iter().map(spec).collect();
+        let tool_set = ToolSet::new(&specs)
+            .searching(builtin::SEARCHES)
+            .strict(|spec| is_strict(&agent, &attached, &spec.name));
         Ok(Self {
             signature: head.signature.clone(),
             agent: Arc::new(agent),
             model_override: conversation.model,
-            tool_set: Arc::new(ToolSet::new(&specs).searching(builtin::SEARCHES)),
+            tool_set: Arc::new(tool_set),
             tools_tokens: attached.iter().map(tool_tokens).sum(),
             tools: attached,
             block_revisions: shown
@@ -111,6 +114,15 @@ fn spec(tool: &Tool) -> ToolSpec {
             || serde_json::json!({"type": "object", "properties": {}, "required": []}),
         ),
     }
+}
+
+/// Whether the provider is to hold the model to a tool's schema: the agent's model settings ask for that, or the
+/// tool's own schema does.
+fn is_strict(agent: &Agent, attached: &[Tool], name: &str) -> bool {
+    let asks = |value: Option<&serde_json::Value>| value == Some(&serde_json::Value::Bool(true));
+    let mut named = attached.iter().filter(|tool| tool.name == name);
+    asks(agent.llm_config.extra.get("strict"))
+        || named.any(|tool| asks(tool.json_schema.get("strict")))
 }
 
 /// Tokens that a tool takes in a request.

@@ -212,6 +212,10 @@ async fn planned(turn: &Turn, call: &ToolCall, action: Action) -> Result<Planned
         Action::Change(changes) => Planned::Change(changes),
         Action::Remember(passage) => Planned::Remember(passage),
         Action::Search(look) => Planned::Returned(search_now(turn, call, look).await?),
+        // These were looked up before; see `web::look_up`.
+        Action::Web(_) => {
+            Planned::Returned(dispatch::failed(call, "it was not looked up".to_owned()))
+        }
         Action::External(external) => {
             let outside = dispatch::run_external(turn, external, call).await?;
             Planned::Outside(Box::new(outside))

@@ -25,6 +25,7 @@ use crate::{
     model::TurnModel,
     settle::{Closing, StepCommit},
     turn::{Turn, llm_failure},
+    web,
 };
 
 /// How a step ends.
@@ -342,10 +343,11 @@ impl Turn {
             calls.clear();
         }
         let reason = self.stop_reason(&calls, &answer);
-        let actions: Vec<Action> = calls
+        let mut actions: Vec<Action> = calls
             .iter()
             .map(|call| dispatch::plan(&self.session, call))
             .collect();
+        web::look_up(self, &calls, &mut actions).await?;
         let external = actions
             .iter()
             .any(|action| matches!(action, Action::External(_)));

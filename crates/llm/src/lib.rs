@@ -40,10 +40,12 @@ mod retry;
 mod servers;
 mod sse;
 mod streaming;
+mod strict_schema;
 mod suggestions;
 mod toolset;
 mod transcript;
 mod url_guard;
+mod web_search;
 mod windows;
 mod wire_form;
 
@@ -70,6 +72,7 @@ pub use streaming::DeltaStream;
 pub use toolset::{ToolSet, ToolSpec};
 pub use transcript::{MessageView, Transcript};
 pub use url_guard::{FetchLimits, Fetched, UrlError, UrlGuard, is_public};
+pub use web_search::{SearchError, SearchService, ServiceSettings, WebSearchSettings, WebSearcher};
 
 /// Reads the answer to a call that did not ask for a stream.
 ///

@@ -5,7 +5,7 @@ use std::{ops::Range, sync::OnceLock};
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{anthropic, endpoints::Protocol, openai_chat, openai_responses};
+use crate::{anthropic, endpoints::Protocol, openai_chat, openai_responses, strict_schema};
 
 /// A tool as the model sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,9 +24,21 @@ pub struct ToolSpec {
 pub struct ToolSet {
     specs: Vec<ToolSpec>,
     searches: Vec<String>,
+    /// The strict schemas of the tools that have one and are sent so, by their place.
+    strict: Vec<Option<Value>>,
     chat: OnceLock<Rendered>,
     responses: OnceLock<Rendered>,
     anthropic: OnceLock<Rendered>,
+    ollama: OnceLock<Rendered>,
+}
+
+/// How a tool's arguments are described on the wire.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Parameters<'a> {
+    /// As they are.
+    Plain(&'a Value),
+    /// So that the provider holds the model to them.
+    Strict(&'a Value),
 }
 
 /// The wire form in one protocol.
@@ -37,15 +49,18 @@ struct Rendered {
 }
 
 impl Rendered {
-    fn new(specs: &[ToolSpec], tool: impl Fn(&mut Vec<u8>, &ToolSpec)) -> Self {
+    fn new<'a>(
+        tools: impl Iterator<Item = (&'a ToolSpec, Parameters<'a>)>,
+        tool: impl Fn(&mut Vec<u8>, &ToolSpec, Parameters<'_>),
+    ) -> Self {
         let mut bytes = Vec::new();
-        let mut spans = Vec::with_capacity(specs.len());
-        for spec in specs {
+        let mut spans = Vec::new();
+        for (spec, parameters) in tools {
             if !bytes.is_empty() {
                 bytes.push(b',');
             }
             let start = bytes.len();
-            tool(&mut bytes, spec);
+            tool(&mut bytes, spec, parameters);
             spans.push(start..bytes.len());
         }
         Self {
@@ -73,6 +88,29 @@ impl ToolSet {
         self
     }
 
+    /// Sends the tools for which that is asked with strict schemas, to providers that know such. A tool whose
+    /// arguments have no strict form is sent as it is.
+    #[must_use]
+    pub fn strict(mut self, is_asked: impl Fn(&ToolSpec) -> bool) -> Self {
+        let strict = |spec: &ToolSpec| strict_schema::strict(&spec.parameters);
+        self.strict = self
+            .specs
+            .iter()
+            .map(|spec| is_asked(spec).then(|| strict(spec)).flatten())
+            .collect();
+        self
+    }
+
+    /// A call's arguments as they are meant: with a strict schema a model must write null for what it
+    /// leaves out, and others do so on their own.
+    #[must_use]
+    pub fn meant(&self, name: &str, arguments: Value) -> Value {
+        match self.specs.iter().find(|spec| spec.name == name) {
+            Some(spec) => strict_schema::without_nulls(&spec.parameters, arguments),
+            None => arguments,
+        }
+    }
+
     /// Whether the tool of a name is a search.
     #[must_use]
     pub fn is_search(&self, name: &str) -> bool {
@@ -96,18 +134,39 @@ impl ToolSet {
         &self.specs
     }
 
+    /// The tools, with strict schemas where they are to be sent so.
+    fn strictly(&self) -> impl Iterator<Item = (&ToolSpec, Parameters<'_>)> {
+        self.specs.iter().enumerate().map(|(at, spec)| {
+            let strict = self.strict.get(at).and_then(Option::as_ref);
+            let plain = Parameters::Plain(&spec.parameters);
+            (spec, strict.map_or(plain, Parameters::Strict))
+        })
+    }
+
+    fn plainly(&self) -> impl Iterator<Item = (&ToolSpec, Parameters<'_>)> {
+        self.specs
+            .iter()
+            .map(|spec| (spec, Parameters::Plain(&spec.parameters)))
+    }
+
     fn rendered(&self, protocol: Protocol) -> &Rendered {
+        let chat = openai_chat::render::tool;
         match protocol {
-            // Ollama takes tools as chat completions do.
-            Protocol::OpenAiChat | Protocol::Ollama => self
+            Protocol::OpenAiChat => self
                 .chat
-                .get_or_init(|| Rendered::new(&self.specs, openai_chat::render::tool)),
+                .get_or_init(|| Rendered::new(self.strictly(), chat)),
+            // Ollama takes tools as chat completions do, but knows no strict ones.
+            Protocol::Ollama => self
+                .ollama
+                .get_or_init(|| Rendered::new(self.plainly(), chat)),
             Protocol::OpenAiResponses => self
                 .responses
-                .get_or_init(|| Rendered::new(&self.specs, openai_responses::render::tool)),
-            Protocol::Anthropic => self
-                .anthropic
-                .get_or_init(|| Rendered::new(&self.specs, anthropic::render::tool)),
+                .get_or_init(|| Rendered::new(self.strictly(), openai_responses::render::tool)),
+            Protocol::Anthropic => self.anthropic.get_or_init(|| {
+                Rendered::new(self.plainly(), |out, spec, _| {
+                    anthropic::render::tool(out, spec)
+                })
+            }),
         }
     }
 
@@ -154,6 +213,45 @@ mod tests {
         let again = ToolSet::new(&[spec("one"), spec("two")]);
         assert_eq!(set.bytes(CHAT), again.bytes(CHAT));
         assert_eq!(set.names().collect::<Vec<_>>(), ["one", "two"]);
+    }
+
+    #[test]
+    fn strict_schemas_are_sent_where_they_are_asked_for_and_possible() {
+        let free = ToolSpec {
+            parameters: json!({"type": "object", "properties": {"a": {"type": "object"}}}),
+            ..spec("free")
+        };
+        let set =
+            ToolSet::new(&[spec("one"), free, spec("other")]).strict(|spec| spec.name != "other");
+        let sent = |protocol, name| -> Value {
+            serde_json::from_slice(&set.only(protocol, name).unwrap()).unwrap()
+        };
+        let strict = json!({"type": "object", "properties": {"a": {"type": ["string", "null"]}}, "required": ["a"],
+            "additionalProperties": false});
+        let chat = &sent(CHAT, "one")["function"];
+        assert_eq!(
+            (&chat["strict"], &chat["parameters"]),
+            (&json!(true), &strict)
+        );
+        let responses = sent(Protocol::OpenAiResponses, "one");
+        assert_eq!(
+            (&responses["strict"], &responses["parameters"]),
+            (&json!(true), &strict)
+        );
+        for name in ["free", "other"] {
+            assert_eq!(sent(CHAT, name)["function"].get("strict"), None, "{name}");
+            assert_eq!(
+                sent(Protocol::OpenAiResponses, name)["strict"],
+                json!(false),
+                "{name}"
+            );
+        }
+        for protocol in [Protocol::Ollama, Protocol::Anthropic] {
+            let text = sent(protocol, "one").to_string();
+            assert!(!text.contains("strict") && !text.contains("null"), "{text}");
+        }
+        assert_eq!(set.meant("one", json!({"a": null})), json!({}));
+        assert_eq!(set.meant("unknown", json!({"a": null})), json!({"a": null}));
     }
 
     #[test]

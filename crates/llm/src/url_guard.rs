@@ -14,16 +14,17 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use reqwest::{
-    Response,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{CONTENT_TYPE, LOCATION},
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, LOCATION},
 };
 use url::{Host, Url};
 
 use crate::connect;
 
+mod content;
+
 /// How many redirects are followed.
-const MAX_REDIRECTS: u32 = 3;
+const MAX_REDIRECTS: u32 = 5;
 
 /// Why a URL is not fetched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +70,14 @@ pub enum UrlError {
         /// The limit.
         limit: usize,
     },
+    /// It is packed in a way that we can't unpack.
+    #[error("what {host} sends can't be unpacked ({encoding}); give another URL")]
+    Packed {
+        /// The host.
+        host: String,
+        /// How it is packed.
+        encoding: String,
+    },
     /// It takes too long.
     #[error("{host} did not answer within {seconds} s; try again, or give another URL")]
     Timeout {
@@ -90,7 +99,7 @@ pub enum UrlError {
 /// Limits on a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchLimits {
-    /// The most bytes that are taken.
+    /// The most bytes that are taken, as they come and after they are unpacked.
     pub max_bytes: usize,
     /// How long it may take with all redirects.
     pub timeout: Duration,
@@ -112,6 +121,8 @@ pub struct Fetched {
     pub url: Url,
     /// The media type as the server calls it, without parameters, in lower case.
     pub media_type: String,
+    /// The encoding of its text, as the server calls it.
+    pub charset: Option<String>,
     /// The content.
     pub bytes: Bytes,
 }
@@ -194,9 +205,27 @@ impl UrlGuard {
     /// When it, or a URL it redirects to, is refused; when it can't be reached; when the answer is
     /// no success, too large or too slow.
     pub async fn get(&self, url: &str, limits: FetchLimits) -> Result<Fetched, UrlError> {
+        self.get_preferring(url, "*/*", limits).await
+    }
+
+    /// Fetches a page to read: what servers have in several forms comes as text.
+    ///
+    /// # Errors
+    /// As [`UrlGuard::get`].
+    pub async fn get_page(&self, url: &str, limits: FetchLimits) -> Result<Fetched, UrlError> {
+        let accept = "text/markdown, text/html;q=0.9, application/xhtml+xml;q=0.9, text/plain;q=0.8, */*;q=0.1";
+        self.get_preferring(url, accept, limits).await
+    }
+
+    async fn get_preferring(
+        &self,
+        url: &str,
+        accept: &str,
+        limits: FetchLimits,
+    ) -> Result<Fetched, UrlError> {
         let url = self.check(url)?;
         let host = host_of(&url);
-        tokio::time::timeout(limits.timeout, self.follow(url, limits.max_bytes))
+        tokio::time::timeout(limits.timeout, self.follow(url, accept, limits.max_bytes))
             .await
             .map_err(|_| UrlError::Timeout {
                 host,
@@ -236,13 +265,17 @@ impl UrlGuard {
             .as_u16())
     }
 
-    async fn follow(&self, mut url: Url, limit: usize) -> Result<Fetched, UrlError> {
+    async fn follow(&self, mut url: Url, accept: &str, limit: usize) -> Result<Fetched, UrlError> {
         for _ in 0..=MAX_REDIRECTS {
-            let request = self.client(&host_of(&url))?.get(url.clone()).send();
+            let request = self.client(&host_of(&url))?.get(url.clone());
+            let request = request
+                .header(ACCEPT, accept)
+                .header(ACCEPT_ENCODING, "gzip, deflate")
+                .send();
             let response = request.await.map_err(|error| unreachable(&url, &error))?;
             let status = response.status();
             if status.is_success() {
-                return read(url, response, limit).await;
+                return content::read(url, response, limit).await;
             }
             let to = response
                 .headers()
@@ -285,43 +318,6 @@ impl UrlGuard {
         *made = Some(client.clone());
         Ok(client)
     }
-}
-
-async fn read(url: Url, mut response: Response, limit: usize) -> Result<Fetched, UrlError> {
-    let too_large = || UrlError::TooLarge {
-        host: host_of(&url),
-        limit,
-    };
-    if response
-        .content_length()
-        .is_some_and(|announced| announced > limit as u64)
-    {
-        return Err(too_large());
-    }
-    let media_type = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let media_type = media_type
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default();
-    let media_type = media_type.trim().to_ascii_lowercase();
-    let mut bytes = Vec::new();
-    while let Some(piece) = response
-        .chunk()
-        .await
-        .map_err(|error| unreachable(&url, &error))?
-    {
-        if bytes.len() + piece.len() > limit {
-            return Err(too_large());
-        }
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(Fetched {
-        url,
-        media_type,
-        bytes: bytes.into(),
-    })
 }
 
 /// Resolves names to public addresses only.

@@ -133,6 +133,24 @@ impl DataFolder {
     }
 }
 
+/// The file of the embedded database in a folder that another process may hold.
+///
+/// # Errors
+/// There is none.
+pub fn existing_database(folder: &Path) -> io::Result<PathBuf> {
+    let path = folder.join("mnemic.db");
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(io::Error::new(
+        io::ErrorKind::NotFound,
+        format!(
+            "there is no database in {}; name its folder with --data-dir",
+            folder.display()
+        ),
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Mnemic: a self-hosted server for agents that remember.
 
+mod audit;
 mod chat;
 mod data;
 mod detection;
@@ -54,6 +55,9 @@ enum Command {
     #[cfg(feature = "local-models")]
     #[command(subcommand)]
     Models(models::Command),
+    /// Look at the tools that people wrote.
+    #[command(subcommand)]
+    Tools(audit::Command),
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +153,7 @@ fn run(settings: Settings, command: Command) -> Result<ExitCode, Box<dyn std::er
         Command::ForgetSecrets => forget_secrets(&settings)?,
         #[cfg(feature = "local-models")]
         Command::Models(command) => models::run(&settings, command)?,
+        Command::Tools(command) => audit::run(&settings, &command)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,8 +7,11 @@ use mnemic_api::ApiSettings;
 use mnemic_core::{scope::Scope, time::Clock};
 #[cfg(feature = "local-models")]
 use mnemic_engine::embedding::LocalModels;
-use mnemic_engine::{Engine, EngineSettings, embedding::EmbeddingSettings};
-use mnemic_llm::{Catalogue, Client, EndpointConfig, RetryPolicy, Timeouts};
+use mnemic_engine::{Engine, EngineSettings, WebSettings, embedding::EmbeddingSettings};
+use mnemic_llm::{
+    Catalogue, Client, EndpointConfig, RetryPolicy, Secret, ServiceSettings, Timeouts,
+    WebSearchSettings,
+};
 use mnemic_store::{Location, Secrets, Store, StoreError};
 use tokio::{net::TcpListener, sync::oneshot};
 
@@ -219,6 +222,28 @@ pub async fn forget_secrets(settings: &Settings) -> Result<usize, ServeError> {
     Ok(Store::forget_secrets(location, secrets).await?)
 }
 
+/// Opens the database to read from it, also while a server runs on it.
+///
+/// # Errors
+/// There is none, or it cannot be opened.
+pub async fn open_to_read(settings: &Settings) -> Result<Store, ServeError> {
+    // Nothing is decrypted by who only reads, so that no key is needed.
+    let secrets = Secrets::new(b"");
+    let location = match settings.optional("database_url") {
+        Some(url) => Location::Postgres {
+            url,
+            connections: 2,
+        },
+        None => {
+            let folder = settings
+                .optional("data_dir")
+                .map_or_else(data::usual, PathBuf::from);
+            Location::Sqlite(data::existing_database(&folder)?)
+        }
+    };
+    Ok(Store::open_to_read(location, secrets).await?)
+}
+
 async fn open_store(settings: &Settings, folder: &DataFolder) -> Result<Store, ServeError> {
     let (location, secrets) = database(settings, folder)?;
     let store = Store::open(location, secrets).await?;
@@ -240,7 +265,24 @@ fn engine_settings(settings: &Settings) -> Result<EngineSettings, SettingsError>
             .number::<usize>("index_cache_mb")?
             .saturating_mul(1 << 20),
         compaction_timeout: Duration::from_secs(settings.number("compaction_timeout_seconds")?),
+        web: web_settings(settings)?,
         ..EngineSettings::default()
+    })
+}
+
+fn web_settings(settings: &Settings) -> Result<WebSettings, SettingsError> {
+    let service = |key: &str, base_url: &str| ServiceSettings {
+        key: settings.optional(key).map(Secret::new),
+        base_url: settings.optional(base_url),
+    };
+    Ok(WebSettings {
+        allow_private_urls: settings.switch("allow_private_urls")?,
+        search: WebSearchSettings {
+            exa: service("exa_api_key", "exa_base_url"),
+            tavily: service("tavily_api_key", "tavily_base_url"),
+            brave: service("brave_api_key", "brave_base_url"),
+            searxng_url: settings.optional("searxng_url"),
+        },
     })
 }
 

@@ -96,6 +96,32 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens a database as it is, also beside a server that runs on it: nothing is migrated, and nothing is to be
+    /// written.
+    ///
+    /// # Errors
+    /// The database cannot be opened.
+    pub async fn open_to_read(location: Location, secrets: Secrets) -> Result<Self, StoreError> {
+        let engine = match location {
+            Location::Sqlite(path) => {
+                let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path));
+                let joined = opened.await;
+                let failed =
+                    |error: tokio::task::JoinError| StoreError::Database(error.to_string());
+                Engine::Sqlite(joined.map_err(failed)??)
+            }
+            Location::Postgres { url, connections } => {
+                Engine::Postgres(Postgres::new(&url, connections)?)
+            }
+        };
+        Ok(Self {
+            engine: Arc::new(engine),
+            secrets,
+            report: Arc::default(),
+            failing: Arc::default(),
+        })
+    }
+
     /// Opens a database whose encryption key is lost: deletes the secrets that only that key opens, and
     /// takes the given one from now on. Returns how many secrets there were.
     ///

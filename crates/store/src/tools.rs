@@ -300,6 +300,18 @@ pub async fn by_names(
     .await
 }
 
+/// The tools that people wrote, of all organizations: for the server's administrator.
+///
+/// # Errors
+/// The database's.
+pub async fn custom_of_all(tx: &mut Tx<'_>) -> Result<Vec<Tool>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM tools t WHERE t.tool_type = $1 ORDER BY t.name, t.organization_id"
+    );
+    let rows = tx.query(&sql, params![ToolType::Custom.as_str()]).await?;
+    rows.into_iter().map(|mut row| from_row(&mut row)).collect()
+}
+
 /// The tools of an agent, in the order in which they were attached.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ mod docstring;
 mod python;
 mod typescript;
 
+pub(crate) use self::{python::with_suite as with_python, typescript::lexer as typescript_tokens};
 use serde_json::{Map, Value, json};
 
 /// Bytes of source that are read.

@@ -181,6 +181,21 @@ impl<'a> Arguments<'a> {
             .ok_or_else(|| self.wrong(name, "a whole number"))
     }
 
+    /// A yes or no, also as a word or number.
+    pub(super) fn truth(&self, name: &'static str) -> Result<Option<bool>, ArgumentError> {
+        let word = match self.given(name) {
+            None => return Ok(None),
+            Some(Value::Bool(truth)) => return Ok(Some(*truth)),
+            Some(value) => plain(value).unwrap_or_default().trim().to_lowercase(),
+        };
+        match word.as_str() {
+            "" => Ok(None),
+            "true" | "yes" | "1" => Ok(Some(true)),
+            "false" | "no" | "0" => Ok(Some(false)),
+            _ => Err(self.wrong(name, "true or false")),
+        }
+    }
+
     /// A list of texts, also as one text with commas.
     pub(super) fn texts(&self, name: &'static str) -> Result<Vec<String>, ArgumentError> {
         let wrong = || self.wrong(name, "a list of texts");

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     arguments::{ArgumentError, Arguments},
     find, memory_call,
+    web_call::{self, WebSearch},
 };
 use crate::{
     memory::{BlockEdit, MemoryChange},
@@ -76,6 +77,13 @@ pub enum BuiltinCall {
     Code(CodeRun),
     /// `memory_finish_edits`.
     FinishEdits,
+    /// `web_search`.
+    WebSearch(Box<WebSearch>),
+    /// `fetch_webpage`.
+    FetchWebpage {
+        /// Where the page is.
+        url: String,
+    },
     /// Any of the other memory tools.
     Edit {
         /// The block.
@@ -148,6 +156,13 @@ impl BuiltinCall {
             "memory_apply_patch" => return memory_call::patch(&given).map(Self::Memory),
             "run_code" | "run_code_with_tools" => return code(&given, tool.name).map(Self::Code),
             "memory_finish_edits" => return Ok(Self::FinishEdits),
+            "web_search" => {
+                let search = web_call::search(&given, zone)?;
+                return Ok(Self::WebSearch(Box::new(search)));
+            }
+            "fetch_webpage" => {
+                return web_call::url(&given).map(|url| Self::FetchWebpage { url });
+            }
             "core_memory_append" => BlockEdit::Append {
                 content: given.required("content")?,
             },

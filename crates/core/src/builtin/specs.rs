@@ -9,6 +9,7 @@ use super::{
         CORE_MEMORY_APPEND, CORE_MEMORY_REPLACE, MEMORY, MEMORY_APPLY_PATCH, MEMORY_FINISH_EDITS,
         MEMORY_INSERT, MEMORY_REPLACE, MEMORY_RETHINK,
     },
+    web_specs,
 };
 use crate::tools::ToolType;
 
@@ -53,6 +54,8 @@ pub(super) static TOOLS: &[BuiltinTool] = &[
     MEMORY_APPLY_PATCH,
     code_specs::RUN_CODE,
     code_specs::RUN_CODE_WITH_TOOLS,
+    web_specs::SEARCH,
+    web_specs::FETCH,
 ];
 
 const SEND_MESSAGE: BuiltinTool = BuiltinTool {

@@ -63,6 +63,8 @@ fn the_tools_have_the_kinds_flags_and_parameters_of_the_contract() {
     memory_apply_patch ["letta_memory_core"] parallel=false ["label", "patch"] required=["label","patch"]
     run_code ["letta_builtin"] parallel=true ["code", "language"] required=["code"]
     run_code_with_tools ["letta_builtin"] parallel=false ["code"] required=["code"]
+    web_search ["letta_builtin"] parallel=true ["query", "num_results", "category", "include_text", "include_domains", "exclude_domains", "start_published_date", "end_published_date", "user_location"] required=["query"]
+    fetch_webpage ["letta_builtin"] parallel=true ["url"] required=["url"]
     "#);
 }
 

@@ -5,24 +5,31 @@ use serde_json::json;
 
 use crate::{
     json,
-    toolset::ToolSpec,
+    toolset::{Parameters, ToolSpec},
     transcript::{MessageView, OpenCall, Transcript},
     wire_form::{NO_RETURN, text_of, wire_arguments, wire_id, wire_name},
 };
 
 /// Appends one tool.
-pub(crate) fn tool(out: &mut Vec<u8>, spec: &ToolSpec) {
+pub(crate) fn tool(out: &mut Vec<u8>, spec: &ToolSpec, parameters: Parameters<'_>) {
+    let (parameters, is_strict) = match parameters {
+        Parameters::Plain(parameters) => (parameters, false),
+        Parameters::Strict(parameters) => (parameters, true),
+    };
     out.extend_from_slice(br#"{"type":"function","function":{"name":"#);
     json::write(out, &spec.name);
     json::field(out, "description", &spec.description);
-    if spec.parameters.is_object() {
-        json::field(out, "parameters", &spec.parameters);
+    if parameters.is_object() {
+        json::field(out, "parameters", parameters);
     } else {
         json::field(
             out,
             "parameters",
             &json!({"type": "object", "properties": {}}),
         );
+    }
+    if is_strict {
+        out.extend_from_slice(br#","strict":true"#);
     }
     out.extend_from_slice(b"}}");
 }

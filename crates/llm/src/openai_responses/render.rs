@@ -5,18 +5,22 @@ use serde_json::json;
 
 use crate::{
     json,
-    toolset::ToolSpec,
+    toolset::{Parameters, ToolSpec},
     transcript::{MessageView, OpenCall, Style, Transcript},
     wire_form::{NO_RETURN, sendable_parts, text_of, wire_arguments, wire_id, wire_name},
 };
 
 /// Appends one tool.
-pub(crate) fn tool(out: &mut Vec<u8>, spec: &ToolSpec) {
+pub(crate) fn tool(out: &mut Vec<u8>, spec: &ToolSpec, parameters: Parameters<'_>) {
+    let (parameters, is_strict) = match parameters {
+        Parameters::Plain(parameters) => (parameters, false),
+        Parameters::Strict(parameters) => (parameters, true),
+    };
     out.extend_from_slice(br#"{"type":"function","name":"#);
     json::write(out, &spec.name);
     json::field(out, "description", &spec.description);
-    if spec.parameters.is_object() {
-        json::field(out, "parameters", &spec.parameters);
+    if parameters.is_object() {
+        json::field(out, "parameters", parameters);
     } else {
         json::field(
             out,
@@ -25,7 +29,12 @@ pub(crate) fn tool(out: &mut Vec<u8>, spec: &ToolSpec) {
         );
     }
     // Strict schemas are the default here, and few schemas are such.
-    out.extend_from_slice(br#","strict":false}"#);
+    let strict: &[u8] = if is_strict {
+        br#","strict":true}"#
+    } else {
+        br#","strict":false}"#
+    };
+    out.extend_from_slice(strict);
 }
 
 /// Appends a message's items to a transcript's tail.

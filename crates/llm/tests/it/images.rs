@@ -95,16 +95,33 @@ async fn private_addresses_are_not_connected_to_by_number_or_by_name() {
 }
 
 #[tokio::test]
-async fn redirects_are_followed_three_times_and_each_is_checked() {
+async fn redirects_are_followed_five_times_and_each_is_checked() {
     let hop = |to: &str| redirect(to);
-    let server = Server::start([hop("/b"), hop("c"), hop("/d"), image("")]).await;
+    let server = Server::start([
+        hop("/b"),
+        hop("c"),
+        hop("/e"),
+        hop("/f"),
+        hop("/d"),
+        image(""),
+    ])
+    .await;
     let fetched = UrlGuard::new(true)
         .get(&server.url("/a"), FetchLimits::default())
         .await
         .unwrap();
     assert_eq!(fetched.url.path(), "/d");
 
-    let server = Server::start([hop("/a"), hop("/a"), hop("/a"), hop("/a"), image("")]).await;
+    let around = [
+        hop("/b"),
+        hop("/a"),
+        hop("/b"),
+        hop("/a"),
+        hop("/b"),
+        hop("/a"),
+        image(""),
+    ];
+    let server = Server::start(around).await;
     let error = UrlGuard::new(true)
         .get(&server.url("/a"), FetchLimits::default())
         .await;

@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use mnemic_llm::{Protocol, ToolForm};
+
 use super::{file::parse, *};
 
 fn load(flags: &[(&'static str, &str)], env: &dyn Fn(&str) -> Option<String>) -> Settings {

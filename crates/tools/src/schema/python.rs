@@ -44,6 +44,18 @@ fn with_tool<T>(
     name: Option<&str>,
     read: impl FnOnce(&Module<'_>, &StmtFunctionDef) -> Result<T, SchemaError>,
 ) -> Result<T, SchemaError> {
+    with_suite(source, |suite| {
+        let module = Module::new(source, suite);
+        let function = tool(&module, suite, name)?;
+        read(&module, function)
+    })?
+}
+
+/// Parses a source and hands out its statements, on a stack that is large enough to walk them.
+pub(crate) fn with_suite<T>(
+    source: &str,
+    read: impl FnOnce(&[Stmt]) -> T,
+) -> Result<T, SchemaError> {
     let stack = source.len() * STACK_PER_BYTE + (1 << 20);
     stacker::maybe_grow(stack, stack, || {
         nesting::check(source)?;
@@ -51,9 +63,7 @@ fn with_tool<T>(
             let line = module::line_of(source, error.location.start());
             SchemaError::at(line, format!("this is no Python: {}", error.error))
         })?;
-        let module = Module::new(source, parsed.suite());
-        let function = tool(&module, parsed.suite(), name)?;
-        read(&module, function)
+        Ok(read(parsed.suite()))
     })
 }
 

@@ -2,7 +2,7 @@
 //! full parser of TypeScript would more than double what this crate costs to build.
 
 mod cursor;
-mod lexer;
+pub(crate) mod lexer;
 mod tsdoc;
 mod types;
 
