@@ -336,3 +336,19 @@ fn a_file_that_was_changed_is_named_as_damaged_before_it_is_loaded() {
     std::fs::write(&path, &bytes).unwrap();
     heard(host.ask_model(&cache, model, ask()).unwrap()).unwrap();
 }
+
+#[test]
+fn a_text_may_have_a_limit_of_any_length() {
+    let host = host();
+    for most in [100, 3_000, 50_000] {
+        let mut request = request(&[("user", "Tell me a story about the sea.")], 60);
+        request.schema = Some(json!({
+            "type": "object",
+            "properties": {"answer": {"type": "string", "maxLength": most}},
+            "required": ["answer"],
+            "additionalProperties": false,
+        }));
+        let (said, _, usage) = answered(&host, request);
+        assert!(said.len() > 40 && usage.answer > 10, "{most}: {said}");
+    }
+}
