@@ -217,15 +217,19 @@ impl PlainCalls {
     }
 
     fn say(&mut self, text: &str, out: &mut VecDeque<Delta>) {
-        let said = text.trim_end();
-        if said.is_empty() {
+        let is_blank = text.trim_end().is_empty();
+        if is_blank {
             self.blanks.push_str(text);
             return;
         }
         let mut whole = std::mem::take(&mut self.blanks);
+        let mut text = text;
+        // Between a call and the first words nothing was meant to be seen.
         if !self.said_anything && !self.ids.is_empty() {
             whole.clear();
+            text = text.trim_start();
         }
+        let said = text.trim_end();
         let (said, blanks) = text.split_at(said.len());
         whole.push_str(said);
         self.blanks.push_str(blanks);

@@ -254,6 +254,16 @@ fn a_forced_tool_is_the_only_one_and_no_tools_are_none() {
     assert!(Offered::by(&call).is_none());
 }
 
+#[test]
+fn blanks_between_a_call_and_the_first_words_are_not_said_however_the_text_comes() {
+    let call = "<function=insert>[TOOL_CALLS]</function>";
+    let whole = format!("{call}\n```<tool_call>");
+    let (said, _, _) = read(&[&whole]);
+    let (in_pieces, _, _) = read(&[call, "\n", "```<tool_call>"]);
+    assert_eq!(said, "```<tool_call>");
+    assert_eq!(in_pieces, said);
+}
+
 fn offered_tools() -> Arc<ToolSet> {
     let spec = |name: &str| ToolSpec {
         name: name.into(),
