@@ -253,8 +253,8 @@ impl Launcher {
         Ok(found)
     }
 
-    /// The warm interpreter, started anew if it ended. None where its forks can't be closed in, or when it does not start:
-    /// then every call has an interpreter of its own, which takes longer and is as safe.
+    /// The warm interpreter, started anew if it ended or the folder of packages was deleted. None where its forks can't be
+    /// closed in, or when it does not start: then every call has an interpreter of its own, which takes longer and is as safe.
     #[cfg(target_os = "linux")]
     async fn zygote(&self, interpreter: &Interpreter) -> Option<Arc<Zygote>> {
         if self.settings.warm == Warm::No || !self.active.namespaces || !self.active.seccomp {
@@ -263,7 +263,9 @@ impl Launcher {
         let mut warm = self.warm.lock().await;
         match &*warm {
             Warmth::Never => return None,
-            Warmth::Warm(zygote) if zygote.lives() => return Some(Arc::clone(zygote)),
+            Warmth::Warm(zygote) if zygote.lives() && zygote.is_current() => {
+                return Some(Arc::clone(zygote));
+            }
             Warmth::Warm(_) | Warmth::Cold => {}
         }
         let plan = Plan {

@@ -3,13 +3,14 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::{fs::MetadataExt as _, net::UnixStream as StdStream},
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::{
         Arc,
@@ -67,8 +68,9 @@ pub(crate) struct Zygote {
     calls: Calls,
     next: AtomicU64,
     listener: JoinHandle<()>,
-    /// The folder of all sets of packages that it sees, by device and number; each fork sees its own set.
-    packages: Option<(u64, u64)>,
+    /// The folder of all sets of packages, if it sees them; each fork sees its own set. It is open, so that no other
+    /// folder gets its number.
+    packages: Option<(PathBuf, File)>,
     _keeper: Child,
 }
 
@@ -101,6 +103,9 @@ impl Zygote {
                 .unwrap_or_else(|| "it did not begin".to_owned());
             return Err(start_error("warm interpreter")(reason));
         }
+        let packages = plan.packages.clone();
+        let packages = packages.map(|path| File::open(&path).map(|open| (path, open)));
+        let packages = packages.transpose().map_err(start_error("packages"))?;
         let calls = Calls::default();
         let listener = tokio::spawn(listen(Arc::clone(&control), Arc::clone(&calls)));
         Ok(Self {
@@ -108,7 +113,7 @@ impl Zygote {
             calls,
             next: AtomicU64::new(0),
             listener,
-            packages: plan.packages.as_deref().and_then(identity),
+            packages,
             _keeper: keeper,
         })
     }
@@ -118,9 +123,20 @@ impl Zygote {
         !self.listener.is_finished()
     }
 
-    /// Whether forks can have this set of packages. Not when the folder of all sets was made anew meanwhile.
-    pub(crate) fn sees(&self, set: &Path) -> bool {
-        self.packages.is_some() && set.parent().and_then(identity) == self.packages
+    /// Whether forks can have packages.
+    pub(crate) fn has_packages(&self) -> bool {
+        self.packages.is_some()
+    }
+
+    /// Whether the folder of all sets is still the one that it sees. Over one that was deleted nothing can be laid.
+    pub(crate) fn is_current(&self) -> bool {
+        let Some((path, seen)) = &self.packages else {
+            return true;
+        };
+        matches!(
+            (seen.metadata(), std::fs::metadata(path)),
+            (Ok(seen), Ok(now)) if (seen.dev(), seen.ino()) == (now.dev(), now.ino())
+        )
     }
 
     /// A fork for one call, which sees one set of packages by its name, or none. It closes itself in and then reads
@@ -141,7 +157,7 @@ impl Zygote {
         self.calls.lock().insert(call, waiting);
         let text = serde_json::json!({
             "call": call,
-            "packages": self.packages.map(|_| match packages {
+            "packages": self.packages.as_ref().map(|_| match packages {
                 Some(name) => format!("{PACKAGES}/{name}"),
                 None => NOTHING.to_owned(),
             }),

@@ -332,7 +332,7 @@ def _report(error):
     shown = traceback.TracebackException(type(error), error, error.__traceback__)
     _only_tool(shown, set())
     message = str(error)
-    missing = _missing_grant(error, frames)
+    missing = _reason(error)
     text = "".join(shown.format())
     if missing:
         message = f"{message}: {missing}"
@@ -353,6 +353,18 @@ def _only_tool(shown, seen):
     shown.stack = traceback.StackSummary.from_list(kept)
     _only_tool(shown.__cause__, seen)
     _only_tool(shown.__context__, seen)
+
+
+def _reason(error):
+    """What this error, or one that it came from, says about grants."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        missing = _missing_grant(error, traceback.extract_tb(error.__traceback__))
+        if missing:
+            return missing
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _missing_grant(error, frames):
