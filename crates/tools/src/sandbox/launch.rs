@@ -152,7 +152,7 @@ impl Launcher {
         if call.language == Language::Python
             && call.grants == Grants::default()
             && let Some(zygote) = self.zygote(&interpreter).await
-            && packages.as_deref().is_none_or(|set| zygote.sees(set))
+            && (packages.is_none() || zygote.has_packages())
         {
             return fork(&zygote, call, packages.as_deref()).await;
         }

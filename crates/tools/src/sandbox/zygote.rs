@@ -230,12 +230,6 @@ impl Drop for Fork {
     }
 }
 
-/// What a folder is, whatever its name.
-fn identity(folder: &Path) -> Option<(u64, u64)> {
-    let about = std::fs::metadata(folder).ok()?;
-    Some((about.dev(), about.ino()))
-}
-
 /// The number of a process as this process sees it.
 fn process_of(pidfd: &OwnedFd) -> Option<u32> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
