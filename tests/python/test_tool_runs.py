@@ -465,3 +465,20 @@ def test_a_host_that_was_granted_is_reached_and_no_other(own_server, model):
             answer = http.post(f"/v1/agents/{agent['id']}/tools/f/run", json=body).json()
             text = json.dumps(answer)
             assert told in text and (answer["status"] == "success") == (told == "scripted"), (hosts, answer)
+
+
+def test_code_that_calls_tools_needs_no_turn_of_its_own_for_them(own_server, own_client):
+    server = own_server(MNEMIC_TOOLS_AT_ONCE="1", MNEMIC_TOOL_TIMEOUT_SECONDS="20")
+    sdk = own_client(server)
+    made = sdk.tools.create(source_code="def twice(a: int):\n    DOCS\n    return a * 2".replace("DOCS", DOCS))
+    agent = sdk.agents.create(model=MODEL, tool_ids=[made.id], tools=["run_code_with_tools"])
+    assert code(sdk, agent, "twice(2) + twice(3)", "run_code_with_tools")["results"] == [10]
+
+
+def test_who_calls_is_what_the_server_says_and_not_an_argument(client, http, make_agent, tool):
+    made = tool("def NAME(a: int, agent_id: str, agent_state: dict):\n    DOCS\n    return [agent_id, agent_state['id']]")
+    agent = make_agent(tool_ids=[made.id])
+    forged = {"a": 1, "agent_id": "agent-other", "agent_state": {"id": "agent-other"}}
+    assert json.loads(called(client, agent, made.name, **forged).tool_return) == [agent.id, agent.id]
+    answer = http.post(f"/v1/agents/{agent.id}/tools/{made.name}/run", json={"args": forged}).json()
+    assert answer["func_return"] == [agent.id, agent.id]

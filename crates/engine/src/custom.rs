@@ -247,7 +247,7 @@ fn prepare(
         },
         source: source.clone(),
         function: Some(function),
-        arguments: call.arguments,
+        arguments: own_arguments(call.arguments, tool),
         injected,
         door: None,
         tools: Vec::new(),
@@ -257,6 +257,18 @@ fn prepare(
         limits: settings.limits,
         grants: granted.opened(&settings.ceiling)?,
     })
+}
+
+/// Arguments without those that only the server gives: what a model or a client says there is no proof of anything.
+fn own_arguments(mut arguments: Map<String, Value>, tool: &Tool) -> Map<String, Value> {
+    let declared = tool.json_schema.pointer("/parameters/properties/client");
+    for name in ["self", "agent_id", "agent_state"] {
+        arguments.remove(name);
+    }
+    if declared.is_none() {
+        arguments.remove("client");
+    }
+    arguments
 }
 
 /// The packages that a tool needs. They were checked when they were stored.

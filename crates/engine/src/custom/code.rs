@@ -46,7 +46,8 @@ impl Engine {
             let visit = Visit {
                 scope: scope.clone(),
                 agent_id: Some(agent_id),
-                depth: 0,
+                // Its tools must not wait for the turn that the program holds.
+                depth: 1,
                 reach: Reach::Tools,
             };
             let tools = agent.tools.iter();

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use mnemic_core::tools::Tool;
@@ -104,7 +104,12 @@ impl ToolGrants {
     /// What the sandbox opens. The error names what the administrator does not let.
     pub(super) fn opened(&self, ceiling: &Ceiling) -> Result<sandbox::Grants, String> {
         let folders = self.folders.iter().map(|grant| {
-            if !ceiling.folders.iter().any(|folder| is_within(&grant.path, folder)) {
+            // What is checked is what is opened: the sandbox refuses a path that leads elsewhere by then.
+            let path = grant.path.canonicalize().map_err(|error| {
+                let path = grant.path.display();
+                format!("the folder {path} was granted to this tool, but it can't be opened: {error}")
+            })?;
+            if !ceiling.folders.iter().any(|most| is_within(&path, most)) {
                 return Err(format!(
                     "the folder {} was granted to this tool, but the administrator does not let tools have it \
                      (setting tool_folders)",
@@ -112,7 +117,7 @@ impl ToolGrants {
                 ));
             }
             Ok(sandbox::FolderGrant {
-                path: grant.path.clone(),
+                path,
                 access: match grant.access {
                     FolderAccess::Read => Access::Read,
                     FolderAccess::Write => Access::Write,
@@ -159,16 +164,11 @@ fn covers(most: &str, wanted: &HostGrant) -> bool {
     same_port && (most.host == wanted.host || below)
 }
 
-/// Whether a path is a folder or below it, also when links are followed.
+/// Whether a path without links is a folder, or below it.
 fn is_within(path: &Path, folder: &Path) -> bool {
-    let is_plain = path
-        .components()
-        .all(|part| !matches!(part, Component::ParentDir));
-    let (Ok(path), Ok(folder)) = (path.canonicalize(), folder.canonicalize()) else {
-        // What is not there is told by the sandbox.
-        return is_plain && path.starts_with(folder);
-    };
-    path.starts_with(folder)
+    folder
+        .canonicalize()
+        .is_ok_and(|folder| path.starts_with(folder))
 }
 
 #[cfg(test)]

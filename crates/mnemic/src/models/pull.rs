@@ -10,6 +10,9 @@ use mnemic_local::{
 
 use super::megabytes;
 
+/// How often a progress bar is drawn although nothing came.
+const REDRAW: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// Fetches a model and shows how far it is.
 ///
 /// # Errors
@@ -28,6 +31,8 @@ pub fn pull(
         ..PullOptions::default()
     };
     let bar = ProgressBar::no_length();
+    // What was last drawn would stand while a source is slow, however far it had come.
+    bar.enable_steady_tick(REDRAW);
     if let Ok(style) = ProgressStyle::with_template(
         "{msg} [{bar:30}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
     ) {
