@@ -482,3 +482,121 @@ def test_who_calls_is_what_the_server_says_and_not_an_argument(client, http, mak
     assert json.loads(called(client, agent, made.name, **forged).tool_return) == [agent.id, agent.id]
     answer = http.post(f"/v1/agents/{agent.id}/tools/{made.name}/run", json={"args": forged}).json()
     assert answer["func_return"] == [agent.id, agent.id]
+
+
+ASKS = """
+def NAME(method: str, path: str, body: dict):
+    '''Asks.
+
+    Args:
+        method: m
+        path: p
+        body: b
+    '''
+    import json
+    status, _, text = client._door.ask(method, path, "application/json", json.dumps(body).encode())
+    return [status, text.decode()]
+"""
+
+
+@pytest.fixture
+def asks(http, make_agent, tool):
+    """An agent, and a function that has a tool of it ask the server something: its status and body."""
+    made = tool(ASKS)
+    agent = make_agent(tool_ids=[made.id])
+
+    def ask(method, path, body):
+        args = {"method": method, "path": path, "body": body}
+        answer = http.post(f"/v1/agents/{agent.id}/tools/{made.name}/run", json={"args": args}).json()
+        assert answer["status"] == "success", answer
+        return answer["func_return"]
+
+    return agent, ask
+
+
+def test_a_tool_can_not_grant_itself_or_others_anything(client, http, asks, token):
+    _, ask = asks
+    source = f"def g_{token}():\n    '''d'''\n    return 1"
+    granted = {"hosts": ["example.com"]}
+    status, text = ask("PUT", "/v1/tools/", {"source_code": source, "grants": granted})
+    assert status == 400 and "can't grant" in text
+    assert client.tools.list(name=f"g_{token}").items == []
+    status, _ = ask("POST", "/v1/tools/", {"source_code": source})
+    assert status == 200, "a tool without grants is made"
+    own = http.post("/v1/tools/", json={"source_code": source, "grants": granted}).json()
+    for method, path, body in (
+        ("POST", "/v1/tools/", {"source_code": source + " + 1"}),
+        ("PATCH", f"/v1/tools/{own['id']}", {"source_code": source + " + 1"}),
+        ("PATCH", f"/v1/tools/{own['id']}", {"grants": {"hosts": ["example.org"]}}),
+    ):
+        assert ask(method, path, body)[0] == 400, (method, body)
+    kept = http.get(f"/v1/tools/{own['id']}").json()
+    assert kept["source_code"] == source and kept["grants"]["hosts"] == ["example.com"]
+
+
+def test_a_tool_can_not_send_to_the_agent_in_whose_turn_it_is_whatever_the_way(client, asks):
+    agent, ask = asks
+    body = {"messages": [{"role": "user", "content": "hello"}]}
+    conversation = client.conversations.create(agent_id=agent.id)
+    for path in (
+        f"/v1/agents/{agent.id}/messages",
+        f"/v1/agents/{agent.id.replace('-', '%2D')}/messages/async",
+        f"/v1/conversations/{conversation.id}/messages",
+    ):
+        status, text = ask("POST", path, body)
+        assert status == 409 and "can't be sent a message" in text, (path, text)
+
+
+def test_turns_of_other_agents_wait_for_no_turn_of_the_tool_that_waits_for_them(own_server, own_client):
+    server = own_server(MNEMIC_TOOLS_AT_ONCE="1", MNEMIC_TOOL_TIMEOUT_SECONDS="20")
+    sdk = own_client(server)
+    asking = sdk.tools.create(source_code=ASKS.replace("NAME", "asking"))
+    plain = sdk.tools.create(source_code="def plain(a: int):\n    DOCS\n    return a + 1".replace("DOCS", DOCS))
+    below = sdk.agents.create(model=MODEL, tool_ids=[plain.id, asking.id])
+    above = sdk.agents.create(model=MODEL, tool_ids=[asking.id])
+
+    def sends(agent, text):
+        path = f"/v1/agents/{agent.id}/messages"
+        return {"method": "POST", "path": path, "body": {"messages": [{"role": "user", "content": text}]}}
+
+    def through(text):
+        return sdk.agents.tools.run("asking", agent_id=above.id, args=sends(below, text)).func_return
+
+    status, text = through('[[call plain {"a": 1}]]')
+    assert status == 200 and '"tool_return":"2"' in text
+    status, text = through(f"[[call asking {json.dumps(sends(above, 'hello'))}]]")
+    assert status == 200 and "can't be sent a message from there" in text
+
+
+def test_the_servers_own_folders_are_never_granted(own_server, tmp_path):
+    server = own_server(MNEMIC_TOOL_FOLDERS="/")
+    with httpx.Client(base_url=server.url, timeout=60) as http:
+        for path in (server.folder, server.folder / "data", server.folder / "data" / "tool-scratch"):
+            body = {"source_code": "def f():\n    '''d'''\n    return 1", "grants": {"folders": [{"path": str(path)}]}}
+            made = http.post("/v1/tools/", json=body).json()
+            agent = http.post("/v1/agents/", json={"model": MODEL, "tool_ids": [made["id"]]}).json()
+            answer = http.post(f"/v1/agents/{agent['id']}/tools/f/run", json={"args": {}}).json()
+            assert answer["status"] == "error" and "own data" in answer["func_return"], answer
+
+
+def test_calls_that_change_memory_come_one_after_the_other(client, make_agent, tool):
+    made = tool(
+        "def NAME(a: int, agent_state):\n    DOCS\n    human = agent_state.memory.get_block('human')\n"
+        "    human.value += f' {a}'\n    return 'kept'".replace("agent_state)", "agent_state=None)"),
+        enable_parallel_execution=True,
+    )
+    agent = make_agent(tool_ids=[made.id])
+    answer = send(client, agent, " ".join(f'[[call {made.name} {{"a": {n}}}]]' for n in range(3)))
+    assert [one.status for one in of_kind(answer.messages, "tool_return_message")] == ["success"] * 3
+    assert block(client, agent) == "Ada sails. 0 1 2"
+
+
+def test_odd_texts_and_names_do_not_lose_a_result(client, make_agent, tool, run):
+    assert run("def NAME():\n    return ['\\ud800', {'\\udfff': 1}]")["tool_return"] == '["?",{"?":1}]'
+    assert run("def NAME():\n    raise ValueError('\\ud800')")["tool_return"].endswith("ValueError: ?")
+    mute = "class Mute(Exception):\n    def __str__(self): raise RuntimeError('no')\ndef NAME():\n    raise Mute()"
+    assert "Mute" in run(mute)["tool_return"]
+    made = tool("import os\ndef NAME(a: int):\n    DOCS\n    return sorted(os.environ.items())")
+    agent = make_agent(tool_ids=[made.id], secrets={"A=B": "x", "GOOD": "y", "LETTA_TOOL_ID": "forged"})
+    seen = dict(json.loads(called(client, agent, made.name, a=1).tool_return))
+    assert seen["GOOD"] == "y" and seen["LETTA_TOOL_ID"] == made.id

@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
-use http::{HeaderMap, StatusCode, header, request::Parts};
+use http::{Extensions, HeaderMap, StatusCode, header, request::Parts};
 use mnemic_core::{ids::UserId, scope::Scope};
-use mnemic_engine::custom::Visit;
+use mnemic_engine::custom::{Above, Visit};
 
 use crate::{AppState, error::ApiError};
 
@@ -59,16 +59,30 @@ fn scope(headers: &HeaderMap, no_default_actor: bool) -> Result<Scope, ApiError>
     Ok(Scope::default())
 }
 
-/// How many running tools stand above a request: none above one that came over the network.
-#[derive(Debug, Clone, Copy)]
-pub struct Depth(pub u8);
+/// The running tools that a request comes from: none when it came over the network.
+#[derive(Debug, Clone)]
+pub struct Visitor(pub Above);
 
-impl<S: Send + Sync> FromRequestParts<S> for Depth {
+impl Visitor {
+    /// The tools of a request with these extensions.
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Self {
+        let visit = extensions.get::<Visit>();
+        Self(visit.map(|visit| visit.above.clone()).unwrap_or_default())
+    }
+
+    /// Whether a tool asks.
+    #[must_use]
+    pub fn is_tool(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let visit = parts.extensions.get::<Visit>();
-        Ok(Self(visit.map_or(0, |visit| visit.depth)))
+        Ok(Self::of(&parts.extensions))
     }
 }
 

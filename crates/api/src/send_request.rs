@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, Method, Uri};
 use mnemic_core::messages::{ContentPart, NewMessage, Role};
-use mnemic_engine::{DEFAULT_MAX_STEPS, EngineError, Granularity, SendRequest};
+use mnemic_engine::{DEFAULT_MAX_STEPS, EngineError, Granularity, SendRequest, custom::Above};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use crate::{
     AppState,
+    actor::Visitor,
     content::{self, Content, Piece},
     error::ApiError,
     extract::{Body, parse_json},
@@ -197,6 +198,8 @@ pub struct Sent {
     pub body: SendBody,
     /// What it is known by.
     pub fingerprint: Fingerprint,
+    /// The running tools that sent it.
+    pub above: Above,
 }
 
 impl FromRequest<AppState> for Sent {
@@ -209,12 +212,14 @@ impl FromRequest<AppState> for Sent {
             parts.uri.clone(),
             parts.headers.clone(),
         );
+        let above = Visitor::of(&parts.extensions).0;
         let request = Request::from_parts(parts, body);
         let Body(bytes) = Body::from_request(request, state).await?;
         let fingerprint = Fingerprint::of(&method, &uri, &headers, &bytes);
         Ok(Self {
             body: parse_json(&bytes)?,
             fingerprint,
+            above,
         })
     }
 }
@@ -259,6 +264,7 @@ impl SendBody {
             request_config: config,
             metadata: json!({ "run_type": form.run_type() }),
             callback_url: self.callback_url,
+            above: Above::default(),
             body_hash: fingerprint.body_hash,
             is_retry: fingerprint.is_retry,
         };
@@ -328,8 +334,13 @@ impl Checked {
     ///
     /// # Errors
     /// An image cannot be fetched, there is no such model, or nothing may be posted to the URL.
-    pub async fn into_request(self, state: &AppState) -> Result<SendRequest, ApiError> {
+    pub async fn into_request(
+        self,
+        state: &AppState,
+        above: Above,
+    ) -> Result<SendRequest, ApiError> {
         let mut request = self.request;
+        request.above = above;
         if let Some(handle) = &request.override_model {
             let found = state.engine.catalogue().resolve(handle).await;
             found.map_err(EngineError::from)?;

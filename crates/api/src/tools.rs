@@ -24,7 +24,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use self::request::{CodeBody, CreateToolBody, UpdateToolBody};
 use crate::{
     AppState,
-    actor::{Actor, ClientVersion, ProjectId},
+    actor::{Actor, ClientVersion, ProjectId, Visitor},
     agents::AgentView,
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, Text, query_id},
@@ -275,9 +275,11 @@ async fn create(
     State(state): State<AppState>,
     Actor(scope): Actor,
     ProjectId(project): ProjectId,
+    visitor: Visitor,
     Json(body): Json<CreateToolBody>,
 ) -> Result<Json<ToolView>, ApiError> {
-    let definition = body.definition(project)?;
+    let mut definition = body.definition(project)?;
+    definition.is_from_tool = visitor.is_tool();
     Ok(Json(
         state.engine.put_tool(&scope, definition).await?.into(),
     ))
@@ -290,9 +292,10 @@ async fn upsert(
     state: State<AppState>,
     actor: Actor,
     project: ProjectId,
+    visitor: Visitor,
     body: Json<CreateToolBody>,
 ) -> Result<Json<ToolView>, ApiError> {
-    create(state, actor, project, body).await
+    create(state, actor, project, visitor, body).await
 }
 
 /// Change a tool. The agents that have it see the change in their next step.
@@ -303,9 +306,11 @@ async fn update(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(id): Path<ToolId>,
+    visitor: Visitor,
     Json(body): Json<UpdateToolBody>,
 ) -> Result<Json<ToolView>, ApiError> {
-    let definition = body.definition()?;
+    let mut definition = body.definition()?;
+    definition.is_from_tool = visitor.is_tool();
     let changed = state.engine.update_tool(&scope, id, definition).await?;
     Ok(Json(changed.into()))
 }

@@ -7,7 +7,7 @@ use mnemic_core::{
     runs::Run,
     scope::Scope,
 };
-use mnemic_engine::WhenBusy;
+use mnemic_engine::{WhenBusy, custom::Above};
 
 use crate::{
     AppState, answer,
@@ -43,7 +43,12 @@ pub async fn run(
 ) -> Result<Response, ApiError> {
     let checked = sent.body.check(form, sent.fingerprint)?;
     let stream = checked.stream.clone();
-    let request = checked.into_request(state).await?;
+    let above = Above {
+        // Nobody waits for a run in the background.
+        is_awaited: sent.above.is_awaited && form != AnswerForm::Run,
+        ..sent.above
+    };
+    let request = checked.into_request(state, above).await?;
     let run = state
         .engine
         .send(

@@ -71,14 +71,6 @@ impl ApiDoor {
         if self.visit.reach == Reach::Tools && !runs_tool {
             return Some((403, "this program may only call its agent's tools"));
         }
-        // It would wait for the turn that waits for it.
-        let talks = ["messages", "messages/stream", "messages/async"];
-        if is_post && of_agent.is_some_and(|rest| talks.contains(&rest)) {
-            return Some((
-                409,
-                "the agent is in the turn that called this tool: it can't be sent a message from there",
-            ));
-        }
         None
     }
 

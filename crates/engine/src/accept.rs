@@ -93,6 +93,11 @@ impl Engine {
         if self.inner.supervisor.is_closing() {
             return Err(EngineError::ShuttingDown);
         }
+        if request.above.agents.contains(&agent_id) {
+            return Err(EngineError::Conflict(
+                "the agent is in the turn that called this tool: it can't be sent a message from there".to_owned(),
+            ));
+        }
         let input = serde_json::to_string(&request)
             .map_err(|error| EngineError::Invalid(error.to_string()))?;
         let hashes = request.messages.iter().map(|message| {

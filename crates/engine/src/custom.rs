@@ -27,7 +27,7 @@ use serde_json::{Map, Value, json};
 pub use mnemic_tools::sandbox::{Ask, Door, Reply};
 
 pub use self::{
-    doors::{Doors, Reach, Visit},
+    doors::{Above, Doors, Reach, Visit},
     grants::{Ceiling, FolderAccess, FolderGrant, ToolGrants},
     outside::{AgentToolRun, SourceRun},
 };
@@ -74,8 +74,20 @@ pub(crate) struct CustomCall {
     pub arguments: Map<String, Value>,
     /// Variables of this call alone.
     pub variables: BTreeMap<String, String>,
-    /// How many tools stand above it.
-    pub depth: u8,
+    /// What stands above it.
+    pub above: Above,
+}
+
+impl CustomCall {
+    /// Whether it gets its agent's memory, and may change it.
+    pub fn sees_memory(&self) -> bool {
+        sees_memory(self.tool.source_code.as_deref().unwrap_or_default())
+    }
+}
+
+/// Whether a source may have a parameter for the agent. Most never look at it.
+fn sees_memory(source: &str) -> bool {
+    source.contains("agent_state")
 }
 
 /// What became of a call.
@@ -181,14 +193,14 @@ impl Engine {
                 "this server runs no tools that people wrote",
             ));
         };
-        if call.depth >= doors::MAX_DEPTH {
+        if call.above.depth >= doors::MAX_DEPTH {
             let reason = "tools called tools too many times over";
             return Ok(ToolRun::failed(&name, reason));
         }
         let visit = Visit {
             scope: scope.clone(),
             agent_id: agent,
-            depth: call.depth + 1,
+            above: call.above.below(agent),
             reach: Reach::Api,
         };
         let agent = match agent {
@@ -235,8 +247,7 @@ fn prepare(
     let mut injected = Map::new();
     if let Some(agent) = agent {
         injected.insert("agent_id".to_owned(), json!(agent.agent.id));
-        // Most tools never look at it.
-        if source.contains("agent_state") {
+        if sees_memory(source) {
             injected.insert("agent_state".to_owned(), state::of(agent));
         }
     }
@@ -253,7 +264,7 @@ fn prepare(
         tools: Vec::new(),
         variables,
         packages: packages(tool, language)?,
-        is_nested: call.depth > 0,
+        is_nested: call.above.is_awaited,
         limits: settings.limits,
         grants: granted.opened(&settings.ceiling)?,
     })
@@ -290,13 +301,18 @@ fn packages(tool: &Tool, language: Language) -> Result<Vec<Requirement>, String>
 
 /// The variables of every call (V1 contract, section 12): ids, and the agent's secrets.
 fn surroundings(tool: &Tool, agent: Option<&AgentState>) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::from([("LETTA_TOOL_ID".to_owned(), tool.id.to_string())]);
+    let mut variables = BTreeMap::new();
+    // An environment can't hold other names; a secret of one is no reason not to run.
+    let is_name = |key: &str| !key.is_empty() && !key.contains(['=', '\0']);
+    for secret in agent.iter().flat_map(|agent| &agent.secrets) {
+        if is_name(&secret.key) && !secret.value.contains('\0') {
+            variables.insert(secret.key.clone(), secret.value.clone());
+        }
+    }
+    variables.insert("LETTA_TOOL_ID".to_owned(), tool.id.to_string());
     let Some(agent) = agent else {
         return variables;
     };
-    for secret in &agent.secrets {
-        variables.insert(secret.key.clone(), secret.value.clone());
-    }
     variables.insert("LETTA_AGENT_ID".to_owned(), agent.agent.id.to_string());
     let project = agent.agent.labels.project_id.clone();
     variables.insert("LETTA_PROJECT_ID".to_owned(), project.unwrap_or_default());

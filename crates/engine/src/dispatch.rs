@@ -19,7 +19,7 @@ use mnemic_store::{StoreError, Tx, blocks};
 
 use crate::{
     Engine, archives,
-    custom::{CustomCall, ToolRun, outside::not_kept},
+    custom::{Above, CustomCall, ToolRun, outside::not_kept},
     error::EngineError,
     session::Session,
     turn::Turn,
@@ -80,7 +80,10 @@ impl Action {
     pub(crate) fn runs_beside_others(&self) -> bool {
         match self {
             Self::Search(_) => true,
-            Self::External(External::Custom(custom)) => custom.tool.enable_parallel_execution,
+            // Of those that change memory, the second would have seen what is not true any more.
+            Self::External(External::Custom(custom)) => {
+                custom.tool.enable_parallel_execution && !custom.sees_memory()
+            }
             Self::External(External::Code(code)) => !code.with_tools,
             _ => false,
         }
@@ -88,7 +91,7 @@ impl Action {
 }
 
 /// The action for a call. Whatever is wrong with the call is told to the model as its return.
-pub(crate) fn plan(session: &Session, call: &ToolCall) -> Action {
+pub(crate) fn plan(session: &Session, call: &ToolCall, above: &Above) -> Action {
     let error = |text: String| Action::Known(failed(call, text));
     #[cfg(feature = "failpoints")]
     if let (Some(file), "external_counter") =
@@ -123,7 +126,7 @@ pub(crate) fn plan(session: &Session, call: &ToolCall) -> Action {
             tool: tool.clone(),
             arguments: arguments.as_object().cloned().unwrap_or_default(),
             variables: BTreeMap::new(),
-            depth: 0,
+            above: above.clone(),
         })));
     }
     match BuiltinCall::parse_in(&session.frame.agent.timezone, &call.name, &arguments) {
@@ -330,7 +333,7 @@ pub(crate) async fn run_external(
             (running.boxed(), limit)
         }
         External::Code(code) => {
-            let running = engine.run_code(&live.scope, live.agent_id, code);
+            let running = engine.run_code(&live.scope, live.agent_id, code, &turn.request.above);
             (running.boxed(), RETURN_CHAR_LIMIT)
         }
         #[cfg(feature = "failpoints")]

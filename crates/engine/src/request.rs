@@ -4,6 +4,8 @@ use mnemic_core::messages::NewMessage;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::custom::Above;
+
 /// Steps a run may take when its request does not say (V1 contract, section 3.1).
 pub const DEFAULT_MAX_STEPS: i64 = 50;
 
@@ -46,6 +48,9 @@ pub struct SendRequest {
     /// Where to post the run's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
+    /// The running tools that sent it, directly or by other agents; none for a client's own request.
+    #[serde(default, skip_serializing_if = "Above::is_empty")]
+    pub above: Above,
     /// SHA-256 (hex) of method, path and body: by it a client's retry is known.
     pub body_hash: String,
     /// Whether the client says that this is a retry (`x-stainless-retry-count` above 0).

@@ -345,7 +345,7 @@ impl Turn {
         let reason = self.stop_reason(&calls, &answer);
         let mut actions: Vec<Action> = calls
             .iter()
-            .map(|call| dispatch::plan(&self.session, call))
+            .map(|call| dispatch::plan(&self.session, call, &self.request.above))
             .collect();
         web::look_up(self, &calls, &mut actions).await?;
         let external = actions

@@ -119,6 +119,7 @@ async fn house() -> House {
 
 fn request(text: &str) -> SendRequest {
     SendRequest {
+        above: mnemic_engine::custom::Above::default(),
         messages: vec![NewMessage {
             role: Role::User,
             body: MessageBody::text(text),

@@ -55,6 +55,7 @@ pub fn tool_settings(settings: &Settings, folder: &DataFolder) -> Result<ToolSet
         ceiling: Ceiling {
             hosts: list(settings, "tool_hosts").collect(),
             folders: list(settings, "tool_folders").map(PathBuf::from).collect(),
+            closed: vec![folder.path.canonicalize()?],
             variables: list(settings, "tool_variables").collect(),
         },
     })

@@ -142,6 +142,7 @@ impl CreateToolBody {
             grants: self.grants.map(Some),
             metadata: None,
             project_id,
+            is_from_tool: false,
         })
     }
 }
@@ -169,6 +170,7 @@ impl UpdateToolBody {
             grants: self.grants,
             metadata: self.metadata_,
             project_id: None,
+            is_from_tool: false,
         })
     }
 }

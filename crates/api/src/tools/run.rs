@@ -7,7 +7,7 @@ use mnemic_core::{
     ids::AgentId, messages::ToolStatus, time::Timestamp, tools::requirements::Registry,
 };
 use mnemic_engine::{
-    custom::{AgentToolRun, SourceRun, ToolRun},
+    custom::{Above, AgentToolRun, SourceRun, ToolRun},
     tools::ToolDefinition,
 };
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::request::{RequirementBody, language, requirements};
 use crate::{
     AppState,
-    actor::{Actor, Depth},
+    actor::{Actor, Visitor},
     error::ApiError,
     extract::{Json, OptionalJson, Path, Text},
 };
@@ -105,7 +105,7 @@ pub(super) struct ToolRunView {
 }
 
 impl RunSourceBody {
-    fn run(self, depth: u8) -> Result<SourceRun, ApiError> {
+    fn run(self, above: Above) -> Result<SourceRun, ApiError> {
         Ok(SourceRun {
             definition: ToolDefinition {
                 source_code: Some(self.source_code),
@@ -117,7 +117,7 @@ impl RunSourceBody {
             name: self.name,
             arguments: self.args,
             variables: self.env_vars,
-            depth,
+            above,
         })
     }
 }
@@ -135,10 +135,10 @@ const fn status(run: &ToolRun) -> &'static str {
 pub(super) async fn run_source(
     State(state): State<AppState>,
     Actor(scope): Actor,
-    Depth(depth): Depth,
+    Visitor(above): Visitor,
     Json(body): Json<RunSourceBody>,
 ) -> Result<Json<SourceRunView>, ApiError> {
-    let run = state.engine.run_source(&scope, body.run(depth)?).await?;
+    let run = state.engine.run_source(&scope, body.run(above)?).await?;
     let status = status(&run);
     let returned = json!({
         "type": "tool", "tool_return": run.text, "status": status, "tool_call_id": "null",
@@ -166,7 +166,7 @@ pub(super) async fn run_source(
 pub(super) async fn run_of_agent(
     State(state): State<AppState>,
     Actor(scope): Actor,
-    Depth(depth): Depth,
+    Visitor(above): Visitor,
     Path((agent_id, Text(tool))): Path<(AgentId, Text)>,
     OptionalJson(body): OptionalJson<RunToolBody>,
 ) -> Result<Json<ToolRunView>, ApiError> {
@@ -174,7 +174,7 @@ pub(super) async fn run_of_agent(
         agent_id,
         tool,
         arguments: body.args,
-        depth,
+        above,
     };
     let run = state.engine.run_agent_tool(&scope, run).await?;
     Ok(Json(ToolRunView {

@@ -12,10 +12,7 @@ use mnemic_core::{
 use mnemic_tools::sandbox::{self, Language, Outcome, Status, ToolStub};
 use serde_json::{Map, Value, json};
 
-use super::{
-    ToolRun,
-    doors::{Reach, Visit},
-};
+use super::{Above, Reach, ToolRun, Visit};
 use crate::{Engine, EngineError, agents::Relations};
 
 impl Engine {
@@ -28,6 +25,7 @@ impl Engine {
         scope: &Scope,
         agent_id: AgentId,
         code: CodeRun,
+        above: &Above,
     ) -> Result<ToolRun, EngineError> {
         let name = if code.with_tools {
             "run_code_with_tools"
@@ -46,8 +44,7 @@ impl Engine {
             let visit = Visit {
                 scope: scope.clone(),
                 agent_id: Some(agent_id),
-                // Its tools must not wait for the turn that the program holds.
-                depth: 1,
+                above: above.below(Some(agent_id)),
                 reach: Reach::Tools,
             };
             let tools = agent.tools.iter();
@@ -69,7 +66,7 @@ impl Engine {
             packages: Vec::new(),
             limits: self.settings().tools.limits,
             grants: sandbox::Grants::default(),
-            is_nested: false,
+            is_nested: above.is_awaited,
         };
         Ok(match sandbox.run(call).await {
             Ok(outcome) => told(name, outcome),

@@ -5,11 +5,44 @@ use std::{fmt, sync::Arc};
 
 use mnemic_core::{ids::AgentId, scope::Scope};
 use mnemic_tools::sandbox::Door;
+use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 
 /// Tools in tools in tools: how deep they may call each other.
 pub(crate) const MAX_DEPTH: u8 = 4;
+
+/// What stands above a call: tools that wait for it, and the agents in whose turns they were called.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Above {
+    /// How many tools.
+    pub depth: u8,
+    /// The agents. One of them can't be sent a message from below: its turn would wait for itself, or begin itself anew
+    /// for ever.
+    pub agents: Vec<AgentId>,
+    /// Whether the last of the tools waits: then what it waits for must not wait for a turn that this tool holds.
+    pub is_awaited: bool,
+}
+
+impl Above {
+    /// What stands above the things that a call asks for.
+    pub(crate) fn below(&self, agent: Option<AgentId>) -> Self {
+        let mut agents = self.agents.clone();
+        agents.extend(agent);
+        Self {
+            depth: self.depth.saturating_add(1),
+            agents,
+            is_awaited: true,
+        }
+    }
+
+    /// Whether nothing does.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.depth == 0
+    }
+}
 
 /// On whose behalf a tool asks. It is bound to the call: nothing that the tool sends changes it.
 #[derive(Debug, Clone)]
@@ -18,8 +51,8 @@ pub struct Visit {
     pub scope: Scope,
     /// The agent that called it; none for a source that a client tries.
     pub agent_id: Option<AgentId>,
-    /// How many tools stand above it.
-    pub depth: u8,
+    /// What stands above it.
+    pub above: Above,
     /// What it may ask.
     pub reach: Reach,
 }

@@ -19,6 +19,8 @@ pub struct Ceiling {
     pub hosts: Vec<String>,
     /// Folders; a tool may be granted one of them, or a folder in it.
     pub folders: Vec<PathBuf>,
+    /// Folders that are never opened, nor what they are in: the server's own.
+    pub closed: Vec<PathBuf>,
     /// Names of the server's own environment variables.
     pub variables: Vec<String>,
 }
@@ -113,6 +115,13 @@ impl ToolGrants {
                 return Err(format!(
                     "the folder {} was granted to this tool, but the administrator does not let tools have it \
                      (setting tool_folders)",
+                    grant.path.display()
+                ));
+            }
+            let meets = |closed: &PathBuf| path.starts_with(closed) || closed.starts_with(&path);
+            if ceiling.closed.iter().any(meets) {
+                return Err(format!(
+                    "the folder {} was granted to this tool, but the server's own data is there",
                     grant.path.display()
                 ));
             }

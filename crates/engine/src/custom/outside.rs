@@ -8,7 +8,7 @@ use mnemic_core::{
 use mnemic_store::{StoreError, blocks};
 use serde_json::{Map, Value};
 
-use super::{CustomCall, ToolRun};
+use super::{Above, CustomCall, ToolRun};
 use crate::{
     Engine, EngineError, agents::Relations, dispatch::MemoryChanges, tools::ToolDefinition,
 };
@@ -24,8 +24,8 @@ pub struct SourceRun {
     pub arguments: Map<String, Value>,
     /// The variables that it sees.
     pub variables: BTreeMap<String, String>,
-    /// How many tools stand above it; 0 for a client's own call.
-    pub depth: u8,
+    /// What stands above it; nothing above a client's own call.
+    pub above: Above,
 }
 
 /// A call of an agent's tool by a client.
@@ -37,8 +37,8 @@ pub struct AgentToolRun {
     pub tool: String,
     /// Arguments by name.
     pub arguments: Map<String, Value>,
-    /// How many tools stand above it; 0 for a client's own call.
-    pub depth: u8,
+    /// What stands above it; nothing above a client's own call.
+    pub above: Above,
 }
 
 impl Engine {
@@ -52,7 +52,7 @@ impl Engine {
             tool,
             arguments: run.arguments,
             variables: run.variables,
-            depth: run.depth,
+            above: run.above,
         };
         self.run_custom(scope, None, call).await
     }
@@ -89,7 +89,7 @@ impl Engine {
             tool,
             arguments: run.arguments,
             variables: BTreeMap::new(),
-            depth: run.depth,
+            above: run.above,
         };
         let mut done = self.run_custom(scope, Some(run.agent_id), call).await?;
         if let Some(changes) = done.changes.take()

@@ -51,6 +51,8 @@ pub struct ToolDefinition {
     pub metadata: Option<Map<String, Value>>,
     /// The project of its client.
     pub project_id: Option<String>,
+    /// Whether a running tool says it: then nothing may come of it that is granted more.
+    pub is_from_tool: bool,
 }
 
 /// What models are told about a tool, and under which name.
@@ -71,6 +73,7 @@ impl Engine {
         scope: &Scope,
         mut definition: ToolDefinition,
     ) -> Result<Tool, EngineError> {
+        definition.check_giver(None)?;
         let Some(source) = definition.source_code.clone() else {
             return Err(EngineError::Invalid("a tool needs source_code".to_owned()));
         };
@@ -94,6 +97,7 @@ impl Engine {
                         before.name
                     )));
                 }
+                definition.check_giver(Some(&before))?;
                 let after = definition.over(before, &shape, now);
                 tools::update(tx, &scope, &after).await?;
                 tools::get(tx, &scope, after.id).await
@@ -134,6 +138,7 @@ impl Engine {
                         "the tool's source was changed at the same time; read it again".to_owned(),
                     ));
                 }
+                definition.check_giver(Some(&before))?;
                 let shape = shape.unwrap_or_else(|| Shape::of(&before));
                 let after = definition.over(before, &shape, now);
                 tools::update(tx, &scope, &after).await?;
@@ -266,6 +271,18 @@ impl ToolDefinition {
             description: Some(derived.description.clone()),
             json_schema: derived.json_schema(),
         })
+    }
+
+    /// Refuses what would let a running tool reach beyond its own grants: giving any, or rewriting a tool that has some.
+    fn check_giver(&self, before: Option<&Tool>) -> Result<(), StoreError> {
+        let has_some = |tool: &Tool| ToolGrants::of(tool) != ToolGrants::default();
+        if !self.is_from_tool || (self.grants.is_none() && !before.is_some_and(has_some)) {
+            return Ok(());
+        }
+        Err(StoreError::Invalid(
+            "a running tool can't grant anything, nor change a tool that something was granted to"
+                .to_owned(),
+        ))
     }
 
     /// The tool as it would be stored, of that name or the name of its function.

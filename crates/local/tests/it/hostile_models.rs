@@ -8,25 +8,8 @@ use mnemic_local::llm::{
 
 use crate::crafted::{Crafted, Value, bytes};
 
-fn request(max_tokens: usize) -> Request {
-    Request {
-        messages: vec![Message {
-            role: "user".to_owned(),
-            content: "hi".to_owned(),
-        }],
-        schema: None,
-        sampling: Sampling {
-            temperature: 0.0,
-            ..Sampling::default()
-        },
-        max_tokens: Some(max_tokens),
-        max_tokens_to_end: None,
-        stop: Vec::new(),
-    }
-}
-
 fn heard(host: &Host, path: &Path) -> Result<(Ending, Usage), AnswerError> {
-    let mut pieces = host.ask(path, request(3)).unwrap();
+    let mut pieces = host.ask(path, request(&[("user", "hi")], 3)).unwrap();
     loop {
         match pieces.blocking_recv().unwrap() {
             Piece::Text(_) => {}

@@ -31,7 +31,7 @@ fn host() -> Host {
     Host::new(HostSettings::default())
 }
 
-fn request(messages: &[(&str, &str)], max_tokens: usize) -> Request {
+pub fn request(messages: &[(&str, &str)], max_tokens: usize) -> Request {
     let messages = messages.iter().map(|(role, content)| Message {
         role: (*role).to_owned(),
         content: (*content).to_owned(),

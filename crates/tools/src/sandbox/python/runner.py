@@ -303,6 +303,8 @@ def _scalar(value, hint):
 
 def _plain(value):
     """What JSON can hold of a value; anything else becomes its text."""
+    if isinstance(value, str) and not isinstance(value, enum.Enum):
+        return _text(value)
     if value is None or isinstance(value, (bool, int, str)):
         return value.value if isinstance(value, enum.Enum) else value
     if isinstance(value, float):
@@ -315,12 +317,24 @@ def _plain(value):
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {key if isinstance(key, str) else str(key): _plain(item) for key, item in value.items()}
+        return {_text(key if isinstance(key, str) else str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, (set, frozenset)):
         return sorted((_plain(item) for item in value), key=repr)
-    return str(value)
+    return _text(str(value))
+
+
+def _text(value):
+    """A text that JSON can hold: halves of characters become question marks."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _words(error):
+    try:
+        return _text(str(error))
+    except Exception:
+        return "it can't be put into words"
 
 
 def _report(error):
@@ -331,7 +345,7 @@ def _report(error):
     own = [frame for frame in frames if frame.filename == FILE]
     shown = traceback.TracebackException(type(error), error, error.__traceback__)
     _only_tool(shown, set())
-    message = str(error)
+    message = _words(error)
     missing = _reason(error)
     text = "".join(shown.format())
     if missing:
