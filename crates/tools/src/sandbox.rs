@@ -8,6 +8,8 @@ mod call;
 #[cfg(target_os = "linux")]
 mod closing;
 mod door;
+#[cfg(target_os = "linux")]
+mod handing;
 mod hosts;
 mod installer;
 mod interpreters;

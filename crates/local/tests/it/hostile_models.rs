@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use mnemic_local::llm::{
-    AnswerError, Ending, Host, HostSettings, Message, Piece, Request, Sampling, Usage, tokens_of,
-};
+use mnemic_local::llm::{AnswerError, Ending, Host, HostSettings, Piece, Usage, tokens_of};
 
-use crate::crafted::{Crafted, Value, bytes};
+use crate::{
+    crafted::{Crafted, Value, bytes},
+    language_model::request,
+};
 
 fn heard(host: &Host, path: &Path) -> Result<(Ending, Usage), AnswerError> {
     let mut pieces = host.ask(path, request(&[("user", "hi")], 3)).unwrap();

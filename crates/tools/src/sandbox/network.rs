@@ -2,7 +2,7 @@
 //! of the server stands. The keeper makes that listener from inside and hands it out; what comes to it, the server serves.
 
 use std::{
-    io::{self, IoSlice, IoSliceMut},
+    io::{self, IoSlice},
     mem::MaybeUninit,
     net::{Ipv4Addr, TcpListener},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -11,18 +11,15 @@ use std::{
 };
 
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+    SocketType,
 };
-use tokio::{
-    io::{AsyncReadExt as _, Interest},
-    net::UnixStream,
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt as _, net::UnixStream, time::timeout};
 
 use super::{
     SandboxError,
     closing::{Failed, failed},
+    handing,
     launch::start_error,
     plan::Folder,
     proxy::{Proxy, Rules},
@@ -143,26 +140,10 @@ pub(crate) async fn accept(channel: &mut UnixStream, rules: Rules) -> Result<Pro
 }
 
 async fn hear(channel: &UnixStream) -> io::Result<(u32, Option<OwnedFd>)> {
-    channel
-        .async_io(Interest::READABLE, || {
-            let mut number = [0; 4];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut extra = RecvAncillaryBuffer::new(&mut space);
-            let message = rustix::net::recvmsg(
-                channel,
-                &mut [IoSliceMut::new(&mut number)],
-                &mut extra,
-                RecvFlags::CMSG_CLOEXEC,
-            )?;
-            let mut descriptors = extra.drain().filter_map(|one| match one {
-                RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-                _ => None,
-            });
-            let listener = descriptors.next().and_then(|mut all| all.next());
-            if message.bytes < number.len() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            Ok((u32::from_le_bytes(number), listener))
-        })
-        .await
+    let mut number = [0; 4];
+    let (bytes, listener) = handing::receive(channel, &mut number).await?;
+    if bytes < number.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((u32::from_le_bytes(number), listener))
 }

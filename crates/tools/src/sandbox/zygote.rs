@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, IoSlice, IoSliceMut},
+    io::{self, IoSlice},
     mem::MaybeUninit,
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
@@ -22,8 +22,8 @@ use std::{
 use parking_lot::Mutex;
 use rustix::{
     net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+        SocketType,
     },
     process::Signal,
 };
@@ -33,7 +33,7 @@ use tokio::{
 };
 
 use super::{
-    SandboxError,
+    SandboxError, handing,
     launch::{keeper, start_error},
     plan::{NOTHING, PACKAGES, Plan, ProcessLimits},
     root,
@@ -277,29 +277,13 @@ fn say(control: BorrowedFd<'_>, text: &[u8], handed: &[OwnedFd; 3]) -> io::Resul
 }
 
 async fn hear(control: &UnixStream) -> io::Result<(Said, Option<OwnedFd>)> {
-    control
-        .async_io(Interest::READABLE, || {
-            let mut text = [0; 4096];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut extra = RecvAncillaryBuffer::new(&mut space);
-            let message = rustix::net::recvmsg(
-                control,
-                &mut [IoSliceMut::new(&mut text)],
-                &mut extra,
-                RecvFlags::CMSG_CLOEXEC,
-            )?;
-            let mut descriptors = extra.drain().filter_map(|one| match one {
-                RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-                _ => None,
-            });
-            let pidfd = descriptors.next().and_then(|mut all| all.next());
-            let text = text.get(..message.bytes).unwrap_or_default();
-            if text.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            Ok((read(text)?, pidfd))
-        })
-        .await
+    let mut text = [0; 4096];
+    let (bytes, pidfd) = handing::receive(control, &mut text).await?;
+    let text = text.get(..bytes).unwrap_or_default();
+    if text.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((read(text)?, pidfd))
 }
 
 /// A keeper that could not close itself in says so in a frame, as it would to a call.
