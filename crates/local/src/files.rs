@@ -112,46 +112,6 @@ pub enum Presence {
     Damaged(FileError),
 }
 
-/// What a file must be, also where the manifest leaves that to the hub: then it was kept when the file was
-/// fetched, in the form of `sha256sum` with the length before it.
-#[must_use]
-pub fn known(folder: &Path, file: &ModelFile) -> Option<ModelFile> {
-    if file.is_pinned() {
-        return Some(file.clone());
-    }
-    let kept = std::fs::read_to_string(kept(folder, file)).ok()?;
-    let mut words = kept.split_whitespace();
-    Some(ModelFile {
-        bytes: words.next()?.parse().ok()?,
-        sha256: words.next()?.to_owned(),
-        name: file.name.clone(),
-    })
-}
-
-/// Keeps what the hub said that a file must be.
-pub(crate) fn keep(folder: &Path, file: &ModelFile) -> io::Result<()> {
-    let ModelFile {
-        name,
-        bytes,
-        sha256,
-    } = file;
-    std::fs::write(kept(folder, file), format!("{bytes} {sha256}  {name}\n"))
-}
-
-fn kept(folder: &Path, file: &ModelFile) -> PathBuf {
-    folder.join(format!("{}.sha256", file.name))
-}
-
-/// What a file is.
-pub(crate) fn described(path: &Path, name: &str) -> io::Result<ModelFile> {
-    let mut file = File::open(path)?;
-    Ok(ModelFile {
-        name: name.to_owned(),
-        bytes: file.metadata()?.len(),
-        sha256: sum(&mut file, &|| true)?,
-    })
-}
-
 /// Bytes of all files of a folder and of those in it.
 pub(crate) fn length_of(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -196,9 +156,6 @@ impl ModelCache {
     pub fn has(&self, model: &dyn Artifact) -> bool {
         let folder = self.folder(model);
         model.files().iter().all(|file| {
-            let Some(file) = known(&folder, file) else {
-                return false;
-            };
             std::fs::metadata(folder.join(&file.name)).is_ok_and(|meta| meta.len() == file.bytes)
         })
     }
@@ -210,12 +167,9 @@ impl ModelCache {
         let mut presence = Presence::Whole;
         for file in model.files() {
             let path = folder.join(&file.name);
-            let known = known(&folder, file).filter(|_| path.exists());
-            let Some(file) = known else {
+            if !path.exists() {
                 presence = Presence::Missing;
-                continue;
-            };
-            if let Err(error) = check(&path, &file) {
+            } else if let Err(error) = check(&path, file) {
                 return Presence::Damaged(error);
             }
         }

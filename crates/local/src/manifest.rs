@@ -20,20 +20,10 @@ pub enum Pooling {
 pub struct ModelFile {
     /// Its name.
     pub name: String,
-    /// Its length; about that, where the sum is left to the hub.
+    /// Its length.
     pub bytes: u64,
-    /// Its SHA-256 in hexadecimal digits. Empty where we have no copy to take it from: then the one that
-    /// the hub names is taken when the file is fetched, and kept beside it.
-    #[serde(default)]
+    /// Its SHA-256 in hexadecimal digits.
     pub sha256: String,
-}
-
-impl ModelFile {
-    /// Whether we know what it must hold.
-    #[must_use]
-    pub const fn is_pinned(&self) -> bool {
-        !self.sha256.is_empty()
-    }
 }
 
 /// A repository of the model hub.

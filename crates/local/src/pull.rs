@@ -137,9 +137,6 @@ trait Source {
     /// What people call it.
     fn name(&self) -> String;
 
-    /// What a file must be that the manifest does not know.
-    fn describe(&mut self, file: &ModelFile) -> Result<ModelFile, SourceError>;
-
     /// Writes a file to `part`, which may hold the beginning of it.
     fn fetch(
         &mut self,
@@ -155,13 +152,6 @@ struct Folder(PathBuf);
 impl Source for Folder {
     fn name(&self) -> String {
         format!("the folder {}", self.0.display())
-    }
-
-    /// Who names a folder trusts what is in it.
-    fn describe(&mut self, file: &ModelFile) -> Result<ModelFile, SourceError> {
-        let path = self.0.join(&file.name);
-        let described = files::described(&path, &file.name);
-        Ok(described.map_err(|error| FileError::Unreadable { path, error })?)
     }
 
     fn fetch(
@@ -197,9 +187,7 @@ pub fn pull(
     let lock = lock(cache, model, report).map_err(unusable)?;
     let mut missing = Vec::new();
     for file in model.files() {
-        let is_there = files::known(&folder, file)
-            .is_some_and(|file| files::check(&folder.join(&file.name), &file).is_ok());
-        if !is_there {
+        if files::check(&folder.join(&file.name), file).is_err() {
             missing.push(file);
         }
     }
@@ -344,14 +332,6 @@ fn bring(
     folder: &Path,
     report: &mut Report<'_>,
 ) -> Result<(), SourceError> {
-    let is_left_to_source = !file.is_pinned();
-    let known;
-    let file = if file.is_pinned() {
-        file
-    } else {
-        known = source.describe(file)?;
-        &known
-    };
     let part = folder.join(format!("{}.part", file.name));
     let is_begun = part.exists();
     let mut fetched = fetched(source, (file, &part), report);
@@ -361,9 +341,6 @@ fn bring(
     }
     fetched?;
     fs::rename(&part, folder.join(&file.name))?;
-    if is_left_to_source {
-        files::keep(folder, file)?;
-    }
     report(Progress::File {
         name: &file.name,
         done: file.bytes,

@@ -132,9 +132,8 @@ impl Host {
         request: Request,
     ) -> Result<mpsc::Receiver<Piece>, Busy> {
         let folder = cache.folder(model);
-        let known = model.files.first();
-        let known = known.and_then(|file| files::known(&folder, file));
-        let known = known.map(|file| (file, model.id.clone()));
+        let file = model.files.first();
+        let known = file.map(|file| (file.clone(), model.id.clone()));
         self.send(folder.join(model.weights()), known, request)
     }
 

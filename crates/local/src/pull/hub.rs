@@ -9,7 +9,7 @@ use std::{
 
 use reqwest::{
     Response, StatusCode,
-    header::{CONTENT_RANGE, HeaderMap, RANGE},
+    header::{CONTENT_RANGE, RANGE},
 };
 
 use super::{Progress, Report, Source, SourceError};
@@ -53,26 +53,6 @@ impl Source for Hub {
         format!("the hub {}", self.base)
     }
 
-    fn describe(&mut self, file: &ModelFile) -> Result<ModelFile, SourceError> {
-        let runtime = runtime()?;
-        // Where it leads elsewhere, the answer itself says what is there.
-        let client = builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
-        let client = client.map_err(|error| SourceError::Said(error.to_string()))?;
-        let asked = runtime.block_on(async { client.head(self.url(file)).send().await });
-        let response = asked.map_err(|error| match unsent(&error) {
-            Broken::Again(error) | Broken::ForGood(error) => error,
-        })?;
-        let status = response.status();
-        if !status.is_success() && !status.is_redirection() {
-            return Err(SourceError::Said(format!("it answered with {status}")));
-        }
-        described(file, response.headers()).ok_or_else(|| {
-            SourceError::Said(format!("it does not say the SHA-256 sum of {}", file.name))
-        })
-    }
-
     fn fetch(
         &mut self,
         file: &ModelFile,
@@ -102,18 +82,6 @@ fn runtime() -> Result<tokio::runtime::Runtime, SourceError> {
         .enable_all()
         .build()
         .map_err(|error| SourceError::Said(error.to_string()))
-}
-
-/// What the hub says of a large file: its length, and its sum in the place of an entity tag.
-fn described(file: &ModelFile, headers: &HeaderMap) -> Option<ModelFile> {
-    let text = |name: &str| headers.get(name)?.to_str().ok();
-    let sum = text("x-linked-etag")?.trim_matches('"');
-    let is_sum = sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
-    Some(ModelFile {
-        name: file.name.clone(),
-        bytes: text("x-linked-size")?.parse().ok()?,
-        sha256: is_sum.then(|| sum.to_owned())?,
-    })
 }
 
 fn builder() -> reqwest::ClientBuilder {

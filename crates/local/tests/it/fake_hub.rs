@@ -16,8 +16,6 @@ pub enum Reply {
     Rest(Vec<u8>),
     /// The beginning of the body, of which only that many bytes come.
     Torn(Vec<u8>, usize),
-    /// Where a large file is, with its length and sum, as the hub says it.
-    Linked(u64, String),
     /// A status without a body.
     Status(u16),
 }
@@ -72,10 +70,6 @@ fn serve(mut stream: TcpStream, reply: &Reply, seen: &Mutex<Vec<String>>) {
                 body.len()
             );
             (206, range, &body[from..], body.len() - from)
-        }
-        Reply::Linked(length, sum) => {
-            let linked = format!("x-linked-size: {length}\r\nx-linked-etag: \"{sum}\"\r\n");
-            (302, linked, &[][..], 0)
         }
         Reply::Status(status) => (*status, String::new(), &[][..], 0),
     };

@@ -90,56 +90,6 @@ fn files_come_from_the_hub_once() {
     );
 }
 
-/// The same model, of which we know no sums.
-fn unknown_model() -> Model {
-    let mut model = model();
-    model.files.truncate(1);
-    model.files[0].sha256.clear();
-    model.files[0].bytes = 1;
-    model
-}
-
-#[test]
-fn a_file_whose_sum_we_do_not_know_is_held_to_what_the_hub_says() {
-    let root = tempfile::tempdir().unwrap();
-    let (model, cache) = (unknown_model(), ModelCache::new(root.path()));
-    let length = weights().len() as u64;
-    let wrong = [
-        Reply::Linked(length, sum(b"another file")),
-        Reply::Whole(weights()),
-    ];
-    let refused = pull(&model, &cache, &hub(&FakeHub::start(wrong)), &mut |_| {});
-    assert!(refused.is_err() && !cache.has(&model));
-    let right = [
-        Reply::Linked(length, sum(&weights())),
-        Reply::Whole(weights()),
-    ];
-    let fake = FakeHub::start(right);
-    let folder = pull(&model, &cache, &hub(&fake), &mut |_| {}).unwrap();
-    assert!(fake.requests()[0].starts_with("head "));
-    let kept = fs::read_to_string(folder.join("model.safetensors.sha256")).unwrap();
-    assert!(kept.contains(&sum(&weights())), "{kept}");
-    assert!(cache.has(&model));
-    // Also without the hub it is known what the file must be.
-    let offline = PullOptions {
-        offline: true,
-        ..PullOptions::default()
-    };
-    pull(&model, &cache, &offline, &mut |_| {}).unwrap();
-    fs::write(folder.join("model.safetensors"), b"damaged").unwrap();
-    assert!(!cache.has(&model));
-    pull(&model, &cache, &offline, &mut |_| {}).unwrap_err();
-}
-
-#[test]
-fn a_hub_that_does_not_say_a_sum_is_no_source_of_such_a_file() {
-    let root = tempfile::tempdir().unwrap();
-    let fake = FakeHub::start([Reply::Linked(9, "no sum".into())]);
-    let cache = ModelCache::new(root.path());
-    let error = pull(&unknown_model(), &cache, &hub(&fake), &mut |_| {}).unwrap_err();
-    assert!(error.to_string().contains("SHA-256"), "{error}");
-}
-
 #[test]
 fn a_download_that_broke_off_goes_on_where_it_was() {
     let root = tempfile::tempdir().unwrap();

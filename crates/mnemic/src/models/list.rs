@@ -63,10 +63,10 @@ fn place(cache: &ModelCache, model: &dyn Artifact) -> String {
     }
 }
 
-/// What a model can do, where it was measured, and whether its sum is known beforehand.
+/// What a model can do, where it was measured.
 #[cfg(feature = "local-llm")]
 fn abilities(model: &ChatModel) -> String {
-    let measured = model.measured.map_or_else(
+    model.measured.map_or_else(
         || "not measured by us".to_owned(),
         |measured| {
             format!(
@@ -74,13 +74,5 @@ fn abilities(model: &ChatModel) -> String {
                 measured.plain, measured.memory, measured.tools, measured.search
             )
         },
-    );
-    if model
-        .files
-        .iter()
-        .all(mnemic_local::manifest::ModelFile::is_pinned)
-    {
-        return measured;
-    }
-    format!("{measured}; its SHA-256 is the hub's word")
+    )
 }
