@@ -157,6 +157,12 @@ def test_what_is_granted_is_opened_as_far_as_the_administrator_lets_it(own_serve
     server = own_server(MNEMIC_TOOL_FOLDERS=str(shared), MNEMIC_TOOL_VARIABLES="CITY", CITY="Bath", OTHER="x")
     with httpx.Client(base_url=server.url, timeout=60) as http:
 
+        def refused(grants):
+            body = {"source_code": read, "grants": grants}
+            answer = http.post("/v1/tools/", json=body)
+            assert answer.status_code == 400, answer.text
+            return answer.json()["detail"]
+
         def run(source, grants):
             body = {"source_code": source, "grants": grants}
             tool = http.post("/v1/tools/", json=body)
@@ -175,15 +181,26 @@ def test_what_is_granted_is_opened_as_far_as_the_administrator_lets_it(own_serve
         assert run(write, {"folders": [folder]})["status"] == "error" and not (shared / "out.txt").exists()
         assert run(write, {"folders": [folder | {"access": "write"}]})["func_return"] == "written"
         assert (shared / "out.txt").read_text() == "x"
-        beyond = run(read.replace("shared", "closed"), {"folders": [{"path": str(closed)}]})
-        assert beyond["status"] == "error" and "tool_folders" in beyond["func_return"], beyond
-        around = run(read, {"folders": [{"path": f"{shared}/../closed"}]})
-        assert "tool_folders" in around["func_return"], around
+        for beyond in (closed, f"{shared}/../closed", tmp_path / "missing", "shared"):
+            assert "tool_folders" in refused({"folders": [{"path": str(beyond)}]})
+        later = shared / "later"
+        assert "can't be opened" in run(read, {"folders": [{"path": str(later)}]})["func_return"]
+        later.mkdir()
+        assert run(read, {"folders": [{"path": str(later)}]})["status"] == "error", "it is opened, and not the one above"
         city = "import os\ndef f():\n    '''d'''\n    return os.environ.get('CITY')"
         assert run(city, {"variables": ["CITY"]})["func_return"] == "Bath"
         assert run(city, {})["func_return"] is None
-        beyond = run(city, {"variables": ["OTHER"]})
-        assert beyond["status"] == "error" and "OTHER" in beyond["func_return"] and "tool_variables" in beyond["func_return"]
+        beyond = refused({"variables": ["OTHER"]})
+        assert "OTHER" in beyond and "tool_variables" in beyond
+        kept = http.post("/v1/tools/", json={"source_code": city, "grants": {"variables": ["CITY"]}}).json()
+        agent = http.post("/v1/agents/", json={"model": MODEL, "tool_ids": [kept["id"]]}).json()
+    # What was granted once is not there for ever.
+    server.terminate()
+    server.environment["MNEMIC_TOOL_VARIABLES"] = ""
+    server.start()
+    with httpx.Client(base_url=server.url, timeout=60) as http:
+        answer = http.post(f"/v1/agents/{agent['id']}/tools/{kept['name']}/run", json={"args": {}}).json()
+        assert answer["status"] == "error" and "tool_variables" in answer["func_return"], answer
 
 
 def test_a_client_runs_a_tool_of_an_agent(client, make_agent, tool):
@@ -200,9 +217,8 @@ def test_a_client_runs_a_tool_of_an_agent(client, make_agent, tool):
 
 
 def test_what_cannot_be_run_is_an_error_of_the_request(http, agent):
-    for name, status in (("nothing", 404), ("conversation_search", 400)):
-        answer = http.post(f"/v1/agents/{agent.id}/tools/{name}/run", json={"args": {}})
-        assert answer.status_code == status and name in answer.json()["detail"], answer.text
+    answer = http.post(f"/v1/agents/{agent.id}/tools/nothing/run", json={"args": {}})
+    assert answer.status_code == 404 and "nothing" in answer.json()["detail"], answer.text
     assert http.post("/v1/tools/run", json={"source_code": "x = 1"}).status_code == 422
 
 
@@ -455,10 +471,12 @@ def test_a_host_that_was_granted_is_reached_and_no_other(own_server, model):
         (server, [model.address], "scripted"),
         (server, [], "no grant for the network"),
         (server, ["api.example.com:8443"], f"no grant for the host {model.address}"),
-        (server, ["example.org"], "tool_hosts"),
         (strict, [model.address], "no public address"),
     ):
         with httpx.Client(base_url=one.url, timeout=60) as http:
+            for beyond in (["example.org"], ["http://a b"]) if one is server else ():
+                refused = http.post("/v1/tools/", json={"source_code": source, "grants": {"hosts": beyond}})
+                assert refused.status_code == 400 and beyond[0] in refused.text, refused.text
             made = http.post("/v1/tools/", json={"source_code": source, "grants": {"hosts": hosts}}).json()
             agent = http.post("/v1/agents/", json={"model": MODEL, "tool_ids": [made["id"]]}).json()
             body = {"args": {"path": f"http://{model.address}/v1/models"}}
@@ -573,10 +591,8 @@ def test_the_servers_own_folders_are_never_granted(own_server, tmp_path):
     with httpx.Client(base_url=server.url, timeout=60) as http:
         for path in (server.folder, server.folder / "data", server.folder / "data" / "tool-scratch"):
             body = {"source_code": "def f():\n    '''d'''\n    return 1", "grants": {"folders": [{"path": str(path)}]}}
-            made = http.post("/v1/tools/", json=body).json()
-            agent = http.post("/v1/agents/", json={"model": MODEL, "tool_ids": [made["id"]]}).json()
-            answer = http.post(f"/v1/agents/{agent['id']}/tools/f/run", json={"args": {}}).json()
-            assert answer["status"] == "error" and "own data" in answer["func_return"], answer
+            answer = http.post("/v1/tools/", json=body)
+            assert answer.status_code == 400 and "own data" in answer.text, answer.text
 
 
 def test_calls_that_change_memory_come_one_after_the_other(client, make_agent, tool):
@@ -600,3 +616,107 @@ def test_odd_texts_and_names_do_not_lose_a_result(client, make_agent, tool, run)
     agent = make_agent(tool_ids=[made.id], secrets={"A=B": "x", "GOOD": "y", "LETTA_TOOL_ID": "forged"})
     seen = dict(json.loads(called(client, agent, made.name, a=1).tool_return))
     assert seen["GOOD"] == "y" and seen["LETTA_TOOL_ID"] == made.id
+
+
+def test_what_a_tool_changes_through_its_client_is_the_calls_doing(client, http, make_agent, tool):
+    made = tool(ASKS)
+    agent = make_agent(tool_ids=[made.id])
+    human = client.agents.blocks.retrieve("human", agent_id=agent.id)
+    change = {"method": "PATCH", "path": f"/v1/blocks/{human.id}", "body": {"value": "Bo."}}
+    answer = send(client, agent, f"[[call {made.name} {json.dumps(change)}]]")
+    assert of_kind(answer.messages, "tool_return_message")[0].status == "success"
+    newest = http.get(f"/v1/blocks/{human.id}/history").json()[0]
+    call = of_kind(answer.messages, "tool_call_message")[0].tool_call
+    assert newest["value"] == "Bo." and newest["author"]["agent_id"] == agent.id, newest
+    author = newest["author"]
+    assert author["user_id"] and author["tool_call_id"] == call.tool_call_id and author["run_id"] == answer.messages[0].run_id, newest
+
+
+def test_a_client_runs_the_servers_own_tools_of_an_agent(client, http, model, token, make_agent):
+    own = ["core_memory_append", "memory", "archival_memory_insert", "archival_memory_search", "conversation_search", "run_code"]
+    agent = make_agent(tools=own)
+
+    def run(name, **args):
+        answer = http.post(f"/v1/agents/{agent.id}/tools/{name}/run", json={"args": args})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["status"], answer.json()["func_return"]
+
+    assert run("core_memory_append", label="human", content="Rows.")[0] == "success"
+    assert block(client, agent) == "Ada sails.\nRows."
+    human = client.agents.blocks.retrieve("human", agent_id=agent.id)
+    newest = http.get(f"/v1/blocks/{human.id}/history").json()[0]
+    assert newest["author"]["user_id"] and not newest["author"]["agent_id"], "the client did it"
+    status, text = run("core_memory_append", label="nobody", content="x")
+    assert status == "error" and "nobody" in text
+    status, text = run("core_memory_append", label="human")
+    assert status == "error" and "content" in text
+    path = {"path": "/memories/human", "old_string": "Rows.", "new_string": "Swims."}
+    assert run("memory", command="str_replace", **path)[0] == "success"
+    assert run("archival_memory_insert", content="The boat is called Gull.")[0] == "success"
+    assert "Gull" in run("archival_memory_search", query="boat")[1]
+    send(client, agent, f"The anchor is heavy. {token}")
+    assert "Swims." in system_prompt(model.requests(token)[-1])
+    assert "anchor" in run("conversation_search", query="anchor")[1]
+    assert run("run_code", code="6 * 7", language="python")[1]["results"] == [42]
+    missing = http.post(f"/v1/agents/{agent.id}/tools/web_search/run", json={"args": {}})
+    assert missing.status_code == 404 and "attach" in missing.text
+
+
+def test_what_a_tool_prints_is_kept_as_far_as_its_return_may_be_long(client, make_agent, tool):
+    made = tool("def NAME(a: int):\n    DOCS\n    for n in range(100): print('x' * 9)\n    return 'y' * 150", return_char_limit=100)
+    agent = make_agent(tool_ids=[made.id])
+    returned = called(client, agent, made.name, a=1)
+    assert returned.tool_return.startswith("y" * 100 + "\n[cut")
+    assert returned.stdout == ["x" * 9] * 11 + ["[cut: 11 of 100 lines are kept]"]
+
+
+def test_a_program_can_not_call_what_a_person_has_to_approve(client, http, make_agent, tool):
+    free = tool("def NAME(a: int):\n    DOCS\n    return a", suffix="_free")
+    asked = tool("def NAME(a: int):\n    DOCS\n    return a", suffix="_asked", default_requires_approval=True)
+    agent = make_agent(tool_ids=[free.id, asked.id], tools=["run_code_with_tools"])
+    assert code(client, agent, f"{free.name}(2)", "run_code_with_tools")["results"] == [2]
+    told = code(client, agent, f"{asked.name}(2)", "run_code_with_tools")
+    assert told["results"] == [] and told["error"]["name"] == "NameError", told
+    other = tool(ASKS, suffix="_asks")
+    client.agents.tools.attach(other.id, agent_id=agent.id)
+    path = f"/v1/agents/{agent.id}/tools/{asked.name}/run"
+    around = {"method": "POST", "path": path, "body": {"args": {"a": 1}}}
+    answer = http.post(f"/v1/agents/{agent.id}/tools/{other.name}/run", json={"args": around}).json()
+    assert json.loads(answer["func_return"][1])["status"] == "error" and "approve" in answer["func_return"][1]
+    by_person = http.post(path, json={"args": {"a": 1}}).json()
+    assert by_person["func_return"] == 1
+
+
+# A picture of one pixel.
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def test_an_image_that_a_tool_returns_is_seen_by_its_model_and_shown_to_clients(client, model, token, make_agent, tool):
+    made = tool(f"import base64\ndef NAME(a: int):\n    DOCS\n    return {{'n': a, 'chart': base64.b64decode('{PIXEL}')}}")
+    agent = make_agent(tool_ids=[made.id])
+    answer = send(client, agent, f'[[call {made.name} {{"a": 1}}]]')
+    returned = of_kind(answer.messages, "tool_return_message")[0]
+    assert json.loads(returned.tool_return) == {"n": 1, "chart": "[image 1]"}
+    stored = [message for message in client.agents.messages.list(agent.id) if message.message_type == "tool_return_message"]
+    for shown in (returned, stored[0]):
+        text, image = shown.tool_returns[0].tool_return
+        assert text.text == returned.tool_return
+        assert image.source.media_type == "image/png" and image.source.data == PIXEL
+    seen = model.requests(token)[-1]["messages"]
+    at = next(at for at, message in enumerate(seen) if message["role"] == "tool")
+    assert seen[at]["content"] == returned.tool_return
+    parts = seen[at + 1]["content"]
+    assert seen[at + 1]["role"] == "user" and parts[1]["image_url"]["url"] == f"data:image/png;base64,{PIXEL}"
+    # Later turns send the same.
+    send(client, agent, "And now?")
+    assert model.requests(token)[-1]["messages"][: at + 2] == seen[: at + 2]
+
+
+def test_a_program_of_a_model_returns_images(client, make_agent):
+    agent = make_agent(tools=["run_code"])
+    answer = send(client, agent, f"""[[call run_code {json.dumps({"language": "js", "code": f"const pixel = '{PIXEL}'; Buffer.from(pixel, 'base64')"})}]]""")
+    returned = of_kind(answer.messages, "tool_return_message")[0]
+    assert json.loads(returned.tool_return)["results"] == ["[image 1]"], returned
+    assert returned.tool_returns[0].tool_return[1].source.data == PIXEL

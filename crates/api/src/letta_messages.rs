@@ -121,23 +121,23 @@ pub struct UserMessage {
     #[serde(flatten)]
     head: Head,
     /// A text, or a list of texts and images.
-    content: UserContent,
+    content: ContentView,
 }
 
 /// A text, or a list of texts and images.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum UserContent {
+pub enum ContentView {
     /// One text.
     Text(String),
     /// Several parts.
-    Parts(Vec<UserPart>),
+    Parts(Vec<PartView>),
 }
 
-/// A piece of what the user said.
+/// A piece of a content.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum UserPart {
+pub enum PartView {
     /// A text.
     Text {
         /// The text.
@@ -258,8 +258,8 @@ pub struct ToolReturnView {
     /// Always `tool`.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// What the model reads.
-    tool_return: String,
+    /// What the model reads and sees.
+    tool_return: ContentView,
     /// `success` or `error`.
     status: &'static str,
     /// The call that this answers.

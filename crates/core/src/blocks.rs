@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     ids::{AgentId, BlockId, RunId, UserId},
+    scope::Scope,
     time::Timestamp,
 };
 
@@ -66,7 +67,7 @@ pub struct BlockLabels {
 /// Who made a version of a block.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Author {
-    /// The API user, for changes that came by the API.
+    /// The API user, for changes that came by the API, also by a tool's client.
     pub user_id: Option<UserId>,
     /// The agent, for changes by a tool.
     pub agent_id: Option<AgentId>,
@@ -74,6 +75,20 @@ pub struct Author {
     pub run_id: Option<RunId>,
     /// The tool call.
     pub tool_call_id: Option<String>,
+}
+
+impl Author {
+    /// Who asks by the API: a user, or a tool in a user's turn.
+    #[must_use]
+    pub fn asking(scope: &Scope) -> Self {
+        let caller = scope.caller.as_deref();
+        Self {
+            user_id: Some(scope.actor),
+            agent_id: caller.map(|caller| caller.agent_id),
+            run_id: caller.map(|caller| caller.run_id),
+            tool_call_id: caller.map(|caller| caller.tool_call_id.clone()),
+        }
+    }
 }
 
 /// One state that a block had; kept for ever, so that any can be restored.

@@ -146,6 +146,18 @@ pub struct ToolReturn {
     /// Lines that the tool printed as errors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stderr: Vec<String>,
+    /// Images that it returned; the text names them by their number, from 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Image>,
+}
+
+/// An image, always as bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// The MIME type, such as `image/png`.
+    pub media_type: String,
+    /// The bytes in standard base64.
+    pub data: String,
 }
 
 /// What a message says: the part of it that goes to the model.

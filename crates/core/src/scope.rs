@@ -1,6 +1,6 @@
 //! Whose data a request may see.
 
-use crate::ids::{OrganizationId, UserId};
+use crate::ids::{AgentId, OrganizationId, RunId, UserId};
 
 /// Who asks, and for whom. Every store method takes one and applies it where its query is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,30 @@ pub struct Scope {
     pub actor: UserId,
     /// The end user for whom a turn runs (not the API's actor); `None` is the agent's common data.
     pub subject: Option<String>,
+    /// The tool call out of which the request comes, if it comes out of one; recorded as author of changes, too.
+    pub caller: Option<Box<Caller>>,
+}
+
+/// A tool call out of which the server is asked for something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The agent whose model made the call.
+    pub agent_id: AgentId,
+    /// The run in which it was made.
+    pub run_id: RunId,
+    /// The call.
+    pub tool_call_id: String,
+}
+
+impl Scope {
+    /// The same, for what a tool call asks.
+    #[must_use]
+    pub fn called_by(&self, caller: Caller) -> Self {
+        Self {
+            caller: Some(Box::new(caller)),
+            ..self.clone()
+        }
+    }
 }
 
 impl Default for Scope {
@@ -19,6 +43,7 @@ impl Default for Scope {
             organization: OrganizationId::DEFAULT,
             actor: UserId::DEFAULT,
             subject: None,
+            caller: None,
         }
     }
 }

@@ -85,7 +85,7 @@ pub fn count_message(role: Role, body: &MessageBody, name: Option<&str>) -> i64 
         total += CALL_OVERHEAD + count(&call.name) + count(&call.arguments);
     }
     for result in &body.tool_returns {
-        total += count(&result.text);
+        total += count(&result.text) + result.images.len() * IMAGE_TOKENS;
     }
     i64::try_from(total).unwrap_or(i64::MAX)
 }
@@ -95,7 +95,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::messages::{ToolCall, ToolReturn, ToolStatus};
+    use crate::messages::{Image, ToolCall, ToolReturn, ToolStatus};
 
     #[test]
     fn texts_are_counted_as_the_tokenizer_cuts_them() {
@@ -133,12 +133,22 @@ mod tests {
             text: "hello world".into(),
             stdout: Vec::new(),
             stderr: Vec::new(),
+            images: Vec::new(),
         };
         let returned = MessageBody {
             tool_returns: vec![result.clone(), result],
             ..MessageBody::default()
         };
         assert_eq!(count_message(Role::Tool, &returned, None), 2 * (3 + 1 + 2));
+        let mut shown = returned.clone();
+        shown.tool_returns[0].images.push(Image {
+            media_type: "image/png".into(),
+            data: "AAAA".repeat(1_000),
+        });
+        assert_eq!(
+            count_message(Role::Tool, &shown, None),
+            2 * (3 + 1 + 2) + 1_600
+        );
         let seen = MessageBody {
             content: vec![
                 ContentPart::Image {

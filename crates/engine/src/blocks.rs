@@ -96,14 +96,6 @@ pub fn check_limit(limit: i64) -> Result<(), EngineError> {
     )))
 }
 
-/// Who makes a version of a block by the API.
-pub(crate) fn by_user(scope: &Scope) -> Author {
-    Author {
-        user_id: Some(scope.actor),
-        ..Author::default()
-    }
-}
-
 impl Engine {
     /// Makes a block that is not attached to any agent.
     ///
@@ -114,7 +106,7 @@ impl Engine {
         let scope = scope.clone();
         let made = self.store().write(move |tx| {
             Box::pin(async move {
-                blocks::insert(tx, &scope, &block, &by_user(&scope)).await?;
+                blocks::insert(tx, &scope, &block, &Author::asking(&scope)).await?;
                 blocks::get(tx, &scope, block.id).await
             })
         });

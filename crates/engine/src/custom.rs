@@ -3,15 +3,16 @@
 mod code;
 mod doors;
 pub(crate) mod grants;
+mod images;
 pub(crate) mod outside;
 mod state;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use mnemic_core::{
     ids::AgentId,
     memory::{BlockEdit, MemoryChange},
-    messages::{ToolCall, ToolReturn, ToolStatus},
+    messages::{Image, ToolCall, ToolReturn, ToolStatus},
     scope::Scope,
     tools::{
         Language, Tool,
@@ -105,6 +106,8 @@ pub struct ToolRun {
     pub stdout: Vec<String>,
     /// Lines that it wrote to stderr, a traceback among them.
     pub stderr: Vec<String>,
+    /// Images that it returned.
+    pub images: Vec<Image>,
     /// What it changed in its agent's memory; not kept yet.
     pub(crate) changes: Option<MemoryChanges>,
 }
@@ -119,18 +122,23 @@ impl ToolRun {
             text: text.chars().take(MAX_ERROR_CHARS).collect(),
             stdout: Vec::new(),
             stderr: Vec::new(),
+            images: Vec::new(),
             changes: None,
         }
     }
 
     fn of(name: &str, outcome: Outcome) -> Self {
         let mut run = match outcome.status {
-            Status::Returned => Self {
-                status: ToolStatus::Success,
-                text: text_of(&outcome.value),
-                value: outcome.value,
-                ..Self::failed(name, "")
-            },
+            Status::Returned => {
+                let (rest, images) = images::taken(&outcome.value);
+                Self {
+                    status: ToolStatus::Success,
+                    text: text_of(&rest),
+                    value: outcome.value,
+                    images,
+                    ..Self::failed(name, "")
+                }
+            }
             Status::Raised(raised) => {
                 Self::failed(name, format!("{}: {}", raised.kind, raised.message))
             }
@@ -143,16 +151,38 @@ impl ToolRun {
 
     /// The return that a model reads, of at most so many characters.
     pub(crate) fn returned(&self, call: &ToolCall, max_chars: i64) -> ToolReturn {
+        let max_chars = usize::try_from(max_chars).unwrap_or(usize::MAX);
         let returned = ToolReturn {
             tool_call_id: call.id.clone(),
             name: call.name.clone(),
             status: self.status,
             text: self.text.clone(),
-            stdout: self.stdout.clone(),
-            stderr: self.stderr.clone(),
+            stdout: first_lines(&self.stdout, max_chars),
+            stderr: first_lines(&self.stderr, max_chars),
+            images: self.images.clone(),
         };
-        settle::clipped(returned, usize::try_from(max_chars).unwrap_or(usize::MAX))
+        settle::clipped(returned, max_chars)
     }
+}
+
+/// The lines that so many characters have room for, and how many more there were: a conversation keeps them for ever.
+fn first_lines(lines: &[String], max_chars: usize) -> Vec<String> {
+    let mut room = max_chars;
+    let fits = |line: &&String| {
+        let length = line.chars().count();
+        let fits = length <= room;
+        room = room.saturating_sub(length);
+        fits
+    };
+    let mut kept: Vec<String> = lines.iter().take_while(fits).cloned().collect();
+    if kept.len() < lines.len() {
+        kept.push(format!(
+            "[cut: {} of {} lines are kept]",
+            kept.len(),
+            lines.len()
+        ));
+    }
+    kept
 }
 
 /// A value as models read it: texts as they are, nothing as Python says it.
@@ -324,17 +354,12 @@ fn changes(agent: &AgentState, changed: BTreeMap<String, String>) -> Option<Memo
     if changed.is_empty() {
         return None;
     }
-    let seen: HashMap<String, i64> = agent
-        .blocks
-        .iter()
-        .map(|block| (block.label.clone(), block.revision))
-        .collect();
     let change = |(label, value)| MemoryChange::Edit {
         label,
         edit: BlockEdit::Rethink { value },
     };
     Some(MemoryChanges {
         changes: changed.into_iter().map(change).collect(),
-        seen,
+        seen: outside::revisions(agent),
     })
 }

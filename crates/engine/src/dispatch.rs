@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures_util::FutureExt as _;
 use mnemic_core::{
+    agents::Agent,
     blocks::Author,
     builtin::{ArchivalSearch, BuiltinCall, CodeRun, ConversationSearch, RETURN_CHAR_LIMIT},
-    ids::AgentId,
+    ids::{AgentId, RunId},
     memory::{BlockEdit, MemoryChange},
     messages::{ToolCall, ToolReturn, ToolStatus},
     passages::NewPassage,
-    scope::Scope,
+    scope::{Caller, Scope},
     time::Timestamp,
     tools::ToolType,
 };
@@ -130,12 +131,17 @@ pub(crate) fn plan(session: &Session, call: &ToolCall, above: &Above) -> Action 
         })));
     }
     match BuiltinCall::parse_in(&session.frame.agent.timezone, &call.name, &arguments) {
-        Ok(builtin) => plan_builtin(session, call, builtin),
+        Ok(builtin) => plan_builtin(&session.frame.block_revisions, call, builtin),
         Err(wrong) => error(wrong.to_string()),
     }
 }
 
-fn plan_builtin(session: &Session, call: &ToolCall, builtin: BuiltinCall) -> Action {
+/// The action for a call of one of the server's own tools, by somebody who saw these revisions of the blocks.
+pub(crate) fn plan_builtin(
+    seen: &HashMap<String, i64>,
+    call: &ToolCall,
+    builtin: BuiltinCall,
+) -> Action {
     match builtin {
         BuiltinCall::SendMessage { .. } => {
             Action::Known(succeeded(call, "The message was delivered.".to_owned()))
@@ -146,7 +152,7 @@ fn plan_builtin(session: &Session, call: &ToolCall, builtin: BuiltinCall) -> Act
         )),
         BuiltinCall::Memory(changes) => Action::Change(MemoryChanges {
             changes,
-            seen: session.frame.block_revisions.clone(),
+            seen: seen.clone(),
         }),
         BuiltinCall::ConversationSearch(search) => Action::Search(Look::Recall(search)),
         BuiltinCall::ArchivalSearch(search) => Action::Search(Look::Archival(search)),
@@ -155,7 +161,7 @@ fn plan_builtin(session: &Session, call: &ToolCall, builtin: BuiltinCall) -> Act
         BuiltinCall::WebSearch(search) => Action::Web(WebLook::Search(search)),
         BuiltinCall::ArchivalInsert(passage) => Action::Remember(passage),
         BuiltinCall::Edit { label, edit } => {
-            let based_on = session.frame.block_revisions.get(&label).copied();
+            let based_on = seen.get(&label).copied();
             Action::Edit {
                 label,
                 edit,
@@ -196,6 +202,7 @@ fn returned(call: &ToolCall, status: ToolStatus, text: String) -> ToolReturn {
         text,
         stdout: Vec::new(),
         stderr: Vec::new(),
+        images: Vec::new(),
     }
 }
 
@@ -203,7 +210,8 @@ fn returned(call: &ToolCall, status: ToolStatus, text: String) -> ToolReturn {
 pub(crate) struct Editor<'a> {
     pub scope: &'a Scope,
     pub agent_id: AgentId,
-    pub run_id: mnemic_core::ids::RunId,
+    /// The run in which the agent's model asks; none: a client does.
+    pub run_id: Option<RunId>,
     pub now: Timestamp,
 }
 
@@ -248,10 +256,13 @@ pub(crate) async fn change(
 
 impl Editor<'_> {
     fn author(&self, call: &ToolCall) -> Author {
+        if self.run_id.is_none() {
+            return Author::asking(self.scope);
+        }
         Author {
             user_id: None,
             agent_id: Some(self.agent_id),
-            run_id: Some(self.run_id),
+            run_id: self.run_id,
             tool_call_id: Some(call.id.clone()),
         }
     }
@@ -288,10 +299,9 @@ pub(crate) async fn remember(
 pub(crate) async fn search(
     engine: &Engine,
     scope: &Scope,
-    session: &Session,
+    agent: &Agent,
     (call, look): (&ToolCall, Look),
 ) -> Result<ToolReturn, EngineError> {
-    let agent = &session.frame.agent;
     let found = match look {
         Look::Recall(search) => {
             engine
@@ -326,14 +336,19 @@ pub(crate) async fn run_external(
     call: &ToolCall,
 ) -> Result<Outside, EngineError> {
     let (engine, live) = (&turn.engine, &turn.live);
+    let scope = live.scope.called_by(Caller {
+        agent_id: live.agent_id,
+        run_id: live.id,
+        tool_call_id: call.id.clone(),
+    });
     let (running, limit) = match external {
         External::Custom(custom) => {
             let limit = custom.tool.return_char_limit;
-            let running = engine.run_custom(&live.scope, Some(live.agent_id), *custom);
+            let running = engine.run_custom(&scope, Some(live.agent_id), *custom);
             (running.boxed(), limit)
         }
         External::Code(code) => {
-            let running = engine.run_code(&live.scope, live.agent_id, code, &turn.request.above);
+            let running = engine.run_code(&scope, live.agent_id, code, &turn.request.above);
             (running.boxed(), RETURN_CHAR_LIMIT)
         }
         #[cfg(feature = "failpoints")]

@@ -378,6 +378,7 @@ pub(crate) fn unknown_effect(call: &mnemic_core::messages::ToolCall) -> ToolRetu
                 .to_owned(),
         stdout: Vec::new(),
         stderr: Vec::new(),
+        images: Vec::new(),
     }
 }
 

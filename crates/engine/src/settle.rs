@@ -228,7 +228,8 @@ async fn search_now(
     call: &ToolCall,
     look: dispatch::Look,
 ) -> Result<ToolReturn, EngineError> {
-    dispatch::search(&turn.engine, &turn.live.scope, &turn.session, (call, look)).await
+    let agent = &turn.session.frame.agent;
+    dispatch::search(&turn.engine, &turn.live.scope, agent, (call, look)).await
 }
 
 /// The return of a call, after its edit was applied.
@@ -242,7 +243,7 @@ async fn resolve(
     let editor = Editor {
         scope: &live.scope,
         agent_id: live.agent_id,
-        run_id: live.id,
+        run_id: Some(live.id),
         now,
     };
     match planned {

@@ -169,6 +169,11 @@ struct Changed {
     rules: Option<Vec<Value>>,
 }
 
+/// Whether an agent has to ask a person before it runs a tool.
+pub(crate) fn needs_approval(agent: &Agent, tool: &str) -> bool {
+    agent.tool_rules.iter().any(|rule| is_approval(rule, tool))
+}
+
 fn is_approval(rule: &Value, tool: &str) -> bool {
     let field = |key: &str| rule.get(key).and_then(Value::as_str);
     field("type") == Some(NEEDS_APPROVAL) && field("tool_name") == Some(tool)
@@ -177,12 +182,7 @@ fn is_approval(rule: &Value, tool: &str) -> bool {
 /// The agent's rules with one for a tool that asks for approval by default, if it has none.
 pub(crate) fn approval_rules(agent: &Agent, tool: &Tool) -> Option<Vec<Value>> {
     let asks = tool.default_requires_approval == Some(true);
-    if !asks
-        || agent
-            .tool_rules
-            .iter()
-            .any(|rule| is_approval(rule, &tool.name))
-    {
+    if !asks || needs_approval(agent, &tool.name) {
         return None;
     }
     let mut rules = agent.tool_rules.clone();

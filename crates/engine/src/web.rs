@@ -7,14 +7,14 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use mnemic_core::{builtin::WebSearch, messages::ToolCall};
+use mnemic_core::{builtin::WebSearch, ids::AgentId, messages::ToolCall};
 use mnemic_llm::{FetchLimits, Fetched, Secret, UrlGuard, WebSearchSettings, WebSearcher};
 use mnemic_store::{StoreError, agent_secrets};
 use mnemic_tools::page::{self, Source};
 use tokio::sync::Semaphore;
 
 use crate::{
-    EngineError,
+    Engine, EngineError,
     dispatch::{self, Action},
     settle,
     turn::Turn,
@@ -137,7 +137,7 @@ pub(crate) async fn look_up(
     }
     let searches = |look: &WebLook| matches!(look, WebLook::Search(_));
     let own_keys = if wanted.iter().any(|(_, _, look, _)| searches(look)) {
-        own_keys(turn).await?
+        turn.engine.own_keys(turn.live.agent_id).await?
     } else {
         Vec::new()
     };
@@ -172,21 +172,36 @@ pub(crate) async fn look_up(
     Ok(())
 }
 
-/// The keys of search services that the agent has as secrets of its own.
-async fn own_keys(turn: &Turn) -> Result<Vec<(String, Secret)>, EngineError> {
-    let store = &turn.engine.inner.store;
-    let (secrets, agent_id) = (store.secrets().clone(), turn.live.agent_id);
-    let found = store.read(move |tx| {
-        Box::pin(async move {
-            let mut kept = agent_secrets::of_agents(tx, &secrets, &[agent_id]).await?;
-            Ok::<_, StoreError>(kept.remove(&agent_id).unwrap_or_default())
-        })
-    });
-    let own = found
-        .await?
-        .into_iter()
-        .filter(|secret| WebSearcher::key_names().any(|name| name == secret.key));
-    Ok(own
-        .map(|secret| (secret.key, Secret::new(secret.value)))
-        .collect())
+impl Engine {
+    /// What is there of the web, for an agent; the inner error says what is wrong.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) async fn look_into_web(
+        &self,
+        agent_id: AgentId,
+        look: WebLook,
+    ) -> Result<Result<String, String>, EngineError> {
+        let own_keys = self.own_keys(agent_id).await?;
+        Ok(self.inner.web.look(look, &own_keys).await)
+    }
+
+    /// The keys of search services that the agent has as secrets of its own.
+    async fn own_keys(&self, agent_id: AgentId) -> Result<Vec<(String, Secret)>, EngineError> {
+        let store = &self.inner.store;
+        let secrets = store.secrets().clone();
+        let found = store.read(move |tx| {
+            Box::pin(async move {
+                let mut kept = agent_secrets::of_agents(tx, &secrets, &[agent_id]).await?;
+                Ok::<_, StoreError>(kept.remove(&agent_id).unwrap_or_default())
+            })
+        });
+        let own = found
+            .await?
+            .into_iter()
+            .filter(|secret| WebSearcher::key_names().any(|name| name == secret.key));
+        Ok(own
+            .map(|secret| (secret.key, Secret::new(secret.value)))
+            .collect())
+    }
 }

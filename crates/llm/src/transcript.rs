@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mnemic_core::messages::{ContentPart, MessageBody, ReasoningOrigin, Role};
+use mnemic_core::messages::{ContentPart, Image, MessageBody, ReasoningOrigin, Role};
 
 use crate::{
     anthropic::{
@@ -42,6 +42,8 @@ pub struct Transcript {
     pub(crate) tail: Vec<u8>,
     /// Calls of the last assistant message that have no return yet.
     pub(crate) open_calls: Vec<OpenCall>,
+    /// Images of returns, for protocols whose returns hold none: a user's message shows them after the last return.
+    pub(crate) returned_images: Vec<Image>,
     /// What only Anthropic's form needs.
     pub(crate) turns: Turns,
     sealed_bytes: usize,
@@ -101,6 +103,7 @@ impl Transcript {
             sealed: Vec::new(),
             tail: Vec::new(),
             open_calls: Vec::new(),
+            returned_images: Vec::new(),
             turns: Turns::default(),
             sealed_bytes: 0,
             len_bytes: 0,
@@ -126,11 +129,12 @@ impl Transcript {
         }
         self.len_bytes += self.tail.len() - before;
         self.len_messages += 1;
-        self.has_images |= message
-            .body
-            .content
+        let said = &message.body.content;
+        let returned = &message.body.tool_returns;
+        self.has_images |= said
             .iter()
-            .any(|part| matches!(part, ContentPart::Image { .. }));
+            .any(|part| matches!(part, ContentPart::Image { .. }))
+            || returned.iter().any(|result| !result.images.is_empty());
         if self.tail.len() >= SHARED_FROM {
             self.sealed_bytes += self.tail.len();
             self.sealed

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use mnemic_core::messages::{ContentPart, MessageBody};
+use mnemic_core::messages::{ContentPart, Image, MessageBody};
 use serde_json::json;
 
 use crate::json;
@@ -16,6 +16,19 @@ const MAX_ID: usize = 40;
 const MAX_NAME: usize = 64;
 /// What the model reads in place of a return that the history does not hold.
 pub(crate) const NO_RETURN: &str = "The result of this call was not recorded.";
+
+/// What shows the images of tools where their returns can't.
+pub(crate) fn shown(images: Vec<Image>) -> MessageBody {
+    let images = images.into_iter().map(|image| ContentPart::Image {
+        media_type: image.media_type,
+        data: image.data,
+    });
+    let note = ContentPart::text("[What the tool returned as images:]");
+    MessageBody {
+        content: std::iter::once(note).chain(images).collect(),
+        ..MessageBody::default()
+    }
+}
 
 /// One text as it is, several joined by line breaks.
 pub(crate) fn text_of(body: &MessageBody) -> Cow<'_, str> {

@@ -302,10 +302,7 @@ pub async fn update(
     if block.label != before.label {
         check_label(tx, &block).await?;
     }
-    let author = Author {
-        user_id: Some(scope.actor),
-        ..Author::default()
-    };
+    let author = Author::asking(scope);
     write(tx, scope, (&before, block), &author, now).await
 }
 

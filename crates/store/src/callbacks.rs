@@ -29,6 +29,7 @@ pub(crate) async fn queue(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Result<
         organization: row.parse()?,
         actor: row.parse()?,
         subject: row.opt_text()?,
+        caller: None,
     };
     let job = NewJob {
         agent_id: Some(row.parse()?),

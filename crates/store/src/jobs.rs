@@ -138,6 +138,7 @@ fn from_row(mut row: Row) -> Result<Job, StoreError> {
             organization: row.parse()?,
             actor: row.parse()?,
             subject: row.opt_text()?,
+            caller: None,
         },
         agent_id: row.opt_parse()?,
         kind: row.text()?,

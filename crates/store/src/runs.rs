@@ -261,6 +261,7 @@ pub(crate) fn open_from_row(mut row: Row) -> Result<OpenRun, StoreError> {
             organization: row.parse()?,
             actor: row.parse()?,
             subject: row.opt_text()?,
+            caller: None,
         },
         agent_id: row.parse()?,
         conversation_id: row.parse()?,

@@ -14,6 +14,9 @@ use serde_json::Map;
 
 const CALLS: usize = 200;
 
+/// The time between calls in the second measurement, as a model takes between two of its own.
+const PAUSE: Duration = Duration::from_secs(2);
+
 fn call(language: Language) -> Call {
     let source = match language {
         Language::Python => "def tool():\n    return 'done'\n",
@@ -51,9 +54,16 @@ async fn measure(name: &str, sandbox: &Sandbox, language: Language) {
     if one(sandbox, language).await.is_none() {
         return;
     }
-    for at_once in [1, 8] {
+    for (at_once, pause) in [
+        (1, Duration::ZERO),
+        (8, Duration::ZERO),
+        (1, PAUSE),
+        (8, PAUSE),
+    ] {
         let mut times = Vec::new();
-        while times.len() < CALLS {
+        let calls = if pause.is_zero() { CALLS } else { at_once * 20 };
+        while times.len() < calls {
+            tokio::time::sleep(pause).await;
             let batch = (0..at_once).map(|_| {
                 let sandbox = sandbox.clone();
                 tokio::spawn(async move { one(&sandbox, language).await })
@@ -69,7 +79,7 @@ async fn measure(name: &str, sandbox: &Sandbox, language: Language) {
                 .map_or(0.0, |time| time.as_secs_f64() * 1e3)
         };
         println!(
-            "{name}, {language}, {at_once} at once: p50 {:.1} ms, p95 {:.1} ms",
+            "{name}, {language}, {at_once} at once, {pause:?} between: p50 {:.1} ms, p95 {:.1} ms",
             at(50),
             at(95)
         );

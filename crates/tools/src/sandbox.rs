@@ -22,6 +22,7 @@ mod network;
 mod outcome;
 mod packages;
 mod plan;
+mod pool;
 #[cfg(target_os = "linux")]
 mod proxy;
 #[cfg(target_os = "linux")]
@@ -47,7 +48,7 @@ use std::{
 use mnemic_core::tools::requirements::Requirement;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use door::{Ask, Door, Reply};
 pub use hosts::HostGrant;
@@ -57,6 +58,9 @@ pub use keeper::keep;
 pub use layers::{Layer, Layers};
 pub use outcome::{Outcome, Raised, Status, Stop};
 pub use plan::CHILD_COMMAND;
+
+/// Calls that wait for their turn at the most: each holds its source and its arguments.
+const MAX_WAITING: usize = 256;
 
 /// The languages of tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -284,6 +288,9 @@ pub enum SandboxError {
         /// Why not, and what to do.
         reason: String,
     },
+    /// Other calls have all the turns.
+    #[error("{0}: try again later")]
+    Busy(&'static str),
     /// A process could not be started or closed in.
     #[error("the tool could not be started: {0}")]
     Start(String),
@@ -300,6 +307,8 @@ struct Inner {
     settings: Settings,
     layers: Layers,
     permits: Semaphore,
+    /// Places of calls that run or wait.
+    places: Semaphore,
     launcher: launch::Launcher,
 }
 
@@ -311,6 +320,7 @@ impl Sandbox {
         Self {
             inner: Arc::new(Inner {
                 permits: Semaphore::new(settings.at_once.max(1)),
+                places: Semaphore::new(settings.at_once.max(1) + MAX_WAITING),
                 settings,
                 layers,
                 launcher,
@@ -339,9 +349,9 @@ impl Sandbox {
         }
         // Before its turn: a call that waits for its packages must not keep others from running.
         let packages = inner.launcher.packages(&call).await?;
-        let permit = match call.is_nested {
+        let turn = match call.is_nested {
             true => None,
-            false => inner.permits.acquire().await.ok(),
+            false => Some(inner.turn(call.limits.time).await?),
         };
         let begun = Instant::now();
         let running = inner.launcher.start(&call, packages).await?;
@@ -352,8 +362,26 @@ impl Sandbox {
             door: call.door.as_deref(),
         };
         let outcome = call::conduct(running, conducted, begun).await;
-        drop(permit);
+        drop(turn);
+        if inner.launcher.pool.wants_keeper() {
+            let inner = Arc::clone(inner);
+            tokio::spawn(async move { inner.launcher.keep_ready().await });
+        }
         outcome
+    }
+}
+
+impl Inner {
+    /// Waits for a turn, as long as a call may take.
+    async fn turn(&self, at_most: Duration) -> Result<[SemaphorePermit<'_>; 2], SandboxError> {
+        let place = self
+            .places
+            .try_acquire()
+            .map_err(|_| SandboxError::Busy("too many calls of tools wait for their turn"))?;
+        match tokio::time::timeout(at_most, self.permits.acquire()).await {
+            Ok(Ok(permit)) => Ok([place, permit]),
+            _ => Err(SandboxError::Busy("no turn to run came in time")),
+        }
     }
 }
 

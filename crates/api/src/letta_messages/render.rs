@@ -51,7 +51,9 @@ pub fn letta_message(part: &MessagePart, shown: Shown, seq_id: Option<u64>) -> L
             content: text.clone(),
         }),
         Part::ToolCalls { calls } => LettaMessage::ToolCallMessage(tool_calls(head, calls, shown)),
-        Part::ToolReturn { result } => LettaMessage::ToolReturnMessage(tool_return(head, result)),
+        Part::ToolReturn { result } => {
+            LettaMessage::ToolReturnMessage(tool_return(head, part.message_id, result))
+        }
         Part::Summary { summary, stats, .. } => LettaMessage::SummaryMessage(SummaryMessage {
             head,
             summary: summary.clone(),
@@ -124,29 +126,23 @@ fn head(part: &MessagePart, seq_id: Option<u64>) -> Head {
 }
 
 /// A single text is shown as a string, anything else as a list.
-fn user_content(message_id: MessageId, content: &[ContentPart]) -> UserContent {
+fn user_content(message_id: MessageId, content: &[ContentPart]) -> ContentView {
     match content {
-        [] => UserContent::Text(String::new()),
-        [ContentPart::Text { text }] => UserContent::Text(text.clone()),
+        [] => ContentView::Text(String::new()),
+        [ContentPart::Text { text }] => ContentView::Text(text.clone()),
         parts => {
             let parts = parts.iter().enumerate().map(|(index, part)| match part {
                 ContentPart::Text { text } | ContentPart::Reasoning { text, .. } => {
-                    UserPart::Text { text: text.clone() }
+                    PartView::Text { text: text.clone() }
                 }
-                ContentPart::RedactedReasoning { .. } => UserPart::Text {
+                ContentPart::RedactedReasoning { .. } => PartView::Text {
                     text: String::new(),
                 },
-                ContentPart::Image { media_type, data } => UserPart::Image {
-                    source: ImageSource {
-                        kind: "letta",
-                        file_id: FileId::from_uuid(message_id.part_otid(index)),
-                        media_type: media_type.clone(),
-                        data: data.clone(),
-                        detail: None,
-                    },
-                },
+                ContentPart::Image { media_type, data } => {
+                    image_part((message_id, index), media_type, data)
+                }
             });
-            UserContent::Parts(parts.collect())
+            ContentView::Parts(parts.collect())
         }
     }
 }
@@ -181,7 +177,35 @@ fn tool_calls(head: Head, calls: &[ToolCall], shown: Shown) -> ToolCallMessage {
     }
 }
 
-fn tool_return(head: Head, result: &ToolReturn) -> ToolReturnMessage {
+/// A return's text, with its images after it.
+fn shown(message_id: MessageId, result: &ToolReturn) -> ContentView {
+    let text = result.text.clone();
+    if result.images.is_empty() {
+        return ContentView::Text(text);
+    }
+    let images = result.images.iter().enumerate();
+    let images = images
+        .map(|(index, image)| image_part((message_id, index), &image.media_type, &image.data));
+    ContentView::Parts(
+        std::iter::once(PartView::Text { text })
+            .chain(images)
+            .collect(),
+    )
+}
+
+fn image_part(place: (MessageId, usize), media_type: &str, data: &str) -> PartView {
+    PartView::Image {
+        source: ImageSource {
+            kind: "letta",
+            file_id: FileId::from_uuid(place.0.part_otid(place.1)),
+            media_type: media_type.to_owned(),
+            data: data.to_owned(),
+            detail: None,
+        },
+    }
+}
+
+fn tool_return(head: Head, message_id: MessageId, result: &ToolReturn) -> ToolReturnMessage {
     let status = match result.status {
         ToolStatus::Success => "success",
         ToolStatus::Error => "error",
@@ -196,7 +220,7 @@ fn tool_return(head: Head, result: &ToolReturn) -> ToolReturnMessage {
         stderr: lines(&result.stderr),
         tool_returns: vec![ToolReturnView {
             kind: "tool",
-            tool_return: result.text.clone(),
+            tool_return: shown(message_id, result),
             status,
             tool_call_id: result.tool_call_id.clone(),
             stdout: lines(&result.stdout),

@@ -138,6 +138,7 @@ fn a_tool_return_has_the_recorded_shape() {
         text: "no".to_owned(),
         stdout: Vec::new(),
         stderr: vec!["oops".to_owned()],
+        images: Vec::new(),
     };
     let message = shown(Part::ToolReturn { result }, 0, Shown::Whole);
     let special = json!({

@@ -92,6 +92,9 @@ fn texts(body: &MessageBody) -> impl Iterator<Item = &String> {
     said.chain(called).chain(returned)
 }
 
+/// What stands for images that are left out.
+const NO_IMAGE: &str = "[an image is not shown here]";
+
 /// The body with at most so many images as take half of `cap`; a note stands for the others.
 fn without_images(body: &MessageBody, cap: i64) -> MessageBody {
     let mut left = cap / 2 / IMAGE_TOKENS;
@@ -100,8 +103,17 @@ fn without_images(body: &MessageBody, cap: i64) -> MessageBody {
         if matches!(part, ContentPart::Image { .. }) {
             left -= 1;
             if left < 0 {
-                *part = ContentPart::text("[an image is not shown here]");
+                *part = ContentPart::text(NO_IMAGE);
             }
+        }
+    }
+    for result in &mut body.tool_returns {
+        let fit = usize::try_from(left.max(0)).unwrap_or(0);
+        left -= i64::try_from(result.images.len()).unwrap_or(i64::MAX);
+        if fit < result.images.len() {
+            result.images.truncate(fit);
+            result.text.push('\n');
+            result.text.push_str(NO_IMAGE);
         }
     }
     body

@@ -148,7 +148,7 @@ fn of_message(message: &Message) -> Vec<Line> {
         };
         lines.push(Line {
             speaker: format!("{} {how}", result.name),
-            text: result.text.clone(),
+            text: format!("{}{}", result.text, " [image]".repeat(result.images.len())),
         });
     }
     lines

@@ -235,6 +235,7 @@ fn a_digest_tells_who_said_what_and_carries_on_what_was_known() {
             text: "nothing".into(),
             stdout: Vec::new(),
             stderr: Vec::new(),
+            images: Vec::new(),
         }],
         ..MessageBody::default()
     };

@@ -2,7 +2,7 @@
 
 use mnemic_core::{
     agents::{Agent, AgentType, LlmConfig},
-    blocks::Block,
+    blocks::{Author, Block},
     builtin,
     conversations::Thread,
     ids::{AgentId, ConversationId, MessageId, ToolId},
@@ -25,7 +25,7 @@ use super::{
     defaults::{self, apply_settings, file_windows},
     invalid, opening,
 };
-use crate::{Engine, EngineError, blocks::by_user, prompting, tools::approval_rules};
+use crate::{Engine, EngineError, prompting, tools::approval_rules};
 
 /// The tag that keeps a coding agent's helpers out of lists (V1 contract, section 2.1).
 const SUBAGENT_TAG: &str = "role:subagent";
@@ -187,7 +187,7 @@ impl Draft {
             tools::attach(tx, scope, id, tool.id).await?;
         }
         for block in &self.blocks {
-            blocks::insert(tx, scope, block, &by_user(scope)).await?;
+            blocks::insert(tx, scope, block, &Author::asking(scope)).await?;
             blocks::attach(tx, scope, id, block.id).await?;
         }
         for block_id in &self.request.block_ids {

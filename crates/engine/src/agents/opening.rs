@@ -127,6 +127,7 @@ fn spoken(text: String) -> Vec<NewMessage> {
         text: "The message was delivered.".to_owned(),
         stdout: Vec::new(),
         stderr: Vec::new(),
+        images: Vec::new(),
     };
     vec![
         message(

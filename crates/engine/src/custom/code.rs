@@ -12,8 +12,8 @@ use mnemic_core::{
 use mnemic_tools::sandbox::{self, Language, Outcome, Status, ToolStub};
 use serde_json::{Map, Value, json};
 
-use super::{Above, Reach, ToolRun, Visit};
-use crate::{Engine, EngineError, agents::Relations};
+use super::{Above, Reach, ToolRun, Visit, images};
+use crate::{Engine, EngineError, agents::Relations, tools::needs_approval};
 
 impl Engine {
     /// Runs a program that an agent's model wrote. Whatever is wrong with it is told in what comes back.
@@ -48,7 +48,9 @@ impl Engine {
                 reach: Reach::Tools,
             };
             let tools = agent.tools.iter();
-            let callable = tools.filter(|tool| tool.tool_type == ToolType::Custom);
+            let callable = tools.filter(|tool| {
+                tool.tool_type == ToolType::Custom && !needs_approval(&agent.agent, &tool.name)
+            });
             let stubs = callable.map(|tool| stub(agent_id, tool)).collect();
             (stubs, self.open_door(visit))
         } else {
@@ -108,9 +110,10 @@ fn told(name: &str, outcome: Outcome) -> ToolRun {
         Status::Returned => ToolStatus::Success,
         _ => ToolStatus::Error,
     };
-    let results = match &outcome.value {
+    let (value, images) = images::taken(&outcome.value);
+    let results = match value {
         Value::Null => Vec::new(),
-        value => vec![value.clone()],
+        value => vec![value],
     };
     let value = json!({
         "results": results,
@@ -123,6 +126,7 @@ fn told(name: &str, outcome: Outcome) -> ToolRun {
         value,
         stdout: outcome.stdout,
         stderr: outcome.stderr,
+        images,
         ..ToolRun::failed(name, "")
     }
 }

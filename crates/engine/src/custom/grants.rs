@@ -67,6 +67,25 @@ impl ToolGrants {
         serde_json::from_value(stored).unwrap_or_default()
     }
 
+    /// Refuses what the administrator does not let tools have, as far as that can be said before a call: a folder may be
+    /// made later.
+    pub(crate) fn check(&self, ceiling: &Ceiling) -> Result<(), String> {
+        self.variables(ceiling)?;
+        self.hosts(ceiling)?;
+        for folder in &self.folders {
+            if folder.path.exists() {
+                folder.let_by(ceiling)?;
+            } else if !ceiling
+                .folders
+                .iter()
+                .any(|most| folder.path.starts_with(most))
+            {
+                return Err(folder.beyond());
+            }
+        }
+        Ok(())
+    }
+
     /// The server's variables that are granted. The error names what the administrator does not let.
     pub(super) fn variables(&self, ceiling: &Ceiling) -> Result<BTreeMap<String, String>, String> {
         let mut variables = BTreeMap::new();
@@ -106,27 +125,9 @@ impl ToolGrants {
     /// What the sandbox opens. The error names what the administrator does not let.
     pub(super) fn opened(&self, ceiling: &Ceiling) -> Result<sandbox::Grants, String> {
         let folders = self.folders.iter().map(|grant| {
-            // What is checked is what is opened: the sandbox refuses a path that leads elsewhere by then.
-            let path = grant.path.canonicalize().map_err(|error| {
-                let path = grant.path.display();
-                format!("the folder {path} was granted to this tool, but it can't be opened: {error}")
-            })?;
-            if !ceiling.folders.iter().any(|most| is_within(&path, most)) {
-                return Err(format!(
-                    "the folder {} was granted to this tool, but the administrator does not let tools have it \
-                     (setting tool_folders)",
-                    grant.path.display()
-                ));
-            }
-            let meets = |closed: &PathBuf| path.starts_with(closed) || closed.starts_with(&path);
-            if ceiling.closed.iter().any(meets) {
-                return Err(format!(
-                    "the folder {} was granted to this tool, but the server's own data is there",
-                    grant.path.display()
-                ));
-            }
             Ok(sandbox::FolderGrant {
-                path,
+                // What is checked is what is opened: the sandbox refuses a path that leads elsewhere by then.
+                path: grant.let_by(ceiling)?,
                 access: match grant.access {
                     FolderAccess::Read => Access::Read,
                     FolderAccess::Write => Access::Write,
@@ -137,6 +138,34 @@ impl ToolGrants {
             hosts: self.hosts(ceiling)?,
             folders: folders.collect::<Result<_, String>>()?,
         })
+    }
+}
+
+impl FolderGrant {
+    /// The folder itself, without links, if the administrator lets tools have it.
+    fn let_by(&self, ceiling: &Ceiling) -> Result<PathBuf, String> {
+        let named = self.path.display();
+        let path = self.path.canonicalize().map_err(|error| {
+            format!("the folder {named} was granted to this tool, but it can't be opened: {error}")
+        })?;
+        if !ceiling.folders.iter().any(|most| is_within(&path, most)) {
+            return Err(self.beyond());
+        }
+        let meets = |closed: &PathBuf| path.starts_with(closed) || closed.starts_with(&path);
+        if ceiling.closed.iter().any(meets) {
+            return Err(format!(
+                "the folder {named} was granted to this tool, but the server's own data is there"
+            ));
+        }
+        Ok(path)
+    }
+
+    fn beyond(&self) -> String {
+        format!(
+            "the folder {} was granted to this tool, but the administrator does not let tools have it \
+             (setting tool_folders)",
+            self.path.display()
+        )
     }
 }
 

@@ -91,6 +91,7 @@ mod tests {
                 text: "42 degrees".into(),
                 stdout: Vec::new(),
                 stderr: Vec::new(),
+                images: Vec::new(),
             }],
             ..MessageBody::default()
         }

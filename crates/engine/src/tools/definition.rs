@@ -74,6 +74,7 @@ impl Engine {
         mut definition: ToolDefinition,
     ) -> Result<Tool, EngineError> {
         definition.check_giver(None)?;
+        self.check_grants(&definition)?;
         let Some(source) = definition.source_code.clone() else {
             return Err(EngineError::Invalid("a tool needs source_code".to_owned()));
         };
@@ -116,6 +117,7 @@ impl Engine {
         id: ToolId,
         definition: ToolDefinition,
     ) -> Result<Tool, EngineError> {
+        self.check_grants(&definition)?;
         let for_job = scope.clone();
         let read = self
             .store()
@@ -146,6 +148,15 @@ impl Engine {
             })
         });
         Ok(changed.await?)
+    }
+
+    /// Refuses grants that the administrator does not let tools have: better now than at the first call.
+    fn check_grants(&self, definition: &ToolDefinition) -> Result<(), EngineError> {
+        let ceiling = &self.settings().tools.ceiling;
+        match &definition.grants {
+            Some(Some(grants)) => grants.check(ceiling).map_err(EngineError::Invalid),
+            _ => Ok(()),
+        }
     }
 
     /// Removes a tool, also from the agents that have it.

@@ -101,7 +101,7 @@ pub(crate) fn write(transcript: &Transcript, body: &mut BodyWriter, marks: Marks
     let turns = &transcript.turns;
     let mut results = turns.results.clone();
     for call in &transcript.open_calls {
-        result(&mut results, &call.sent, NO_RETURN, ToolStatus::Error);
+        no_result(&mut results, &call.sent);
     }
     let ends = match (marks, turns.ends.as_slice()) {
         (Marks::Without, _) => &[],
@@ -132,7 +132,13 @@ fn returns(transcript: &mut Transcript, returns: &[ToolReturn]) {
     for returned in returns {
         if let Some(call) = transcript.answered(&returned.tool_call_id) {
             let results = &mut transcript.turns.results;
-            result(results, &call.sent, &returned.text, returned.status);
+            open_result(results, &call.sent);
+            if returned.images.is_empty() {
+                text_content(results, &returned.text);
+            } else {
+                shown_content(results, returned);
+            }
+            close_result(results, returned.status);
         }
     }
     if transcript.open_calls.is_empty() {
@@ -143,7 +149,7 @@ fn returns(transcript: &mut Transcript, returns: &[ToolReturn]) {
 fn close_returns(transcript: &mut Transcript) {
     for call in std::mem::take(&mut transcript.open_calls) {
         let results = &mut transcript.turns.results;
-        result(results, &call.sent, NO_RETURN, ToolStatus::Error);
+        no_result(results, &call.sent);
     }
     let results = std::mem::take(&mut transcript.turns.results);
     if !results.is_empty() {
@@ -171,12 +177,44 @@ fn open_user(out: &mut Vec<u8>, blocks: &[u8]) {
     out.extend_from_slice(blocks.get(1..).unwrap_or_default());
 }
 
-fn result(out: &mut Vec<u8>, id: &str, text: &str, status: ToolStatus) {
+/// Appends a return in place of one that is missing.
+fn no_result(out: &mut Vec<u8>, id: &str) {
+    open_result(out, id);
+    text_content(out, NO_RETURN);
+    close_result(out, ToolStatus::Error);
+}
+
+fn open_result(out: &mut Vec<u8>, id: &str) {
     out.extend_from_slice(br#",{"type":"tool_result","tool_use_id":"#);
     json::write(out, id);
+}
+
+fn text_content(out: &mut Vec<u8>, text: &str) {
     if !text.trim().is_empty() {
         json::field(out, "content", text);
     }
+}
+
+/// A text and the images after it.
+fn shown_content(out: &mut Vec<u8>, returned: &ToolReturn) {
+    let mut blocks = Vec::new();
+    text_block(&mut blocks, &returned.text);
+    for image in &returned.images {
+        image_block(&mut blocks, &image.media_type, &image.data);
+    }
+    out.extend_from_slice(br#","content":["#);
+    out.extend_from_slice(blocks.get(1..).unwrap_or_default());
+    out.push(b']');
+}
+
+fn image_block(out: &mut Vec<u8>, media_type: &str, data: &str) {
+    out.extend_from_slice(br#",{"type":"image","source":{"type":"base64""#);
+    json::field(out, "media_type", media_type);
+    json::field(out, "data", data);
+    out.extend_from_slice(b"}}");
+}
+
+fn close_result(out: &mut Vec<u8>, status: ToolStatus) {
     if status == ToolStatus::Error {
         json::field(out, "is_error", &true);
     }
@@ -207,10 +245,7 @@ fn spoken(transcript: &mut Transcript, view: &MessageView<'_>) {
                 None => text_block(&mut blocks, text),
             },
             ContentPart::Image { media_type, data } if view.role == Role::User => {
-                blocks.extend_from_slice(br#",{"type":"image","source":{"type":"base64""#);
-                json::field(&mut blocks, "media_type", media_type);
-                json::field(&mut blocks, "data", data);
-                blocks.extend_from_slice(b"}}");
+                image_block(&mut blocks, media_type, data);
             }
             _ => {}
         }

@@ -72,6 +72,7 @@ fn step(call: &mut Call, (name, arguments): (&str, Value), result: &str) {
         text: result.into(),
         stdout: Vec::new(),
         stderr: Vec::new(),
+        images: Vec::new(),
     };
     let returned = MessageBody {
         tool_returns: vec![returned],

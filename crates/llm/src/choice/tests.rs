@@ -114,6 +114,7 @@ fn the_history_is_told_in_the_same_form_with_alternating_roles() {
             text: "done".into(),
             stdout: Vec::new(),
             stderr: Vec::new(),
+            images: Vec::new(),
         };
         let returned = MessageBody {
             tool_returns: vec![result],

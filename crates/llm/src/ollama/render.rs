@@ -5,7 +5,7 @@ use mnemic_core::messages::{ContentPart, MessageBody, Role, ToolCall, ToolReturn
 use crate::{
     json,
     transcript::{MessageView, OpenCall, Transcript},
-    wire_form::{NO_RETURN, text_of, wire_arguments, wire_id, wire_name},
+    wire_form::{NO_RETURN, shown, text_of, wire_arguments, wire_id, wire_name},
 };
 
 /// Appends a message to a transcript's tail.
@@ -32,6 +32,7 @@ fn close_calls(transcript: &mut Transcript) {
     for call in std::mem::take(&mut transcript.open_calls) {
         missing_return(&mut transcript.tail, &call.sent);
     }
+    show_images(transcript);
 }
 
 fn returns(transcript: &mut Transcript, returns: &[ToolReturn]) {
@@ -39,8 +40,28 @@ fn returns(transcript: &mut Transcript, returns: &[ToolReturn]) {
         if let Some(call) = transcript.answered(&result.tool_call_id) {
             let name = wire_name(&result.name);
             tool_message(&mut transcript.tail, (&call.sent, &name), &result.text);
+            let images = result.images.iter().cloned();
+            transcript.returned_images.extend(images);
         }
     }
+    if transcript.open_calls.is_empty() {
+        show_images(transcript);
+    }
+}
+
+/// Shows what tools returned: templates look for images in users' messages alone.
+fn show_images(transcript: &mut Transcript) {
+    let images = std::mem::take(&mut transcript.returned_images);
+    if images.is_empty() {
+        return;
+    }
+    let body = shown(images);
+    let view = MessageView {
+        role: Role::User,
+        body: &body,
+        name: None,
+    };
+    spoken(&mut transcript.tail, &view);
 }
 
 /// Templates find the call of a return by the tool's name, newer ones by the call's id.

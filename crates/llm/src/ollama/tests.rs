@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use mnemic_core::messages::{
-    ContentPart, MessageBody, ReasoningOrigin, Role, ToolCall, ToolReturn, ToolStatus,
+    ContentPart, Image, MessageBody, ReasoningOrigin, Role, ToolCall, ToolReturn, ToolStatus,
 };
 use serde_json::{Value, json};
 
@@ -57,6 +57,7 @@ fn returned(id: &str, text: &str) -> MessageBody {
         text: text.into(),
         stdout: Vec::new(),
         stderr: Vec::new(),
+        images: Vec::new(),
     };
     MessageBody {
         tool_returns: vec![result],
@@ -337,4 +338,40 @@ fn a_whole_answer_may_be_one_object_or_many_lines() {
     assert_eq!(kind("{}"), "llm_empty_response");
     assert_eq!(kind("not json"), "llm_invalid_response");
     assert_eq!(kind("{\"error\":\"model 'x' not found\"}"), "llm_error");
+}
+
+/// A return with a picture.
+fn pictured(id: &str) -> MessageBody {
+    let mut body = returned(id, "a chart");
+    body.tool_returns[0].images.push(Image {
+        media_type: "image/png".into(),
+        data: "AAAA".into(),
+    });
+    body
+}
+
+#[test]
+fn images_that_tools_returned_follow_the_last_return() {
+    let mut call = call();
+    let calls = ["a", "b"].map(|id| ToolCall {
+        id: id.into(),
+        name: "insert".into(),
+        arguments: "{}".into(),
+    });
+    let calling = MessageBody {
+        tool_calls: calls.into(),
+        ..MessageBody::default()
+    };
+    push(&mut call, Role::Assistant, calling);
+    push(&mut call, Role::Tool, pictured("a"));
+    push(&mut call, Role::Tool, returned("b", "done"));
+    let request = sent(&call);
+    let messages = request["messages"].as_array().unwrap();
+    let roles: Vec<_> = messages
+        .iter()
+        .skip(3)
+        .map(|message| &message["role"])
+        .collect();
+    assert_eq!(roles, ["tool", "tool", "user"]);
+    assert_eq!(messages.last().unwrap()["images"], json!(["AAAA"]));
 }

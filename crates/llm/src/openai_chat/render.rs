@@ -7,7 +7,7 @@ use crate::{
     json,
     toolset::{Parameters, ToolSpec},
     transcript::{MessageView, OpenCall, Transcript},
-    wire_form::{NO_RETURN, text_of, wire_arguments, wire_id, wire_name},
+    wire_form::{NO_RETURN, shown, text_of, wire_arguments, wire_id, wire_name},
 };
 
 /// Appends one tool.
@@ -58,14 +58,35 @@ fn close_calls(transcript: &mut Transcript) {
     for call in std::mem::take(&mut transcript.open_calls) {
         missing_return(&mut transcript.tail, &call.sent);
     }
+    show_images(transcript);
 }
 
 fn returns(transcript: &mut Transcript, returns: &[ToolReturn]) {
     for result in returns {
         if let Some(call) = transcript.answered(&result.tool_call_id) {
             tool_message(&mut transcript.tail, &call.sent, &result.text);
+            let images = result.images.iter().cloned();
+            transcript.returned_images.extend(images);
         }
     }
+    if transcript.open_calls.is_empty() {
+        show_images(transcript);
+    }
+}
+
+/// Shows what tools returned: their own messages may hold nothing but text.
+fn show_images(transcript: &mut Transcript) {
+    let images = std::mem::take(&mut transcript.returned_images);
+    if images.is_empty() {
+        return;
+    }
+    let body = shown(images);
+    let view = MessageView {
+        role: Role::User,
+        body: &body,
+        name: None,
+    };
+    spoken(&mut transcript.tail, &view);
 }
 
 fn tool_message(out: &mut Vec<u8>, id: &str, text: &str) {

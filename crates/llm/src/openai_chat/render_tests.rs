@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use mnemic_core::messages::{ContentPart, MessageBody, Role, ToolCall, ToolReturn, ToolStatus};
+use mnemic_core::messages::{
+    ContentPart, Image, MessageBody, Role, ToolCall, ToolReturn, ToolStatus,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -57,6 +59,7 @@ fn returned(id: &str, text: &str) -> MessageBody {
         text: text.into(),
         stdout: vec![],
         stderr: vec![],
+        images: Vec::new(),
     };
     MessageBody {
         tool_returns: vec![result],
@@ -425,4 +428,40 @@ proptest! {
         }
         prop_assert!(open.is_empty());
     }
+}
+
+/// A return with a picture.
+fn pictured(id: &str) -> MessageBody {
+    let mut body = returned(id, "a chart");
+    body.tool_returns[0].images.push(Image {
+        media_type: "image/png".into(),
+        data: "AAAA".into(),
+    });
+    body
+}
+
+#[test]
+fn images_that_tools_returned_follow_the_last_return() {
+    let rendered = messages(|transcript| {
+        let mut calling = called("c1", "f", "{}");
+        calling
+            .tool_calls
+            .extend(called("c2", "f", "{}").tool_calls);
+        push(transcript, Role::Assistant, &calling);
+        push(transcript, Role::Tool, &pictured("c1"));
+        // The second call is never answered: what is made up for it comes before the image as well.
+        push(transcript, Role::User, &MessageBody::text("and?"));
+    });
+    let roles: Vec<_> = rendered
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| &message["role"])
+        .collect();
+    assert_eq!(roles, ["assistant", "tool", "tool", "user", "user"]);
+    assert_eq!(rendered[1]["content"], "a chart");
+    assert_eq!(
+        rendered[3]["content"][1],
+        json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}})
+    );
 }

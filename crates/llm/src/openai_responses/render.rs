@@ -1,6 +1,6 @@
 //! Items and tools in the protocol's JSON.
 
-use mnemic_core::messages::{ContentPart, MessageBody, Role, ToolCall};
+use mnemic_core::messages::{ContentPart, MessageBody, Role, ToolCall, ToolReturn};
 use serde_json::json;
 
 use crate::{
@@ -43,7 +43,7 @@ pub(crate) fn message(transcript: &mut Transcript, view: &MessageView<'_>) {
         Role::Tool => {
             for result in &view.body.tool_returns {
                 if let Some(call) = transcript.answered(&result.tool_call_id) {
-                    output(&mut transcript.tail, &call.sent, &result.text);
+                    returned(&mut transcript.tail, &call.sent, result);
                 }
             }
         }
@@ -74,6 +74,24 @@ fn output(out: &mut Vec<u8>, id: &str, text: &str) {
     json::write(out, id);
     json::field(out, "output", text);
     out.push(b'}');
+}
+
+fn returned(out: &mut Vec<u8>, id: &str, result: &ToolReturn) {
+    if result.images.is_empty() {
+        return output(out, id, &result.text);
+    }
+    out.extend_from_slice(br#",{"type":"function_call_output","call_id":"#);
+    json::write(out, id);
+    out.extend_from_slice(br#","output":[{"type":"input_text","text":"#);
+    json::write(out, &result.text);
+    for image in &result.images {
+        out.extend_from_slice(br#"},{"type":"input_image","image_url":"#);
+        json::write(
+            out,
+            &format_args!("data:{};base64,{}", image.media_type, image.data),
+        );
+    }
+    out.extend_from_slice(b"}]}");
 }
 
 fn spoken(out: &mut Vec<u8>, view: &MessageView<'_>) {

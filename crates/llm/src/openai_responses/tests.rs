@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use mnemic_core::{
-    messages::{ContentPart, MessageBody, ReasoningOrigin, Role, ToolCall, ToolReturn, ToolStatus},
+    messages::{
+        ContentPart, Image, MessageBody, ReasoningOrigin, Role, ToolCall, ToolReturn, ToolStatus,
+    },
     runs::Usage,
 };
 use proptest::prelude::*;
@@ -78,6 +80,7 @@ fn returned(id: &str, text: &str) -> MessageBody {
             text: text.into(),
             stdout: vec![],
             stderr: vec![],
+            images: Vec::new(),
         }],
         ..MessageBody::default()
     }
@@ -399,4 +402,29 @@ proptest! {
         let unique: std::collections::HashSet<&String> = ids.iter().collect();
         prop_assert_eq!(unique.len(), ids.len());
     }
+}
+
+/// A return with a picture.
+fn pictured(id: &str) -> MessageBody {
+    let mut body = returned(id, "a chart");
+    body.tool_returns[0].images.push(Image {
+        media_type: "image/png".into(),
+        data: "AAAA".into(),
+    });
+    body
+}
+
+#[test]
+fn images_that_a_tool_returned_stand_in_its_output() {
+    let request = sent(&call_of(|transcript| {
+        push(transcript, Role::Assistant, &called("c1", "{}"));
+        push(transcript, Role::Tool, &pictured("c1"));
+    }));
+    let items = request["input"].as_array().unwrap();
+    assert_eq!(
+        items.last().unwrap(),
+        &json!({"type": "function_call_output", "call_id": "c1", "output": [
+            {"type": "input_text", "text": "a chart"},
+            {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]})
+    );
 }

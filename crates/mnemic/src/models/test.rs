@@ -212,6 +212,7 @@ fn found(made: &ToolCall, fact: &Fact) -> MessageBody {
             text: results.to_string(),
             stdout: Vec::new(),
             stderr: Vec::new(),
+            images: Vec::new(),
         }],
         ..MessageBody::default()
     }

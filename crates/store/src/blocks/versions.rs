@@ -106,10 +106,7 @@ pub async fn restore(
         description: row.opt_text()?,
         ..before.clone()
     };
-    let author = Author {
-        user_id: Some(scope.actor),
-        ..Author::default()
-    };
+    let author = Author::asking(scope);
     write(tx, scope, (&before, block), &author, now).await
 }
 

@@ -76,6 +76,7 @@ fn full(place: Place) -> Message {
                 text: odd.clone(),
                 stdout: vec![odd.clone()],
                 stderr: vec![String::new()],
+                images: Vec::new(),
             }],
             compaction: Some(Box::new(CompactionStats {
                 trigger: Trigger::Manual,

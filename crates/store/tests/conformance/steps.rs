@@ -44,6 +44,7 @@ fn returned(id: &str) -> ToolReturn {
         text: "sent \0".to_owned(),
         stdout: vec!["a line".to_owned()],
         stderr: Vec::new(),
+        images: Vec::new(),
     }
 }
 

@@ -24,6 +24,7 @@ use super::{
     interpreters::Interpreter,
     packages::Packages,
     plan::{Active, CHILD_COMMAND, Folder, PACKAGES, Plan, ProcessLimits, Sockets, Start},
+    pool::{Place, Pool},
 };
 
 #[cfg(target_os = "linux")]
@@ -47,6 +48,8 @@ pub(crate) struct Running {
     pub proxy: Option<Proxy>,
     /// Where its files are, if they are on a disk.
     pub scratch: Option<tempfile::TempDir>,
+    /// Its place among those that run at once, if others like it are kept ready.
+    pub place: Option<Place>,
 }
 
 /// How a call's processes are watched and ended.
@@ -60,7 +63,7 @@ pub(crate) enum Process {
 }
 
 /// What calls have in common that the same waiting interpreter can serve: language, limits, and packages.
-type Kind = (Language, ProcessLimits, Option<PathBuf>);
+pub(crate) type Kind = (Language, ProcessLimits, Option<PathBuf>);
 
 /// What is opened for a call.
 #[derive(Debug)]
@@ -76,8 +79,7 @@ pub(crate) struct Launcher {
     settings: Settings,
     active: Active,
     packages: Packages,
-    /// Interpreters that are closed in already and wait for their one call.
-    ready: Mutex<Vec<(Kind, Running)>>,
+    pub(crate) pool: Pool,
     interpreters: Mutex<BTreeMap<Language, Interpreter>>,
     #[cfg(target_os = "linux")]
     warm: tokio::sync::Mutex<Warmth>,
@@ -91,9 +93,6 @@ enum Warmth {
     Warm(Arc<Zygote>),
     Never,
 }
-
-/// How many interpreters of the same kind wait for calls where they can't be forked.
-const READY: usize = 2;
 
 /// The first of the users that calls are when the server is root: numbers that no system gives to anybody.
 #[cfg(target_os = "linux")]
@@ -125,7 +124,7 @@ impl Launcher {
                 landlock: layers.has(Layer::Landlock),
                 seccomp: layers.has(Layer::Seccomp),
             },
-            ready: Mutex::default(),
+            pool: Pool::new(settings.warm),
             interpreters: Mutex::default(),
             #[cfg(target_os = "linux")]
             warm: tokio::sync::Mutex::new(Warmth::Cold),
@@ -195,45 +194,41 @@ impl Launcher {
         self.start_kept(interpreter, limits, opened)
     }
 
-    /// An interpreter that waits already where there is one, and one more for the next call.
+    /// An interpreter that waits already where there is one.
     fn start_waiting(
         &self,
         interpreter: &Interpreter,
         kind: Kind,
     ) -> Result<Running, SandboxError> {
-        let begin = || {
-            let opened = Opened {
-                folders: Vec::new(),
-                packages: kind.2.clone(),
-                sockets: Sockets::None,
-            };
-            self.start_kept(interpreter, kind.1, opened)
-        };
-        let running = match self.take_ready(&kind) {
+        let (ready, place) = self.pool.take(&kind);
+        let mut running = match ready {
             Some(running) => running,
-            None => begin()?,
+            None => self.start_of(interpreter, &kind)?,
         };
-        if self.settings.warm == Warm::Yes {
-            let next = begin()?;
-            let mut ready = self.ready.lock();
-            // Kinds that nobody asks for any more do not keep their processes.
-            ready.retain(|(held, _)| *held == kind);
-            ready.truncate(READY - 1);
-            ready.push((kind, next));
-        }
+        running.place = Some(place);
         Ok(running)
     }
 
-    /// A closed interpreter that waits for its one call, if there is one of this kind.
-    fn take_ready(&self, key: &Kind) -> Option<Running> {
-        let mut ready = self.ready.lock();
-        while let Some(place) = ready.iter().position(|(held, _)| held == key) {
-            let (_, mut running) = ready.swap_remove(place);
-            if running.process.lives() {
-                return Some(running);
+    fn start_of(&self, interpreter: &Interpreter, kind: &Kind) -> Result<Running, SandboxError> {
+        let opened = Opened {
+            folders: Vec::new(),
+            packages: kind.2.clone(),
+            sockets: Sockets::None,
+        };
+        self.start_kept(interpreter, kind.1, opened)
+    }
+
+    /// Keeps interpreters ready for calls to come, until none came for a while. One such task is enough.
+    pub(crate) async fn keep_ready(&self) {
+        while let Some(task) = self.pool.next().await {
+            let Ok(interpreter) = self.interpreter(task.0).await else {
+                return self.pool.stop();
+            };
+            match self.start_of(&interpreter, &task) {
+                Ok(running) => self.pool.put(task, running),
+                Err(_) => return self.pool.stop(),
             }
         }
-        None
     }
 
     /// Asked once; an interpreter that is not there is looked for again.
@@ -349,6 +344,7 @@ impl Launcher {
             #[cfg(target_os = "linux")]
             proxy: None,
             scratch,
+            place: None,
         })
     }
 }
@@ -373,6 +369,7 @@ async fn fork(
         packages: name.map(|_| PACKAGES.into()),
         proxy: None,
         scratch: None,
+        place: None,
     })
 }
 

@@ -128,6 +128,24 @@ async function load(source, name) {
     return name === null ? null : module.namespace["the tool"];
 }
 
+async function called(source, request, injected) {
+    const tool = await load(source, request.function);
+    if (typeof tool !== "function") throw new TypeError(`the source has no function '${request.function}'`);
+    return tool(...ordered(tool, request.arguments, injected));
+}
+
+// Runs a source; the value of its last expression, where it is a script. Modules have none.
+async function lastValue(source) {
+    let script;
+    try {
+        script = new vm.Script(source, { filename: file, importModuleDynamically: (specifier) => import(specifier) });
+    } catch {
+        // It imports or awaits; if it is no JavaScript at all, this says so.
+        return load(source, null);
+    }
+    return script.runInThisContext();
+}
+
 // The agent that calls, as it was when the call began. Changes of its memory are written back.
 function agentState(state) {
     const { blocks } = state.memory;
@@ -159,8 +177,19 @@ function ordered(tool, given, injected) {
     return known ? names.map((one) => (one in given ? given[one] : injected[one])) : Object.values(given);
 }
 
+function isImage(bytes) {
+    const head = bytes.subarray(0, 12).toString("latin1");
+    return (
+        ["\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF87a", "GIF89a"].some((begin) => head.startsWith(begin)) ||
+        (head.startsWith("RIFF") && head.endsWith("WEBP"))
+    );
+}
+
 function plain(key, value) {
     if (typeof value === "bigint" || typeof value === "function" || typeof value === "symbol") return String(value);
+    // A buffer has been made JSON by itself before this is asked.
+    const bytes = this[key] instanceof Uint8Array ? Buffer.from(this[key]) : null;
+    if (bytes !== null && isImage(bytes)) return { type: "image", source: { type: "base64", data: bytes.toString("base64") } };
     if (value instanceof Map) return Object.fromEntries(value);
     if (value instanceof Set) return [...value];
     return value;
@@ -178,11 +207,10 @@ async function main() {
     for (const folder of request.packages) fs.symlinkSync(folder + "/node_modules", home + "/node_modules");
     if (request.proxy) overProxy(request.proxy);
     globalThis.require = nodeModule.createRequire(home + "/");
-    const tool = await load(javascript(request), request.function);
-    if (tool !== null && typeof tool !== "function") throw new TypeError(`the source has no function '${request.function}'`);
+    const source = javascript(request);
     const { injected } = request;
     if (injected.agent_state) injected.agent_state = agentState(injected.agent_state);
-    const returned = tool === null ? null : await tool(...ordered(tool, request.arguments, injected));
+    const returned = request.function === null ? await lastValue(source) : await called(source, request, injected);
     const text = JSON.stringify(returned === undefined ? null : returned, plain);
     const value = JSON.parse(text === undefined ? "null" : text);
     const memory = injected.agent_state ? injected.agent_state.memory.changed() : {};

@@ -311,6 +311,9 @@ def _plain(value):
         return value if value - value == 0 else str(value)
     if isinstance(value, enum.Enum):
         return _plain(value.value)
+    image = _image(value)
+    if image is not None:
+        return image
     for dump in ("model_dump", "dict"):
         if hasattr(type(value), "__fields__") and callable(getattr(value, dump, None)):
             return _plain(getattr(value, dump)())
@@ -323,6 +326,31 @@ def _plain(value):
     if isinstance(value, (set, frozenset)):
         return sorted((_plain(item) for item in value), key=repr)
     return _text(str(value))
+
+
+def _image(value):
+    """An image as the server knows it: of bytes, or of what can show itself as notebooks want it (Pillow), or be saved
+    as a file (Matplotlib)."""
+    bits = None
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        bits = bytes(value)
+    elif callable(getattr(type(value), "_repr_png_", None)):
+        bits = value._repr_png_()
+    elif callable(getattr(type(value), "savefig", None)):
+        import io
+
+        file = io.BytesIO()
+        value.savefig(file, format="png")
+        bits = file.getvalue()
+    is_image = isinstance(bits, bytes) and (
+        bits.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"))
+        or (bits[:4] == b"RIFF" and bits[8:12] == b"WEBP")
+    )
+    if not is_image:
+        return None
+    import base64
+
+    return {"type": "image", "source": {"type": "base64", "data": base64.b64encode(bits).decode()}}
 
 
 def _text(value):
