@@ -166,17 +166,21 @@ def test_a_lost_key_costs_the_secrets_and_nothing_else(own_server, own_client):
     server = own_server(MNEMIC_ENCRYPTION_KEY="the one that will be lost")
     sdk = own_client(server)
     agent = sdk.agents.create(model=MODEL, secrets={"API_KEY": "s3cret"}, memory_blocks=[{"label": "a", "value": "b"}])
+    config = httpx.post(f"{server.url}/v1/sandbox-config/local/default").json()
+    variables = f"{server.url}/v1/sandbox-config/{config['id']}/environment-variable"
+    httpx.post(variables, json={"key": "CITY", "value": "Bath"}).raise_for_status()
     server.kill()
     server.environment["MNEMIC_ENCRYPTION_KEY"] = "the one from now on"
     with pytest.raises(AssertionError, match="forget-secrets"):
         server.start()
     command = [named("MNEMIC_BIN"), "forget-secrets", "--data-dir", str(server.folder / "data")]
     said = subprocess.run(command, env=server.environment, capture_output=True, text=True, check=True)
-    assert "deleted: 1" in said.stdout + said.stderr
+    assert "deleted: 2" in said.stdout + said.stderr
     server.start()
     found = sdk.agents.retrieve(agent.id, include=["agent.secrets", "agent.blocks"])
     assert not found.secrets
     assert [block.value for block in found.blocks] == ["b"]
+    assert httpx.get(variables).json() == []
 
 
 def test_operators_see_how_much_there_is_of_what_grows(http, make_agent):

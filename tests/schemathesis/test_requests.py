@@ -32,6 +32,11 @@ BODIES = {
     },
     "CaptureBody": {"messages": [{"role": "user", "content": "I sail.", "otid": "old-1"}]},
     "RestoreBody": {"version": 1},
+    "LocalConfigBody": {"use_venv": True, "venv_name": "env", "pip_requirements": []},
+    "SandboxConfigBody": {"config": {"use_venv": True}},
+    "UpdateSandboxConfigBody": {"config": {"use_venv": False}},
+    "SandboxVariableBody": {"key": "CITY", "value": "Bath", "description": "where"},
+    "UpdateSandboxVariableBody": {"value": "Wells"},
 }
 
 CHECKS = ["not_a_server_error", "content_type_conformance", "response_schema_conformance"]
@@ -57,6 +62,10 @@ def talk(http, agent):
         ("block_id", f"/v1/agents/{agent}/core-memory/blocks"),
     ]:
         made[name] = http.get(path).raise_for_status().json()[0]["id"]
+    made["sandbox_config_id"] = http.post("/v1/sandbox-config/local/default").raise_for_status().json()["id"]
+    path = f"/v1/sandbox-config/{made['sandbox_config_id']}/environment-variable"
+    variable = {"key": f"OF_{agent}", "value": "Bath"}
+    made["env_var_id"] = http.post(path, json=variable).raise_for_status().json()["id"]
     conversation = http.post(f"/v1/conversations/?agent_id={agent}", json={}).raise_for_status().json()
     return made | {"conversation_id": conversation["id"]}
 
@@ -72,6 +81,7 @@ def settings(kept, doomed):
     """schemathesis.toml: most ids are of things that are there; what is deleted is what nothing else needs."""
     dictionaries = {f"kept_{name}": ids for name, ids in kept.items()}
     dictionaries |= {f"doomed_{name}": ids for name, ids in doomed.items()}
+    dictionaries |= {"nobody": ["sandbox-00000000-0000-4000-8000-000000000001"]}
     dictionaries |= {"model": [MODEL], "block_label": ["human"], "tool_name": ["memory_insert"]}
     bound = {f"path.{name}": (f"kept_{name}", 0.9) for name in kept}
     bound |= {f"query.{name}": (f"kept_{name}", 0.5) for name in kept}
@@ -87,6 +97,11 @@ def settings(kept, doomed):
     for noun in ("agent", "block", "conversation", "run", "tool"):
         lines.append(f'[[operations]]\ninclude-name = "DELETE /v1/{noun}s/{{{noun}_id}}"')
         lines.append(f'parameters = {{ "path.{noun}_id" = {{ dictionary = "doomed_{noun}_id", probability = 0.9 }} }}')
+    lines.append('[[operations]]\ninclude-name = "DELETE /v1/sandbox-config/environment-variable/{env_var_id}"')
+    lines.append('parameters = { "path.env_var_id" = { dictionary = "doomed_env_var_id", probability = 0.9 } }')
+    # There is one, and it is needed.
+    lines.append('[[operations]]\ninclude-name = "DELETE /v1/sandbox-config/{sandbox_config_id}"')
+    lines.append('parameters = { "path.sandbox_config_id" = { dictionary = "nobody", probability = 1.0 } }')
     return "\n".join(lines)
 
 

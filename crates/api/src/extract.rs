@@ -88,6 +88,8 @@ id_params!(
     PassageId,
     ProviderId,
     RunId,
+    SandboxConfigId,
+    SandboxVariableId,
     StepId,
     ToolId,
 );

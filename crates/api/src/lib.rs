@@ -32,6 +32,7 @@ pub mod page;
 mod patch;
 mod paths;
 mod runs;
+mod sandbox_configs;
 mod send_request;
 mod sse;
 mod steps;

@@ -23,8 +23,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     AppState, agents, archival_memory, archives, blocks, capture, compaction,
-    conversation_messages, conversations, core_memory, health, message_search, messages, metrics,
-    models, runs, steps, tags, tools,
+    conversation_messages, conversations, core_memory, health, message_search,
+    messages, metrics, models, runs, sandbox_configs, steps, tags, tools,
 };
 
 /// What is wrong with a request, or with the server.
@@ -58,6 +58,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(archives::routes())
         .merge(archival_memory::routes())
         .merge(tools::routes())
+        .merge(sandbox_configs::routes())
         .merge(tags::routes())
         .merge(messages::routes())
         .merge(message_search::routes())
@@ -123,6 +124,8 @@ fn prefix_of(parameter: &str) -> Option<&'static str> {
         "block_id" => ids::BlockId::PREFIX,
         "message_id" => ids::MessageId::PREFIX,
         "run_id" => ids::RunId::PREFIX,
+        "sandbox_config_id" => ids::SandboxConfigId::PREFIX,
+        "env_var_id" => ids::SandboxVariableId::PREFIX,
         "step_id" => ids::StepId::PREFIX,
         "tool_id" => ids::ToolId::PREFIX,
         _ => return None,

@@ -22,6 +22,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::request::{CodeBody, CreateToolBody, UpdateToolBody};
+pub(crate) use self::request::{RequirementBody, requirements};
 use crate::{
     AppState,
     actor::{Actor, ClientVersion, ProjectId, Visitor},

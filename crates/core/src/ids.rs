@@ -144,6 +144,10 @@ ids! {
     OrganizationId = "org";
     /// A row of an agent's secrets.
     AgentSecretId = "agent-env";
+    /// What an organization's tools have in common.
+    SandboxConfigId = "sandbox";
+    /// A variable that all tools of an organization see.
+    SandboxVariableId = "sandbox-env";
 }
 
 /// The all-zero UUID (with version and variant bits) of the default user and organization.

@@ -19,6 +19,7 @@ pub mod passages;
 pub mod prompt;
 pub mod retrieval;
 pub mod runs;
+pub mod sandbox_configs;
 pub mod scope;
 pub mod system_prompts;
 pub mod time;

@@ -13,6 +13,7 @@ use mnemic_core::{
     ids::AgentId,
     memory::{BlockEdit, MemoryChange},
     messages::{Image, ToolCall, ToolReturn, ToolStatus},
+    sandbox_configs::{self, Layer, layered},
     scope::Scope,
     tools::{
         Language, Tool,
@@ -36,6 +37,7 @@ use crate::{
     Engine, EngineError,
     agents::{AgentState, Relations},
     dispatch::MemoryChanges,
+    sandbox_configs::Common,
     settle,
 };
 
@@ -237,7 +239,9 @@ impl Engine {
             Some(id) => Some(self.agent(scope, id, SEEN).await?),
             None => None,
         };
-        let mut prepared = match prepare(&self.inner.settings.tools, call, agent.as_ref()) {
+        let common = self.common_of_tools(scope).await?;
+        let settings = &self.inner.settings.tools;
+        let mut prepared = match prepare(settings, call, agent.as_ref(), common) {
             Ok(prepared) => prepared,
             Err(reason) => return Ok(ToolRun::failed(&name, reason)),
         };
@@ -262,6 +266,7 @@ fn prepare(
     settings: &ToolSettings,
     call: CustomCall,
     agent: Option<&AgentState>,
+    common: Common,
 ) -> Result<sandbox::Call, String> {
     let tool = &call.tool;
     let Some(source) = &tool.source_code else {
@@ -271,9 +276,13 @@ fn prepare(
     let function =
         schema::function_name(language, source, &tool.name).map_err(|error| error.to_string())?;
     let granted = ToolGrants::of(tool);
-    let mut variables = granted.variables(&settings.ceiling)?;
-    variables.extend(surroundings(tool, agent));
-    variables.extend(call.variables);
+    let variables = layered([
+        granted.variables(&settings.ceiling)?,
+        common.variables,
+        secrets(agent),
+        call.variables,
+        identity(tool, agent),
+    ]);
     let mut injected = Map::new();
     if let Some(agent) = agent {
         injected.insert("agent_id".to_owned(), json!(agent.agent.id));
@@ -293,7 +302,8 @@ fn prepare(
         door: None,
         tools: Vec::new(),
         variables,
-        packages: packages(tool, language)?,
+        packages: packages(tool, language, &common.packages)?,
+        edition: common.edition,
         is_nested: call.above.is_awaited,
         limits: settings.limits,
         grants: granted.opened(&settings.ceiling)?,
@@ -312,40 +322,41 @@ fn own_arguments(mut arguments: Map<String, Value>, tool: &Tool) -> Map<String, 
     arguments
 }
 
-/// The packages that a tool needs. They were checked when they were stored.
-fn packages(tool: &Tool, language: Language) -> Result<Vec<Requirement>, String> {
-    let (registry, field) = match language {
-        Language::Python => (Registry::Pip, "pip_requirements"),
-        Language::TypeScript => (Registry::Npm, "npm_requirements"),
+/// The packages that a call of a tool needs. They were checked when they were stored.
+fn packages(
+    tool: &Tool,
+    language: Language,
+    common: &[Requirement],
+) -> Result<Vec<Requirement>, String> {
+    let (registry, field, common) = match language {
+        Language::Python => (Registry::Pip, "pip_requirements", common),
+        Language::TypeScript => (Registry::Npm, "npm_requirements", [].as_slice()),
     };
     let stored = tool.extra.get(field).and_then(Value::as_array);
-    let text =
-        |package: &Value, key: &str| package.get(key).and_then(Value::as_str).map(str::to_owned);
-    let packages = stored.into_iter().flatten().map(|package| {
-        let name = text(package, "name").unwrap_or_default();
-        let version = text(package, "version");
-        Requirement::new(registry, &name, version.as_deref()).map_err(|error| error.to_string())
-    });
-    packages.collect()
+    let stored = stored.into_iter().flatten();
+    let own: Result<Vec<_>, _> = stored
+        .map(|package| Requirement::from_json(registry, package))
+        .collect();
+    let own = own.map_err(|error| error.to_string())?;
+    Ok(sandbox_configs::packages(own, common))
 }
 
-/// The variables of every call (V1 contract, section 12): ids, and the agent's secrets.
-fn surroundings(tool: &Tool, agent: Option<&AgentState>) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    // An environment can't hold other names; a secret of one is no reason not to run.
-    let is_name = |key: &str| !key.is_empty() && !key.contains(['=', '\0']);
-    for secret in agent.iter().flat_map(|agent| &agent.secrets) {
-        if is_name(&secret.key) && !secret.value.contains('\0') {
-            variables.insert(secret.key.clone(), secret.value.clone());
-        }
+/// The secrets of the agent that calls.
+fn secrets(agent: Option<&AgentState>) -> Layer {
+    let secrets = agent.into_iter().flat_map(|agent| &agent.secrets);
+    secrets
+        .map(|secret| (secret.key.clone(), secret.value.clone()))
+        .collect()
+}
+
+/// The last layer of the variables (V1 contract, section 12): by whom the tool is called.
+fn identity(tool: &Tool, agent: Option<&AgentState>) -> Layer {
+    let mut variables = Layer::from([("LETTA_TOOL_ID".to_owned(), tool.id.to_string())]);
+    if let Some(AgentState { agent, .. }) = agent {
+        variables.insert("LETTA_AGENT_ID".to_owned(), agent.id.to_string());
+        let project = agent.labels.project_id.clone().unwrap_or_default();
+        variables.insert("LETTA_PROJECT_ID".to_owned(), project);
     }
-    variables.insert("LETTA_TOOL_ID".to_owned(), tool.id.to_string());
-    let Some(agent) = agent else {
-        return variables;
-    };
-    variables.insert("LETTA_AGENT_ID".to_owned(), agent.agent.id.to_string());
-    let project = agent.agent.labels.project_id.clone();
-    variables.insert("LETTA_PROJECT_ID".to_owned(), project.unwrap_or_default());
     variables
 }
 

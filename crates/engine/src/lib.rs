@@ -28,6 +28,7 @@ mod recall;
 mod recovery;
 mod request;
 mod rests;
+pub mod sandbox_configs;
 pub mod search;
 mod second_try;
 mod session;

@@ -26,6 +26,7 @@ pub mod page;
 pub mod passages;
 mod postgres;
 pub mod runs;
+pub mod sandbox_configs;
 mod secrets;
 mod sqlite;
 pub mod steps;
@@ -133,7 +134,9 @@ impl Store {
             Box::pin(async move {
                 tx.execute("DELETE FROM server_facts WHERE name = 'key_check'", &[])
                     .await?;
-                tx.execute("DELETE FROM agent_secrets", &[]).await
+                let variables = tx.execute("DELETE FROM sandbox_variables", &[]).await?;
+                let secrets = tx.execute("DELETE FROM agent_secrets", &[]).await?;
+                Ok::<_, StoreError>(secrets + variables)
             })
         });
         let deleted = deleted.await?;

@@ -8,10 +8,11 @@ use rusqlite::Connection;
 use crate::{StoreError, postgres::Postgres};
 
 /// All versions of the schema, oldest first; the number is the place in the list plus one.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/0001_spine.sql"),
     include_str!("../migrations/0002_callbacks.sql"),
     include_str!("../migrations/0003_retrieval.sql"),
+    include_str!("../migrations/0004_tool_variables.sql"),
 ];
 
 /// Key of the advisory lock under which one replica migrates while the others wait ("mnemic" in ASCII).

@@ -139,7 +139,9 @@ id_params!(
     McpServerId,
     UserId,
     OrganizationId,
-    AgentSecretId
+    AgentSecretId,
+    SandboxConfigId,
+    SandboxVariableId
 );
 
 /// Builds a list of [`Param`]s from anything that converts into one.

@@ -35,6 +35,7 @@ fn call(language: Language) -> Call {
         limits: Limits::default(),
         grants: Grants::default(),
         packages: Vec::new(),
+        edition: None,
     }
 }
 

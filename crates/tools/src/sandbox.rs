@@ -118,6 +118,8 @@ pub struct Call {
     pub grants: Grants,
     /// The packages that it needs: of pip for Python, of npm else.
     pub packages: Vec<Requirement>,
+    /// The edition of its set of packages: one that no call had before is installed anew.
+    pub edition: Option<i64>,
     /// Whether another call waits for it: then it waits for no turn of its own.
     pub is_nested: bool,
 }

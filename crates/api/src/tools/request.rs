@@ -214,9 +214,13 @@ fn checked_tags(tags: Option<Vec<String>>) -> Result<Option<Vec<String>>, ApiErr
 }
 
 /// Requirements, which are null, left out, or given.
-pub(super) type Requirements<T> = Option<Option<Vec<T>>>;
+pub(crate) type Requirements<T> = Option<Option<Vec<T>>>;
 
-pub(super) fn requirements(
+/// Checks requirements as a client gives them.
+///
+/// # Errors
+/// There are too many, or one names no package of the registry.
+pub(crate) fn requirements(
     registry: Registry,
     bodies: Requirements<RequirementBody>,
 ) -> Result<Requirements<Requirement>, ApiError> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use mnemic_core::{
-    ids::AgentId, messages::ToolStatus, time::Timestamp, tools::requirements::Registry,
+    ids::AgentId, messages::ToolStatus, sandbox_configs, time::Timestamp,
+    tools::requirements::Registry,
 };
 use mnemic_engine::{
     custom::{Above, AgentToolRun, SourceRun, ToolRun},
@@ -106,6 +107,10 @@ pub(super) struct ToolRunView {
 
 impl RunSourceBody {
     fn run(self, above: Above) -> Result<SourceRun, ApiError> {
+        for (key, value) in &self.env_vars {
+            let checked = sandbox_configs::environment(key, value);
+            checked.map_err(|error| ApiError::bad_request(format!("env_vars: {error}")))?;
+        }
         Ok(SourceRun {
             definition: ToolDefinition {
                 source_code: Some(self.source_code),

@@ -75,6 +75,23 @@ impl Requirement {
         self.version.as_deref()
     }
 
+    /// What it is a requirement of, however its name is written and whatever extras are asked for (PEP 503).
+    #[must_use]
+    pub fn project(&self) -> String {
+        let name = self.name.split('[').next().unwrap_or_default();
+        let words = name.split(['-', '_', '.']).filter(|word| !word.is_empty());
+        words.collect::<Vec<_>>().join("-").to_ascii_lowercase()
+    }
+
+    /// Reads what [`Self::to_json`] wrote.
+    ///
+    /// # Errors
+    /// It names no package of that registry.
+    pub fn from_json(registry: Registry, stored: &Value) -> Result<Self, Invalid> {
+        let text = |key: &str| stored.get(key).and_then(Value::as_str);
+        Self::new(registry, text("name").unwrap_or_default(), text("version"))
+    }
+
     /// As the store and the API have it.
     #[must_use]
     pub fn to_json(&self) -> Value {

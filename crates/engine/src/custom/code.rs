@@ -66,6 +66,7 @@ impl Engine {
             tools,
             variables: BTreeMap::new(),
             packages: Vec::new(),
+            edition: None,
             limits: self.settings().tools.limits,
             grants: sandbox::Grants::default(),
             is_nested: above.is_awaited,

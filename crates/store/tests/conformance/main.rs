@@ -28,6 +28,7 @@ mod passages;
 mod plans;
 mod random;
 mod runs;
+mod sandbox_configs;
 mod steps;
 mod thread;
 mod tools;

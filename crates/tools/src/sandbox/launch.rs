@@ -137,8 +137,10 @@ impl Launcher {
             return Ok(None);
         }
         let interpreter = self.interpreter(call.language).await?;
-        let set = self.packages.set(&interpreter, &call.packages).await?;
-        Ok(Some(set))
+        let set = self
+            .packages
+            .set(&interpreter, &call.packages, call.edition);
+        Ok(Some(set.await?))
     }
 
     pub(crate) async fn start(

@@ -64,13 +64,14 @@ impl Packages {
         &self,
         interpreter: &Interpreter,
         needed: &[Requirement],
+        edition: Option<i64>,
     ) -> Result<PathBuf, SandboxError> {
         let specs = specs(interpreter.language, needed);
         let refused = |reason| SandboxError::Packages {
             packages: specs.join(", "),
             reason,
         };
-        let name = name(interpreter, &specs);
+        let name = name(interpreter, &specs, edition);
         let path = self.folder.join(&name);
         if path.is_dir() {
             return Ok(path);
@@ -221,8 +222,8 @@ fn spec(language: Language, needed: &Requirement) -> String {
     }
 }
 
-/// What a set is called: the same packages for the same interpreter are the same set.
-fn name(interpreter: &Interpreter, specs: &[String]) -> String {
+/// What a set is called: the same packages for the same interpreter, in the same edition, are the same set.
+fn name(interpreter: &Interpreter, specs: &[String], edition: Option<i64>) -> String {
     let machine = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
     let head = [
         interpreter.language.to_string(),
@@ -230,7 +231,8 @@ fn name(interpreter: &Interpreter, specs: &[String]) -> String {
         machine,
     ];
     let mut hash = Sha256::new();
-    for part in head.iter().chain(specs) {
+    let edition = edition.map(|edition| format!("edition {edition}"));
+    for part in head.iter().chain(specs).chain(&edition) {
         hash.update(part);
         hash.update([0]);
     }
@@ -280,13 +282,18 @@ mod tests {
     #[test]
     fn the_same_packages_in_any_order_are_the_same_set_and_others_are_not() {
         let [six, toml] = ["six", "toml"].map(|name| needed(Registry::Pip, name, None));
-        let set = |version: &str, needed: &[&Requirement]| {
+        let set = |version: &str, needed: &[&Requirement], edition| {
             let needed: Vec<_> = needed.iter().copied().cloned().collect();
-            name(&interpreter(version), &specs(Language::Python, &needed))
+            let specs = specs(Language::Python, &needed);
+            name(&interpreter(version), &specs, edition)
         };
-        let both = set("3.11.7", &[&six, &toml]);
-        assert_eq!(both, set("3.11.7", &[&toml, &six, &toml]));
-        assert_ne!(both, set("3.12.1", &[&six, &toml]));
-        assert_ne!(both, set("3.11.7", &[&six]));
+        let both = set("3.11.7", &[&six, &toml], None);
+        assert_eq!(both, set("3.11.7", &[&toml, &six, &toml], None));
+        assert_ne!(both, set("3.12.1", &[&six, &toml], None));
+        assert_ne!(both, set("3.11.7", &[&six], None));
+        let anew = set("3.11.7", &[&six, &toml], Some(1));
+        assert_ne!(both, anew);
+        assert_eq!(anew, set("3.11.7", &[&toml, &six], Some(1)));
+        assert_ne!(anew, set("3.11.7", &[&six, &toml], Some(2)));
     }
 }

@@ -92,6 +92,7 @@ pub fn python(source: &str) -> Call {
         },
         grants: Grants::default(),
         packages: Vec::new(),
+        edition: None,
     }
 }
 
