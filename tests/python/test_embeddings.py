@@ -111,6 +111,23 @@ def test_a_paraphrase_without_common_words_is_found_once_embedded(embedder, sdk)
     assert found(sdk, agent, "Accommodation near where ships land got more expensive")[0] == BOATS[2]
 
 
+def test_the_room_that_vectors_take_is_told_in_the_unit_that_is_asked_for(embedder, sdk):
+    wait_until_embedded(embedder, filled(sdk))
+
+    def size(**unit):
+        return httpx.get(f"{embedder.url}/v1/embeddings/total_storage_size", headers=unit, timeout=60)
+
+    def is_told():
+        told, [[taken]] = size(**{"storage-unit": "B"}).json(), embedder.query("SELECT SUM(LENGTH(data)) FROM vectors")
+        assert told >= 384 * 2 * len(BOATS)
+        return told == int(taken)
+
+    eventually(is_told, "the sum of all vectors is told", SECONDS)
+    assert size(**{"storage-unit": "kb"}).json() >= 3 and 0 < size().json() < 1
+    wrong = size(**{"storage-unit": "acre"})
+    assert wrong.status_code == 400 and "acre" in wrong.json()["detail"] and "GB" in wrong.json()["detail"]
+
+
 def test_what_was_said_is_found_by_meaning(embedder, sdk, token):
     agent = sdk.agents.create(model=MODEL)
     for text in BOATS:

@@ -1,5 +1,7 @@
 """Runs and steps: recorded, listed, read."""
 
+from urllib.parse import quote
+
 import letta_client
 import pytest
 
@@ -61,6 +63,25 @@ def test_a_step_is_read_with_its_messages(client, run):
     assert client.steps.retrieve(first.id).id == first.id
     found = kinds(client.steps.messages.list(first.id))
     assert "tool_call_message" in found and "tool_return_message" in found and "assistant_message" not in found
+
+
+def test_a_step_takes_a_name_that_a_client_gives_it(client, http, run):
+    first = list(client.runs.steps.list(run.id, order="asc"))[0]
+    assert first.tid is None
+    for name in ("txn-1", "a/b c"):
+        answer = http.patch(f"/v1/steps/{first.id}/transaction/{quote(name, safe='')}")
+        assert answer.status_code == 200 and answer.json()["tid"] == name, answer.text
+        assert client.steps.retrieve(first.id).tid == name
+    assert http.patch(f"/v1/steps/{first.id}/transaction/{'x' * 1001}").status_code == 400
+    unknown = "step-00000000-0000-4000-8000-000000000001"
+    assert http.patch(f"/v1/steps/{unknown}/transaction/x").status_code == 404
+
+
+def test_the_trace_of_a_step_is_found_under_its_old_name(http, client, run):
+    first = list(client.runs.steps.list(run.id, order="asc"))[0]
+    old, new = (http.get(path) for path in (f"/v1/telemetry/{first.id}", f"/v1/steps/{first.id}/trace"))
+    assert (old.status_code, old.json()) == (new.status_code, new.json()) == (200, None)
+    assert http.get("/v1/telemetry/step-00000000-0000-4000-8000-000000000001").status_code == 404
 
 
 def test_runs_are_listed_newest_first_and_completely(client, agent):

@@ -17,6 +17,7 @@ mod content;
 mod conversation_messages;
 mod conversations;
 mod core_memory;
+mod embeddings;
 pub mod error;
 pub mod extract;
 mod health;

@@ -23,7 +23,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     AppState, agents, archival_memory, archives, blocks, capture, compaction,
-    conversation_messages, conversations, core_memory, health, message_search,
+    conversation_messages, conversations, core_memory, embeddings, health, message_search,
     messages, metrics, models, runs, sandbox_configs, steps, tags, tools,
 };
 
@@ -69,6 +69,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(runs::routes())
         .merge(steps::routes())
         .merge(models::routes())
+        .merge(embeddings::routes())
         .merge(health::routes())
         .merge(metrics::routes())
 }

@@ -21,12 +21,15 @@ use crate::{
     AppState,
     actor::Actor,
     error::ApiError,
-    extract::{Json, Path, Query, query_id},
+    extract::{Json, Path, Query, Text, query_id},
     history,
     letta_messages::LettaMessage,
     page::PageQuery,
     validation::Issue,
 };
+
+/// Characters of a client's own name for a step.
+const MAX_TRANSACTION_ID_CHARS: usize = 1_000;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -36,6 +39,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(list_messages))
         .routes(routes!(metrics))
         .routes(routes!(trace))
+        .routes(routes!(trace_by_old_name))
+        .routes(routes!(set_transaction_id))
         .routes(routes!(feedback))
 }
 
@@ -70,6 +75,7 @@ pub struct StepView {
     #[schema(value_type = Option<String>)]
     stop_reason: Option<StopReason>,
     tags: Vec<String>,
+    /// A client's own name for it.
     tid: Option<String>,
     trace_id: Option<String>,
     request_id: Option<String>,
@@ -114,7 +120,7 @@ impl StepView {
             }),
             stop_reason: step.stop_reason,
             tags: Vec::new(),
-            tid: None,
+            tid: step.transaction_id.clone(),
             trace_id: None,
             request_id: None,
             messages: Vec::new(),
@@ -325,6 +331,44 @@ async fn trace(
 ) -> Result<Json<Option<Value>>, ApiError> {
     stored(&state, &scope, id).await?;
     Ok(Json(None))
+}
+
+/// The old name of `/v1/steps/{step_id}/trace`.
+#[utoipa::path(get, path = "/v1/telemetry/{step_id}", tag = "telemetry",
+    operation_id = "retrieve_provider_trace", params(("step_id" = String, Path)),
+    responses((status = 200, body = Option<Value>)))]
+async fn trace_by_old_name(
+    state: State<AppState>,
+    actor: Actor,
+    id: Path<StepId>,
+) -> Result<Json<Option<Value>>, ApiError> {
+    trace(state, actor, id).await
+}
+
+/// Give a step a name of one's own, which is shown as its `tid`.
+#[utoipa::path(patch, path = "/v1/steps/{step_id}/transaction/{transaction_id}", tag = "steps",
+    operation_id = "update_step_transaction_id",
+    params(("step_id" = String, Path), ("transaction_id" = String, Path)),
+    responses((status = 200, body = StepView)))]
+async fn set_transaction_id(
+    State(state): State<AppState>,
+    Actor(scope): Actor,
+    Path((id, Text(name))): Path<(StepId, Text)>,
+) -> Result<Json<StepView>, ApiError> {
+    let chars = name.chars().count();
+    if chars > MAX_TRANSACTION_ID_CHARS {
+        return Err(ApiError::bad_request(format!(
+            "a transaction_id may have {MAX_TRANSACTION_ID_CHARS} characters, this one has {chars}"
+        )));
+    }
+    let organization = scope.organization;
+    let named = state.engine.store().write(move |tx| {
+        Box::pin(async move {
+            let named = steps::set_transaction_id(tx, &scope, id, &name).await;
+            named.map_err(ApiError::from)
+        })
+    });
+    Ok(Json(StepView::of(&named.await?, organization)))
 }
 
 /// What somebody thinks of a step.

@@ -295,6 +295,8 @@ pub struct Step {
     pub error: Option<RunError>,
     /// `positive` or `negative`, where somebody judged it.
     pub feedback: Option<String>,
+    /// A client's own name for it.
+    pub transaction_id: Option<String>,
     /// Nanoseconds that the model call took.
     pub llm_request_ns: Option<i64>,
     /// When it began.

@@ -160,6 +160,7 @@ impl Turn {
             usage: Usage::default(),
             error: None,
             feedback: None,
+            transaction_id: None,
             llm_request_ns: None,
             created_at: self.engine.now(),
             completed_at: None,

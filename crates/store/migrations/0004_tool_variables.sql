@@ -27,3 +27,6 @@ CREATE TABLE sandbox_variables (
     UNIQUE (config_id, key)
 );
 CREATE INDEX sandbox_variables_by_creation ON sandbox_variables (config_id, created_at, id);
+
+-- A client's own name for a step.
+ALTER TABLE steps ADD COLUMN transaction_id @text;

@@ -17,7 +17,7 @@ use crate::{
 const COLUMNS: &str = "s.id, s.run_id, s.agent_id, s.position, s.status, s.stop_reason, \
      s.provider_name, s.model, s.model_handle, s.model_endpoint, s.context_window_limit, \
      s.prompt_tokens, s.completion_tokens, s.cached_input_tokens, s.cache_write_tokens, \
-     s.reasoning_tokens, s.error, s.feedback, s.llm_request_ns, s.created_at, s.completed_at";
+     s.reasoning_tokens, s.error, s.feedback, s.transaction_id, s.llm_request_ns, s.created_at, s.completed_at";
 
 fn from_row(mut row: Row) -> Result<Step, StoreError> {
     Ok(Step {
@@ -35,6 +35,7 @@ fn from_row(mut row: Row) -> Result<Step, StoreError> {
         usage: usage(&mut row)?,
         error: row.opt_json()?,
         feedback: row.opt_text()?,
+        transaction_id: row.opt_text()?,
         llm_request_ns: row.opt_int()?,
         created_at: row.time()?,
         completed_at: row.opt_time()?,
@@ -339,6 +340,25 @@ pub async fn set_feedback(
     tx.execute(
         "UPDATE steps SET feedback = $2 WHERE id = $1",
         params![id, feedback],
+    )
+    .await?;
+    get(tx, scope, id).await
+}
+
+/// Notes a client's own name for a step, in place of the one that it had.
+///
+/// # Errors
+/// There is no such step, or the database's.
+pub async fn set_transaction_id(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: StepId,
+    transaction_id: &str,
+) -> Result<Step, StoreError> {
+    get(tx, scope, id).await?;
+    tx.execute(
+        "UPDATE steps SET transaction_id = $2 WHERE id = $1",
+        params![id, transaction_id],
     )
     .await?;
     get(tx, scope, id).await

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use half::f16;
+use mnemic_core::scope::Scope;
 
 use crate::{Dialect, Param, Row, StoreError, Tx, embed_scopes::ScopeKind, params};
 
@@ -101,6 +102,16 @@ pub async fn drop_outgrown(
     let sql = "DELETE FROM vectors WHERE model = $1 AND dims <> $2";
     tx.execute(sql, params![model, dims]).await?;
     Ok(true)
+}
+
+/// Bytes that the vectors of an organization's texts take.
+///
+/// # Errors
+/// The database's.
+pub async fn stored_bytes(tx: &mut Tx<'_>, scope: &Scope) -> Result<i64, StoreError> {
+    let sql = "SELECT CAST(COALESCE(SUM(LENGTH(v.data)), 0) AS BIGINT) \
+               FROM embed_scopes s JOIN vectors v ON v.scope = s.scope WHERE s.organization_id = $1";
+    tx.query_one(sql, params![scope.organization]).await?.int()
 }
 
 /// The vectors of a scope by a model after a row number, in their order.

@@ -7,7 +7,7 @@ use mnemic_core::{
 };
 use mnemic_store::{
     StoreError, archives,
-    embed_scopes::ScopeKind,
+    embed_scopes::{self, ScopeKind},
     page::{Order, Page},
     passages::{self, PassageFilter},
     vectors::{self, TextVectors},
@@ -321,6 +321,37 @@ async fn vectors_of_another_length_take_the_place_of_all_of_their_model() {
         .unwrap();
         let left: Vec<&TextVectors> = left.iter().map(|it| &it.vectors).collect();
         assert_eq!(left, [&made(1, 4)], "{}", house.engine);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_room_of_vectors_is_counted_over_all_texts_of_an_organization() {
+    on_each_engine(async |house| {
+        let mut wanted = 0;
+        for (name, dims) in [("notes", 3), ("more notes", 5)] {
+            let archive = stored(house, archive(name, 1)).await;
+            written(house, archive, &[("a", 1)]).await;
+            let rows = read!(house, |tx, _s| passages::after(tx, archive, None, (0, 9))
+                .await);
+            let text = TextVectors {
+                item: rows.unwrap()[0].seq,
+                chunks: vec![vec![0.5; dims]; 2],
+            };
+            wanted += i64::try_from(2 * dims * 2).unwrap();
+            write!(house, |tx, scope| {
+                let (name, kind) = (archive.to_string(), ScopeKind::Passages);
+                let own = (scope.organization, kind);
+                embed_scopes::mark(tx, own, &name, Timestamp(1)).await?;
+                vectors::insert(tx, kind, (&name, "m"), &[text]).await
+            })
+            .unwrap();
+        }
+        let taken = async |house: &House| {
+            read!(house, |tx, scope| vectors::stored_bytes(tx, scope).await).unwrap()
+        };
+        assert_eq!(taken(house).await, wanted, "two bytes for each number");
+        assert_eq!(taken(&house.seen_by(stranger())).await, 0);
     })
     .await;
 }

@@ -229,6 +229,29 @@ async fn runs_that_are_over_with_a_pending_step_are_found() {
 }
 
 #[tokio::test]
+async fn a_clients_name_for_a_step_is_kept_and_another_one_takes_its_place() {
+    on_each_engine(async |house| {
+        let place = default_thread(house, "a").await;
+        let run = stored_run(house, accepted(place)).await;
+        let id = stored_step(house, step(run, place.0, 0), None).await;
+        for name in ["first", "second"] {
+            let set = write!(house, |tx, scope| {
+                steps::set_transaction_id(tx, scope, id, name).await
+            });
+            assert_eq!(set.unwrap(), get(house, id).await.unwrap());
+            let read = get(house, id).await.unwrap();
+            assert_eq!(read.transaction_id.as_deref(), Some(name));
+        }
+        let theirs = house.seen_by(stranger());
+        let refused = write!(theirs, |tx, scope| {
+            steps::set_transaction_id(tx, scope, id, "theirs").await
+        });
+        assert!(matches!(refused, Err(StoreError::NotFound { .. })));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_judgement_is_noted_and_taken_back() {
     on_each_engine(async |house| {
         let place = default_thread(house, "a").await;

@@ -176,6 +176,7 @@ pub fn step(run_id: RunId, agent_id: AgentId, position: i64) -> Step {
         usage: taken(),
         error: None,
         feedback: None,
+        transaction_id: None,
         llm_request_ns: Some(6),
         created_at: Timestamp(2_000),
         completed_at: Some(Timestamp(3_000)),
