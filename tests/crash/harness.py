@@ -219,6 +219,7 @@ def check(server, agent, acknowledged=(), sent=()):
 
 
 def check_calls(messages):
-    calls = [c["tool_call_id"] for m in messages if m["message_type"] == "tool_call_message" for c in m["tool_calls"]]
+    kinds = ("tool_call_message", "approval_request_message")
+    calls = [c["tool_call_id"] for m in messages if m["message_type"] in kinds for c in m["tool_calls"]]
     returns = [m["tool_call_id"] for m in messages if m["message_type"] == "tool_return_message"]
     assert sorted(calls) == sorted(returns), "a call without return, or a return without call"

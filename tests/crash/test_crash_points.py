@@ -90,6 +90,49 @@ def test_a_tool_that_somebody_wrote_runs_once_though_the_process_dies_at(point, 
     assert status == 200 and notes.read_text().splitlines() == [*noted, "two"], answer
 
 
+@pytest.mark.parametrize(
+    "point",
+    ["accepted:1", "calls.started:1", "tool.effect:1", "call.returned:1", "answers.taken:1", "answered:1", "close.written:1", "closed:1"],
+)
+def test_an_approved_call_runs_once_though_the_process_dies_at(point, server):
+    server.start()
+    grants = {"folders": [{"path": str(server.granted), "access": "write"}]}
+    body = {
+        "source_code": NOTE.replace("FOLDER", str(server.granted)),
+        "grants": grants,
+        "default_requires_approval": True,
+    }
+    status, tool = server.request("POST", "/v1/tools/", body)
+    assert status == 200, tool
+    agent = server.make_agent()
+    status, attached = server.request("PATCH", f"/v1/agents/{agent}/tools/attach/{tool['id']}")
+    assert status == 200, attached
+    text = f"note this {uuid.uuid4()}"
+    status, asked = server.send(agent, f'{text} [[call note {{"word": "one"}}]]')
+    assert status == 200 and asked["stop_reason"]["stop_reason"] == "requires_approval", asked
+    call = asked["messages"][-1]["tool_call"]["tool_call_id"]
+    approval = {"messages": [{"type": "approval", "approvals": [{"type": "approval", "tool_call_id": call, "approve": True}]}]}
+    server.kill()
+    server.start(crash=point)
+    acknowledged = []
+    try:
+        status, _ = server.request("POST", f"/v1/agents/{agent}/messages", approval)
+        acknowledged = [text] if status == 200 else []
+    except Gone:
+        pass
+    eventually(lambda: not server.is_alive(), 10, f"the process dies at {point}")
+    server.kill()
+    server.start()
+    notes = server.granted / "notes"
+    noted = lambda: notes.read_text().splitlines() if notes.exists() else []
+    # Sent again, as a client does that heard nothing: whatever became of the first, it runs at most once.
+    eventually(lambda: server.request("POST", f"/v1/agents/{agent}/messages", approval)[0] == 200, 20, "the answer is taken")
+    check(server, agent, acknowledged, [text])
+    assert noted() == ([] if point == "calls.started:1" else ["one"]), point
+    status, answer = server.send(agent, "hello again")
+    assert status == 200 and answer["stop_reason"]["stop_reason"] == "end_turn", answer
+
+
 @pytest.mark.parametrize("point", ["accepted:1", "mid-stream:3", "answered:1", "close.written:1", "closed:1"])
 def test_a_background_stream_is_only_extended_after_a_crash_at(point, server):
     server.start()

@@ -1,5 +1,6 @@
 """mnemic chat: over a pipe, and in a terminal."""
 
+import json
 import os
 import socket
 import subprocess
@@ -106,6 +107,16 @@ def test_commands_answer_on_standard_output(chats, server, client, named_agent):
     ):
         assert said in done.stdout, done.stdout
     assert client.agents.retrieve(named_agent.id).llm_config.handle == "openai-proxy/scripted-small"
+
+
+def test_tools_that_wait_are_let_run_or_not(chats, server, client, named_agent, token):
+    source = f'def f_{token}(a: int):\n    """d\n\n    Args:\n        a: n\n    """\n    return "ran " + str(a)'
+    tool = client.tools.create(source_code=source, default_requires_approval=True)
+    client.agents.tools.attach(tool.id, agent_id=named_agent.id)
+    call = f"[[call {tool.name} {json.dumps({'a': 1})}]]"
+    done = chats.piped([call, "/approve", call, "/deny not today", "/approve"], named_agent.name, "--url", server.url)
+    assert done.stderr.count("/approve, or /deny REASON") == 2 and "ran 1" in done.stderr, done.stderr
+    assert "not today" in done.stderr and "No tool call is currently awaiting approval" in done.stderr
 
 
 def test_a_failed_line_is_told_and_the_next_is_read(chats, server, named_agent):

@@ -128,7 +128,8 @@ fn extend(whole: &mut Part, fragment: &Part) {
                 signature.clone_from(proof);
             }
         }
-        (Part::ToolCalls { calls }, Part::ToolCalls { calls: more }) => {
+        (Part::ToolCalls { calls }, Part::ToolCalls { calls: more })
+        | (Part::ApprovalRequest { calls }, Part::ApprovalRequest { calls: more }) => {
             for call in more {
                 extend_calls(calls, call);
             }

@@ -2,7 +2,10 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use mnemic_core::{ids::RunId, runs::RunError};
+use mnemic_core::{
+    ids::{MessageId, RunId},
+    runs::RunError,
+};
 use mnemic_engine::{EmbeddingError, EngineError};
 use mnemic_llm::{LlmError, ResolveError};
 use mnemic_store::StoreError;
@@ -113,6 +116,23 @@ impl ApiError {
         );
         Self {
             body: json!({ "detail": detail, "run_id": run_id }),
+            never_retry: true,
+            ..Self::conflict("")
+        }
+    }
+
+    /// 409: the agent's calls wait for answers. Clients match on its words and read the request's id; a retry is useless.
+    #[must_use]
+    pub fn pending(request_id: MessageId) -> Self {
+        let message = "Cannot send a new message: the agent is waiting for approval of tool calls. Answer them first, or \
+                       cancel them.";
+        let detail = json!({
+            "code": "PENDING_APPROVAL",
+            "message": message,
+            "pending_request_id": request_id,
+        });
+        Self {
+            body: json!({ "detail": detail }),
             never_retry: true,
             ..Self::conflict("")
         }
@@ -247,6 +267,7 @@ impl From<EngineError> for ApiError {
             EngineError::NotFound(_) => Self::not_found(text),
             EngineError::Conflict(_) => Self::conflict(text),
             EngineError::Busy { run_id } => Self::busy(run_id),
+            EngineError::PendingApproval { request_id } => Self::pending(request_id),
             EngineError::QueueFull {
                 retry_after_seconds,
                 ..

@@ -44,6 +44,8 @@ impl MessageType {
             Part::HiddenReasoning { .. } => Self::HiddenReasoningMessage,
             Part::Assistant { .. } => Self::AssistantMessage,
             Part::ToolCalls { .. } => Self::ToolCallMessage,
+            Part::ApprovalRequest { .. } => Self::ApprovalRequestMessage,
+            Part::ApprovalResponse { .. } => Self::ApprovalResponseMessage,
             Part::ToolReturn { .. } => Self::ToolReturnMessage,
             Part::Summary { .. } => Self::SummaryMessage,
             Part::Compacting { .. } => Self::EventMessage,
@@ -69,6 +71,8 @@ pub enum LettaMessage {
     HiddenReasoningMessage(HiddenReasoningMessage),
     ToolCallMessage(ToolCallMessage),
     ToolReturnMessage(ToolReturnMessage),
+    ApprovalRequestMessage(ApprovalRequestMessage),
+    ApprovalResponseMessage(ApprovalResponseMessage),
     SummaryMessage(SummaryMessage),
     EventMessage(EventMessage),
     /// Only in streams: the stream lives.
@@ -250,6 +254,90 @@ pub struct ToolReturnMessage {
     stderr: Option<Vec<String>>,
     /// The same as a list.
     tool_returns: Vec<ToolReturnView>,
+}
+
+/// Calls that wait for an answer from outside: a person's approval, or the client's own result.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApprovalRequestMessage {
+    #[serde(flatten)]
+    head: Head,
+    /// The first call.
+    tool_call: RequestedCallView,
+    /// All calls; in a fragment, the call that it belongs to.
+    tool_calls: RequestedCallList,
+}
+
+/// A call that waits; in a fragment, what is new of it, and null for what is not.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct RequestedCallView {
+    /// The tool.
+    name: Option<String>,
+    /// The arguments as JSON text.
+    arguments: Option<String>,
+    /// The call's id.
+    tool_call_id: String,
+}
+
+/// All calls that wait, or the one of a fragment.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(missing_docs)]
+pub enum RequestedCallList {
+    Whole(Vec<RequestedCallView>),
+    Fragment(RequestedCallView),
+}
+
+impl From<ToolCallView> for RequestedCallView {
+    fn from(call: ToolCallView) -> Self {
+        Self {
+            name: call.name,
+            arguments: call.arguments,
+            tool_call_id: call.tool_call_id,
+        }
+    }
+}
+
+/// What was answered to calls that waited.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApprovalResponseMessage {
+    #[serde(flatten)]
+    head: Head,
+    /// The answers.
+    approvals: Vec<AnswerView>,
+    /// Whether the first call was approved.
+    approve: Option<bool>,
+    /// Always null.
+    approval_request_id: Option<String>,
+    /// Why the first call was denied.
+    reason: Option<String>,
+}
+
+/// One answer of an [`ApprovalResponseMessage`].
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum AnswerView {
+    /// A person let it run, or not.
+    Approval {
+        /// The call.
+        tool_call_id: String,
+        /// Whether it may run.
+        approve: bool,
+        /// Why not.
+        reason: Option<String>,
+    },
+    /// The client ran it.
+    Tool {
+        /// The call.
+        tool_call_id: String,
+        /// What the model reads and sees.
+        tool_return: ContentView,
+        /// `success` or `error`.
+        status: &'static str,
+        /// Lines that it printed.
+        stdout: Option<Vec<String>>,
+        /// Lines that it printed as errors.
+        stderr: Option<Vec<String>>,
+    },
 }
 
 /// One return of a [`ToolReturnMessage`].

@@ -1,17 +1,20 @@
 //! The body of a request to run an agent: read, checked, and made into the engine's request (V1
 //! contract, section 3.1).
 
+mod client;
+
 use std::collections::HashSet;
 
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, Method, Uri};
-use mnemic_core::messages::{ContentPart, NewMessage, Role};
+use mnemic_core::messages::{CallAnswer, ContentPart, MessageBody, NewMessage, Role};
 use mnemic_engine::{DEFAULT_MAX_STEPS, EngineError, Granularity, SendRequest, custom::Above};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
+pub use self::client::{AnswerBody, ClientSkillBody, ClientToolBody};
 use crate::{
     AppState,
     actor::Visitor,
@@ -62,9 +65,11 @@ pub struct SendBody {
     /// A system prompt in place of the agent's.
     #[serde(alias = "system")]
     override_system: Option<String>,
-    /// Tools that the client runs.
-    #[schema(value_type = Option<Vec<serde_json::Value>>)]
-    client_tools: Option<Vec<Value>>,
+    /// Tools that the client runs: a call of one ends the run with `requires_approval`, and its result comes in a message
+    /// of type `approval`.
+    client_tools: Option<Vec<ClientToolBody>>,
+    /// What the client can do beside its tools; the model is told of it.
+    client_skills: Option<Vec<ClientSkillBody>>,
     /// Where to post the run's end: its id, status, time of completion, and metadata with the answer.
     callback_url: Option<String>,
     /// The agent, for the conversation `default`.
@@ -95,18 +100,16 @@ pub struct InputMessage {
     otid: Option<String>,
     /// Which agent or identity sends it.
     sender_id: Option<String>,
-    /// Answers to approval requests.
-    #[schema(value_type = Option<Vec<serde_json::Value>>)]
-    approvals: Option<Value>,
-    /// The old form of one approval.
-    #[schema(value_type = Option<bool>)]
-    approve: Option<Value>,
-    /// The old form of one approval.
-    #[schema(value_type = Option<String>)]
-    approval_request_id: Option<Value>,
+    /// Answers to calls that wait, one for each.
+    approvals: Option<Vec<AnswerBody>>,
+    /// The old form of an answer: whether all calls that wait may run.
+    approve: Option<bool>,
+    /// The old form of an answer: the message that it is for.
+    approval_request_id: Option<String>,
+    /// The old form of an answer: why they may not.
+    reason: Option<String>,
     /// Results of tools that the client ran.
-    #[schema(value_type = Option<Vec<serde_json::Value>>)]
-    tool_returns: Option<Value>,
+    tool_returns: Option<Vec<AnswerBody>>,
 }
 
 /// Who speaks in a message that a client sends.
@@ -249,6 +252,7 @@ impl SendBody {
         let config = self.request_config();
         self.check_options(form)?;
         let drafts = drafts(self.input, self.messages)?;
+        let client_tools = client::tools(self.client_tools.unwrap_or_default())?;
         let request = SendRequest {
             messages: Vec::new(),
             max_steps: self.max_steps.unwrap_or(DEFAULT_MAX_STEPS),
@@ -260,6 +264,8 @@ impl SendBody {
             background: form == AnswerForm::Run || self.background == Some(true),
             override_model: self.override_model,
             override_system: self.override_system,
+            client_tools,
+            client_skills: client::skills(self.client_skills.unwrap_or_default()),
             include_compaction: self.include_compaction_messages.unwrap_or(false),
             request_config: config,
             metadata: json!({ "run_type": form.run_type() }),
@@ -310,19 +316,6 @@ impl SendBody {
                 let msg = format!("{name} can only be true in a request with streaming=true");
                 return Err(ApiError::invalid(&[Issue::body(&[name], msg, json!(true))]));
             }
-        }
-        if self
-            .client_tools
-            .as_ref()
-            .is_some_and(|tools| !tools.is_empty())
-        {
-            let msg = "this server does not run client tools yet: send the request without \
-                       client_tools, or attach tools to the agent";
-            return Err(ApiError::invalid(&[Issue::body(
-                &["client_tools"],
-                msg,
-                Value::Null,
-            )]));
         }
         Ok(())
     }
@@ -447,12 +440,7 @@ fn draft(n: usize, input: InputMessage) -> Result<Draft, ApiError> {
         || input.tool_returns.is_some();
     match input.kind.as_deref() {
         None | Some("message") if !answers => {}
-        None | Some("message" | "approval" | "tool_return") => {
-            return Err(ApiError::bad_request(
-                "INVALID_ARGUMENT: Cannot process approval response: No tool call is currently \
-                 awaiting approval.",
-            ));
-        }
+        None | Some("message" | "approval" | "tool_return") => return answer_draft(n, input),
         Some(other) => {
             let msg = "Input should be 'message', 'approval' or 'tool_return'";
             return Err(message_error(n, "type", msg, json!(other)));
@@ -473,6 +461,42 @@ fn draft(n: usize, input: InputMessage) -> Result<Draft, ApiError> {
             role,
             body: content::body(Vec::new()),
             name: input.name.filter(|name| !name.is_empty()),
+            otid: input.otid,
+            sender_id: input.sender_id,
+            created_at: None,
+        },
+    })
+}
+
+/// A message that answers calls.
+fn answer_draft(n: usize, input: InputMessage) -> Result<Draft, ApiError> {
+    check_otid(input.otid.as_deref())
+        .map_err(|msg| message_error(n, "otid", &msg, json!(input.otid)))?;
+    let given = input.approvals.into_iter().chain(input.tool_returns);
+    let mut answers = Vec::new();
+    for answer in given.flatten() {
+        answers.push(answer.checked()?);
+    }
+    if let (true, Some(approve)) = (answers.is_empty(), input.approve) {
+        answers.push(CallAnswer::Approval {
+            // For all calls that wait.
+            tool_call_id: String::new(),
+            approve,
+            reason: input.reason,
+        });
+    }
+    if answers.is_empty() {
+        return Err(message_error(n, "approvals", "Field required", Value::Null));
+    }
+    Ok(Draft {
+        pieces: Vec::new(),
+        message: NewMessage {
+            role: Role::Tool,
+            body: MessageBody {
+                answers,
+                ..MessageBody::default()
+            },
+            name: None,
             otid: input.otid,
             sender_id: input.sender_id,
             created_at: None,

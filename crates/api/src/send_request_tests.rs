@@ -1,5 +1,6 @@
 //! What is accepted and what is refused, by tables.
 
+use mnemic_core::messages::ToolStatus;
 use serde_json::{Value, json};
 
 use super::*;
@@ -148,22 +149,27 @@ fn what_cannot_be_is_refused_with_the_status_of_the_contract() {
 }
 
 #[test]
-fn approvals_without_a_pending_call_and_settings_out_of_range_are_refused() {
+fn answers_that_say_nothing_and_settings_out_of_range_are_refused() {
     let table = [
         (
             json!({"messages": [{"type": "approval", "approvals": []}]}),
-            400,
-            "No tool call is currently awaiting approval",
+            422,
+            "approvals",
         ),
         (
-            json!({"messages": [{"approve": true, "approval_request_id": "message-1"}]}),
-            400,
-            "No tool call is currently awaiting approval",
+            json!({"messages": [{"approval_request_id": "message-1"}]}),
+            422,
+            "approvals",
         ),
         (
             json!({"messages": [{"type": "tool_return", "tool_returns": []}]}),
-            400,
-            "No tool call is currently awaiting approval",
+            422,
+            "approvals",
+        ),
+        (
+            json!({"messages": [{"type": "approval", "approvals": [{"tool_call_id": "c", "approve": 3}]}]}),
+            422,
+            "boolean",
         ),
         (json!({"input": "a", "max_steps": 0}), 422, "max_steps"),
         (json!({"input": "a", "max_steps": 1001}), 422, "max_steps"),
@@ -179,9 +185,9 @@ fn approvals_without_a_pending_call_and_settings_out_of_range_are_refused() {
             "streaming=true",
         ),
         (
-            json!({"input": "a", "client_tools": [{"name": "t"}]}),
+            json!({"input": "a", "client_tools": [{"name": "a b"}]}),
             422,
-            "client tools",
+            "client tool",
         ),
         (
             json!({"input": "a", "include_return_message_types": ["odd"]}),
@@ -190,6 +196,52 @@ fn approvals_without_a_pending_call_and_settings_out_of_range_are_refused() {
         ),
     ];
     refused(&table);
+}
+
+#[test]
+fn answers_are_read_in_all_their_forms() {
+    let approval = |tool_call_id: &str, approve, reason: Option<&str>| CallAnswer::Approval {
+        tool_call_id: tool_call_id.to_owned(),
+        approve,
+        reason: reason.map(str::to_owned),
+    };
+    let tool = |text: &str, status| CallAnswer::Tool {
+        tool_call_id: "c".to_owned(),
+        status,
+        text: text.to_owned(),
+        images: Vec::new(),
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+    };
+    let parts = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
+    let table = [
+        (
+            json!({"type": "approval", "approvals": [{"type": "approval", "tool_call_id": "c", "approve": true}]}),
+            approval("c", true, None),
+        ),
+        (
+            json!({"approvals": [{"tool_call_id": "c", "approve": false, "reason": "no"}]}),
+            approval("c", false, Some("no")),
+        ),
+        (
+            json!({"approve": false, "approval_request_id": "message-1", "reason": "no"}),
+            approval("", false, Some("no")),
+        ),
+        (
+            json!({"type": "approval", "approvals": [{"type": "tool", "tool_call_id": "c", "tool_return": parts, "status": "error"}]}),
+            tool("a\nb", ToolStatus::Error),
+        ),
+        (
+            json!({"type": "tool_return", "tool_returns": [{"tool_call_id": "c", "tool_return": "a"}]}),
+            tool("a", ToolStatus::Success),
+        ),
+    ];
+    for (message, answer) in table {
+        let checked = check(&json!({"messages": [message]}), AnswerForm::Json).unwrap();
+        let read = &checked.drafts[0].message;
+        assert_eq!(read.body.answers, [answer], "{message}");
+        assert_eq!(read.role, Role::Tool);
+    }
 }
 
 #[test]

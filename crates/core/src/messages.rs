@@ -160,6 +160,49 @@ pub struct Image {
     pub data: String,
 }
 
+/// What somebody outside answered to a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum CallAnswer {
+    /// A person let it run, or not.
+    Approval {
+        /// The call.
+        tool_call_id: String,
+        /// Whether it may run.
+        approve: bool,
+        /// Why not.
+        reason: Option<String>,
+    },
+    /// The client ran it.
+    Tool {
+        /// The call.
+        tool_call_id: String,
+        /// Whether it succeeded.
+        status: ToolStatus,
+        /// What the model reads.
+        text: String,
+        /// What the model sees.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        images: Vec<Image>,
+        /// Lines that it printed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stdout: Vec<String>,
+        /// Lines that it printed as errors.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stderr: Vec<String>,
+    },
+}
+
+impl CallAnswer {
+    /// The call that it answers.
+    #[must_use]
+    pub fn tool_call_id(&self) -> &str {
+        match self {
+            Self::Approval { tool_call_id, .. } | Self::Tool { tool_call_id, .. } => tool_call_id,
+        }
+    }
+}
+
 /// What a message says: the part of it that goes to the model.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MessageBody {
@@ -172,6 +215,13 @@ pub struct MessageBody {
     /// Results carried by a tool message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_returns: Vec<ToolReturn>,
+    /// Ids of the calls of an assistant message that somebody outside has to answer before the run goes on: a person
+    /// who approves them, or the client that runs them. They stay here after they were answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaiting: Vec<String>,
+    /// What was answered to such calls; no part of what the model reads, which sees their returns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<CallAnswer>,
     /// Set on summaries that stand in the place of older messages: what the compaction did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compaction: Option<Box<CompactionStats>>,

@@ -4,7 +4,7 @@
 use crate::{
     compaction::{self, CompactionStats, Trigger},
     ids::{MessageId, RunId, StepId},
-    messages::{ContentPart, Message, Role, ToolCall, ToolReturn},
+    messages::{CallAnswer, ContentPart, Message, Role, ToolCall, ToolReturn},
     time::Timestamp,
 };
 
@@ -45,6 +45,16 @@ pub enum Part {
     ToolCalls {
         /// The calls; while streaming, one call with a fragment of its arguments.
         calls: Vec<ToolCall>,
+    },
+    /// Calls that somebody outside has to answer.
+    ApprovalRequest {
+        /// The calls; while streaming, one call with a fragment of its arguments.
+        calls: Vec<ToolCall>,
+    },
+    /// What was answered to calls.
+    ApprovalResponse {
+        /// The answers.
+        answers: Vec<CallAnswer>,
     },
     /// What a tool returned.
     ToolReturn {
@@ -116,14 +126,7 @@ pub fn of_message(message: &Message) -> Vec<MessagePart> {
             content: message.body.content.clone(),
         }],
         Role::Assistant => assistant_parts(message),
-        Role::Tool => message
-            .body
-            .tool_returns
-            .iter()
-            .map(|result| Part::ToolReturn {
-                result: result.clone(),
-            })
-            .collect(),
+        Role::Tool => returned_parts(message),
     };
     let with_identity = |(index, part): (usize, Part)| MessagePart {
         message_id: message.id,
@@ -140,6 +143,17 @@ pub fn of_message(message: &Message) -> Vec<MessagePart> {
         part,
     };
     parts.into_iter().enumerate().map(with_identity).collect()
+}
+
+/// What was answered, and what tools returned.
+fn returned_parts(message: &Message) -> Vec<Part> {
+    let answers = message.body.answers.clone();
+    let answered = (!answers.is_empty()).then_some(Part::ApprovalResponse { answers });
+    let returns = message.body.tool_returns.iter();
+    let returned = returns.map(|result| Part::ToolReturn {
+        result: result.clone(),
+    });
+    answered.into_iter().chain(returned).collect()
 }
 
 fn summary_parts(message: &Message) -> Vec<Part> {
@@ -183,10 +197,16 @@ fn assistant_parts(message: &Message) -> Vec<Part> {
             text: String::new(),
         });
     }
+    let awaiting = &message.body.awaiting;
+    let (waiting, calls): (Vec<_>, Vec<_>) = calls
+        .iter()
+        .cloned()
+        .partition(|call| awaiting.contains(&call.id));
     if !calls.is_empty() {
-        parts.push(Part::ToolCalls {
-            calls: calls.clone(),
-        });
+        parts.push(Part::ToolCalls { calls });
+    }
+    if !waiting.is_empty() {
+        parts.push(Part::ApprovalRequest { calls: waiting });
     }
     parts
 }

@@ -11,7 +11,7 @@ use mnemic_core::{
     time::Timestamp,
 };
 use mnemic_store::{
-    Commit, Dialect, StoreError, Tx, failpoints, leases,
+    Commit, Dialect, StoreError, Tx, context, failpoints, leases,
     leases::Lease,
     otids::{self, Offered},
     runs::{self, Ending, NewRun, Progress},
@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use crate::{
-    Engine, EngineError, RunHandle, SendRequest, WhenBusy,
+    Engine, EngineError, RunHandle, SendRequest, WhenBusy, answers,
     live::{LiveRun, RunIdentity},
     session::{Frame, Session},
 };
@@ -329,11 +329,31 @@ async fn accept(tx: &mut Tx<'_>, engine: &Engine, offer: &Offer) -> Result<Accep
         });
     };
     let session = open_session(tx, engine, scope, offer.agent_id, &head).await?;
+    check_answers(tx, engine, offer, &session).await?;
     Ok(Accepted::Started {
         head,
         lease,
         session,
     })
+}
+
+/// Whether a request says what the conversation waits for, and nothing that it does not wait for.
+async fn check_answers(
+    tx: &mut Tx<'_>,
+    engine: &Engine,
+    offer: &Offer,
+    session: &Session,
+) -> Result<(), EngineError> {
+    let messages = offer.request.messages.iter();
+    let given: Vec<_> = messages.flat_map(|message| &message.body.answers).collect();
+    if let Some(waiting) = &session.waiting {
+        return answers::check(waiting, &given, engine.is_expired(waiting));
+    }
+    if given.is_empty() {
+        return Ok(());
+    }
+    let context = context::messages(tx, session.conversation_id).await?;
+    answers::check_repeated(&context, &given)
 }
 
 /// The session of a conversation that the caller holds: the one in memory if it is still true, else

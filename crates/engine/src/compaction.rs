@@ -119,7 +119,9 @@ impl Turn {
             Some(text) => i64::try_from(tokens::count(text)).unwrap_or(i64::MAX),
             None => frame.system_tokens,
         };
-        system.saturating_add(frame.tools_tokens)
+        system
+            .saturating_add(frame.tools_tokens)
+            .saturating_add(self.client_tokens())
     }
 
     fn budget(&self, model: &TurnModel, fixed: i64) -> Budget {

@@ -47,6 +47,7 @@ const MAX_ERROR_CHARS: usize = 1_000;
 /// What of an agent its tools see.
 const SEEN: Relations = Relations {
     identities: false,
+    pending: false,
     ..Relations::ALL
 };
 

@@ -1,6 +1,6 @@
 //! What the engine answers when it cannot do what was asked.
 
-use mnemic_core::ids::RunId;
+use mnemic_core::ids::{MessageId, RunId};
 use mnemic_llm::{LlmError, ResolveError};
 use mnemic_store::StoreError;
 
@@ -36,6 +36,14 @@ pub enum EngineError {
     Busy {
         /// The run that it is busy with.
         run_id: RunId,
+    },
+    /// Somebody has to answer the agent's calls before it hears anything else.
+    #[error(
+        "the agent is waiting for approval of tool calls: answer request {request_id} first, or cancel it"
+    )]
+    PendingApproval {
+        /// The message with the calls.
+        request_id: MessageId,
     },
     /// Too many runs wait for the same conversation.
     #[error("{waiting} requests already wait for this agent; try again in {retry_after_seconds} s")]

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use mnemic_core::{
+    conversations::Thread,
     ids::{AgentId, ConversationId, RunId},
     messages::Role,
     parts,
@@ -138,7 +139,14 @@ impl Engine {
             ..Default::default()
         };
         let what = format!("agent {agent_id}");
-        self.cancel(scope, filter, wanted, &what).await
+        let is_for_all = wanted.is_none();
+        match self.cancel(scope, filter, wanted, &what).await {
+            Err(EngineError::Conflict(reason)) if is_for_all => {
+                let thread = Thread::Default;
+                self.cancel_waiting(scope, (agent_id, thread), reason).await
+            }
+            cancelled => cancelled,
+        }
     }
 
     /// Cancels the runs of a conversation that are not over; returns which.
@@ -155,7 +163,18 @@ impl Engine {
             ..Default::default()
         };
         let what = format!("conversation {conversation_id}");
-        self.cancel(scope, filter, None, &what).await
+        match self.cancel(scope, filter, None, &what).await {
+            Err(EngineError::Conflict(reason)) => {
+                let of = scope.clone();
+                let read = self.inner.store.read(move |tx| {
+                    Box::pin(async move { conversations::get(tx, &of, conversation_id).await })
+                });
+                let found = read.await.map_err(|error: StoreError| error)?;
+                let place = (found.agent_id, Thread::Id(conversation_id));
+                self.cancel_waiting(scope, place, reason).await
+            }
+            cancelled => cancelled,
+        }
     }
 
     /// Deletes a conversation; its runs are cancelled.
@@ -181,6 +200,17 @@ impl Engine {
         });
         self.tell_cancelled(&cancelled.await?);
         Ok(())
+    }
+
+    /// Cancels calls that wait for an answer, where no run is active: returns the run that made them.
+    async fn cancel_waiting(
+        &self,
+        scope: &Scope,
+        (agent_id, thread): (AgentId, Thread),
+        nothing: String,
+    ) -> Result<Vec<RunId>, EngineError> {
+        let denied = self.deny_waiting(scope, agent_id, thread).await?;
+        denied.map_or(Err(EngineError::Conflict(nothing)), |run| Ok(vec![run]))
     }
 
     async fn cancel(

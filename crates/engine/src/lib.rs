@@ -6,8 +6,10 @@
 
 mod accept;
 pub mod agents;
+mod answers;
 pub mod archives;
 pub mod blocks;
+mod client;
 mod compaction;
 pub mod custom;
 mod dispatch;
@@ -56,7 +58,7 @@ use mnemic_llm::{Catalogue, Client};
 use mnemic_store::Store;
 use mnemic_tools::sandbox::Sandbox;
 use parking_lot::RwLock;
-pub use request::{DEFAULT_MAX_STEPS, Granularity, SendRequest, WhenBusy};
+pub use request::{ClientSkill, ClientTool, DEFAULT_MAX_STEPS, Granularity, SendRequest, WhenBusy};
 use rests::Rests;
 use search::Shelf;
 use session::Sessions;
@@ -76,6 +78,8 @@ pub struct EngineSettings {
     pub max_context_window: i64,
     /// Runs that may wait for one conversation.
     pub queue_depth: i64,
+    /// How long a conversation waits for answers to its agent's calls, before a message may come in their place.
+    pub approval_expiry: Duration,
     /// Bytes of prompts and transcripts kept in memory between turns.
     pub session_cache_bytes: usize,
     /// Bytes of search indexes kept in memory.
@@ -95,6 +99,7 @@ impl Default for EngineSettings {
             embeddings: EmbeddingSettings::default(),
             max_context_window: 128_000,
             queue_depth: 32,
+            approval_expiry: Duration::from_secs(7 * 24 * 3600),
             session_cache_bytes: 64 * 1024 * 1024,
             index_cache_bytes: 256 * 1024 * 1024,
             compaction_timeout: Duration::from_secs(30),

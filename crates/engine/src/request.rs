@@ -38,6 +38,12 @@ pub struct SendRequest {
     /// A system prompt to use in place of the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub override_system: Option<String>,
+    /// Tools that the client runs, in place of the agent's own of the same name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_tools: Vec<ClientTool>,
+    /// What the client can do beside its tools, told to the model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_skills: Vec<ClientSkill>,
     /// Whether compactions are among its events.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub include_compaction: bool,
@@ -55,6 +61,29 @@ pub struct SendRequest {
     pub body_hash: String,
     /// Whether the client says that this is a retry (`x-stainless-retry-count` above 0).
     pub is_retry: bool,
+}
+
+/// A tool that a client runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientTool {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    #[serde(default)]
+    pub description: String,
+    /// JSON schema of its arguments.
+    pub parameters: Value,
+}
+
+/// Instructions that a client keeps for the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientSkill {
+    /// Its name.
+    pub name: String,
+    /// When it is of use.
+    pub description: String,
+    /// Where the client has it.
+    pub location: String,
 }
 
 /// What to do when the conversation is busy with another run.

@@ -26,7 +26,9 @@ use mnemic_store::{
 };
 use parking_lot::Mutex;
 
-use crate::{compaction::Measured, error::EngineError, model, prompting};
+use crate::{
+    ClientTool, answers::Waiting, compaction::Measured, error::EngineError, model, prompting,
+};
 
 /// Everything of a request but its messages.
 pub(crate) struct Frame {
@@ -78,6 +80,23 @@ impl Frame {
             system_bytes: prompt.text.len(),
             system_tokens: prompt.tokens,
         })
+    }
+
+    /// The agent's tools with those of a client, which take the place of others of their name.
+    pub(crate) fn tools_with(&self, client: &[ClientTool]) -> ToolSet {
+        let is_clients = |name: &str| client.iter().any(|tool| tool.name == name);
+        let own = self.tools.iter().map(spec);
+        let mut specs: Vec<ToolSpec> = own.filter(|spec| !is_clients(&spec.name)).collect();
+        specs.extend(client.iter().map(|tool| ToolSpec {
+            name: tool.name.clone(),
+            description: tool.description.clone(),
+            parameters: tool.parameters.clone(),
+        }));
+        ToolSet::new(&specs)
+            .searching(builtin::SEARCHES)
+            .strict(|spec| {
+                !is_clients(&spec.name) && is_strict(&self.agent, &self.tools, &spec.name)
+            })
     }
 
     /// The model that this thread uses when a request names no other.
@@ -146,6 +165,8 @@ pub(crate) struct Session {
     /// Tokens of the largest message, as it is stored.
     largest: i64,
     pub measured: Measured,
+    /// The calls at its end that somebody outside has to answer.
+    pub waiting: Option<Waiting>,
 }
 
 impl Session {
@@ -180,13 +201,18 @@ impl Session {
             cap: i64::MAX,
             largest: 0,
             measured: Measured::default(),
+            waiting: None,
         };
         let prompt = head.prompt_message_id;
-        // An agent that forgets between turns sees only its prompt.
-        if !session.frame.agent.message_buffer_autoclear {
-            for message in messages.iter().filter(|message| Some(message.id) != prompt) {
-                session.push(message);
-            }
+        // An agent that forgets between turns sees only its prompt, and a turn that is not over.
+        let forgets = session.frame.agent.message_buffer_autoclear;
+        let waits = messages.last().filter(|last| Waiting::of(last).is_some());
+        let open = waits.and_then(|last| last.run_id);
+        let is_seen = |message: &&Message| {
+            Some(message.id) != prompt && (!forgets || (open.is_some() && message.run_id == open))
+        };
+        for message in messages.iter().filter(is_seen) {
+            session.push(message);
         }
         Ok(session)
     }
@@ -211,6 +237,7 @@ impl Session {
         };
         self.entries.push((message.id, sized));
         self.context_tokens += tokens;
+        self.waiting = Waiting::after(self.waiting.take(), message);
     }
 
     /// Whether the transcript can go to an endpoint as it is, with messages shown up to `cap` tokens.
@@ -229,6 +256,7 @@ impl Session {
         self.transcript = Transcript::for_endpoint(endpoint);
         self.context_tokens = 0;
         self.largest = 0;
+        self.waiting = None;
         for message in messages {
             self.push(message);
         }

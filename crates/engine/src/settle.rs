@@ -58,7 +58,7 @@ pub(crate) enum Closing {
 
 /// What is known of a call when the step is committed.
 #[derive(Debug)]
-enum Planned {
+pub(crate) enum Planned {
     Returned(ToolReturn),
     Edit {
         label: String,
@@ -88,15 +88,13 @@ impl StepCommit {
         calls: Vec<ToolCall>,
         reason: Option<StopReason>,
     ) -> Self {
-        // A fifth of the window, at about four characters a token.
-        let chars = (model.context_window / 5 * 4).max(MIN_RETURN_CHARS);
         Self {
             answer,
             calls,
             planned: Vec::new(),
             reason,
             is_open: false,
-            max_return_chars: usize::try_from(chars).unwrap_or(usize::MAX),
+            max_return_chars: max_return_chars(model.context_window),
         }
     }
 
@@ -179,8 +177,14 @@ impl StepCommit {
     }
 }
 
+/// Characters of a return that a model with such a window sees: a fifth of it, at about four characters a token.
+pub(crate) fn max_return_chars(context_window: i64) -> usize {
+    let chars = (context_window / 5 * 4).max(MIN_RETURN_CHARS);
+    usize::try_from(chars).unwrap_or(usize::MAX)
+}
+
 /// Calls in their order, together where they may run at the same time.
-fn groups<'c>(
+pub(crate) fn groups<'c>(
     calls: impl Iterator<Item = (&'c ToolCall, Action)>,
 ) -> Vec<Vec<(&'c ToolCall, Action)>> {
     let mut groups: Vec<Vec<(&ToolCall, Action)>> = Vec::new();
@@ -197,7 +201,11 @@ fn groups<'c>(
 }
 
 /// What is known of a call before the commit: searches and other tools run now, edits wait for it.
-async fn planned(turn: &Turn, call: &ToolCall, action: Action) -> Result<Planned, EngineError> {
+pub(crate) async fn planned(
+    turn: &Turn,
+    call: &ToolCall,
+    action: Action,
+) -> Result<Planned, EngineError> {
     Ok(match action {
         Action::Known(result) => Planned::Returned(result),
         Action::Edit {
@@ -233,7 +241,7 @@ async fn search_now(
 }
 
 /// The return of a call, after its edit was applied.
-async fn resolve(
+pub(crate) async fn resolve(
     tx: &mut Tx<'_>,
     live: &LiveRun,
     call: &ToolCall,

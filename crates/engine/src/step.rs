@@ -179,9 +179,10 @@ impl Turn {
                 name: input.name.as_deref(),
             });
         }
-        let system = match &self.request.override_system {
-            Some(text) => SystemPrompt::new(text),
-            None => self.session.frame.system.clone(),
+        let system = match (&self.request.override_system, self.skills()) {
+            (Some(text), skills) => SystemPrompt::new(&format!("{text}{skills}")),
+            (None, skills) if skills.is_empty() => self.session.frame.system.clone(),
+            (None, skills) => self.session.frame.system.with(&skills),
         };
         let mut call = Call::new(
             Arc::clone(&model.resolved.endpoint),
@@ -189,7 +190,11 @@ impl Turn {
             system,
             transcript,
         );
-        call.tools = Arc::clone(&self.session.frame.tool_set);
+        call.tools = if self.request.client_tools.is_empty() {
+            Arc::clone(&self.session.frame.tool_set)
+        } else {
+            Arc::new(self.session.frame.tools_with(&self.request.client_tools))
+        };
         call.tool_choice = self.tool_choice();
         call.temperature = config.temperature;
         // Half of the window is for the request, whatever the agent's settings say.
@@ -312,7 +317,7 @@ impl Turn {
 
     /// Shows a fragment to the run's clients.
     fn show(&mut self, delta: &Delta, shown: &mut Shown, answer: &Answer) {
-        let Some((index, part)) = shown.part(delta) else {
+        let Some((index, part)) = shown.part(delta, &|name| self.is_for_others(name)) else {
             return;
         };
         self.note_first_token();
@@ -333,7 +338,7 @@ impl Turn {
     async fn conclude(
         &mut self,
         model: &TurnModel,
-        answer: Answer,
+        mut answer: Answer,
     ) -> Result<StepEnd, EngineError> {
         let cancelled = answer.cancelled;
         let mut calls = answer.completion.body.tool_calls.clone();
@@ -342,6 +347,14 @@ impl Turn {
         }
         if cancelled {
             calls.clear();
+        }
+        let awaiting = self.awaiting(&calls);
+        if !awaiting.is_empty() {
+            answer.completion.body.awaiting = awaiting;
+            let reason = Some(StopReason::RequiresApproval);
+            return self
+                .close(StepCommit::new(model, answer, calls, reason), false)
+                .await;
         }
         let reason = self.stop_reason(&calls, &answer);
         let mut actions: Vec<Action> = calls
@@ -358,6 +371,16 @@ impl Turn {
         } else {
             commit.prepare(self, actions).await?;
         }
+        self.close(commit, cancelled).await
+    }
+
+    /// The ids of the calls that somebody outside has to answer.
+    fn awaiting(&self, calls: &[ToolCall]) -> Vec<String> {
+        let others = calls.iter().filter(|call| self.is_for_others(&call.name));
+        others.map(|call| call.id.clone()).collect()
+    }
+
+    async fn close(&mut self, commit: StepCommit, cancelled: bool) -> Result<StepEnd, EngineError> {
         let ended = self.commit(commit).await?;
         failpoints::hit("closed");
         Ok(match (cancelled, ended) {
@@ -379,16 +402,18 @@ impl Turn {
                 StopReason::EndTurn
             });
         }
-        let ends_loop = |call: &ToolCall| {
-            self.session.frame.agent.tool_rules.iter().any(|rule| {
-                let field = |key| rule.get(key).and_then(Value::as_str);
-                field("type") == Some("exit_loop") && field("tool_name") == Some(&call.name)
-            })
-        };
-        if calls.iter().any(ends_loop) {
+        if calls.iter().any(|call| self.ends_loop(call)) {
             return Some(StopReason::ToolRule);
         }
         (self.progress.step_count + 1 >= self.request.max_steps).then_some(StopReason::MaxSteps)
+    }
+
+    /// Whether a rule ends the loop after a call.
+    pub(crate) fn ends_loop(&self, call: &ToolCall) -> bool {
+        self.session.frame.agent.tool_rules.iter().any(|rule| {
+            let field = |key| rule.get(key).and_then(Value::as_str);
+            field("type") == Some("exit_loop") && field("tool_name") == Some(&call.name)
+        })
     }
 }
 
@@ -398,8 +423,15 @@ struct Shown {
     order: Vec<Kind>,
     /// Parts that are complete: those up to the last reasoning that ended.
     ended: usize,
-    /// Ids and names of the calls, by the provider's index.
-    calls: Vec<(usize, String)>,
+    /// The calls, by the provider's index.
+    calls: Vec<(usize, ShownCall)>,
+}
+
+#[derive(Clone)]
+struct ShownCall {
+    id: String,
+    /// Whether somebody outside has to answer it.
+    waits: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -408,11 +440,13 @@ enum Kind {
     Hidden,
     Text,
     Calls,
+    Requests,
 }
 
 impl Shown {
     fn index(&mut self, kind: Kind) -> usize {
-        let ended = if kind == Kind::Calls { 0 } else { self.ended };
+        let is_call = matches!(kind, Kind::Calls | Kind::Requests);
+        let ended = if is_call { 0 } else { self.ended };
         let open = self.order.iter().skip(ended);
         if let Some(index) = open.into_iter().position(|known| *known == kind) {
             return ended + index;
@@ -440,7 +474,7 @@ impl Shown {
         (self.ended - 1, Part::HiddenReasoning { state, data })
     }
 
-    fn part(&mut self, delta: &Delta) -> Option<(usize, Part)> {
+    fn part(&mut self, delta: &Delta, waits: &dyn Fn(&str) -> bool) -> Option<(usize, Part)> {
         match delta {
             Delta::Text(text) if !text.is_empty() => Some((
                 self.index(Kind::Text),
@@ -458,30 +492,33 @@ impl Shown {
                 Some(self.hidden(HiddenReasoning::Redacted, Some(data.clone())))
             }
             Delta::ToolCallStart { index, id, name } => {
-                self.calls.push((*index, id.clone()));
-                Some(self.call(id.clone(), name.clone(), String::new()))
+                let call = ShownCall {
+                    id: id.clone(),
+                    waits: waits(name),
+                };
+                self.calls.push((*index, call.clone()));
+                Some(self.call(call, name.clone(), String::new()))
             }
             Delta::ToolCallArguments { index, fragment } if !fragment.is_empty() => {
-                let id = self
-                    .calls
-                    .iter()
-                    .rev()
-                    .find(|(known, _)| known == index)?
-                    .1
-                    .clone();
-                Some(self.call(id, String::new(), fragment.clone()))
+                let mut known = self.calls.iter().rev();
+                let call = known.find(|(known, _)| known == index)?.1.clone();
+                Some(self.call(call, String::new(), fragment.clone()))
             }
             _ => None,
         }
     }
 
-    fn call(&mut self, id: String, name: String, arguments: String) -> (usize, Part) {
+    fn call(&mut self, call: ShownCall, name: String, arguments: String) -> (usize, Part) {
         let calls = vec![ToolCall {
-            id,
+            id: call.id,
             name,
             arguments,
         }];
-        (self.index(Kind::Calls), Part::ToolCalls { calls })
+        if call.waits {
+            (self.index(Kind::Requests), Part::ApprovalRequest { calls })
+        } else {
+            (self.index(Kind::Calls), Part::ToolCalls { calls })
+        }
     }
 }
 
@@ -494,6 +531,7 @@ pub(crate) fn assistant_message(
     let body = MessageBody {
         content: answer.completion.body.content.clone(),
         tool_calls: calls.to_vec(),
+        awaiting: answer.completion.body.awaiting.clone(),
         ..MessageBody::default()
     };
     if body.content.is_empty() && body.tool_calls.is_empty() {

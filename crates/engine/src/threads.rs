@@ -4,7 +4,7 @@
 use mnemic_core::{
     conversations::Thread,
     ids::{AgentId, ConversationId, MessageId, RunId},
-    messages::{Message, NewMessage, Role},
+    messages::{Message, MessageBody, NewMessage, Role},
     scope::Scope,
     time::Timestamp,
     tokens,
@@ -16,7 +16,7 @@ use mnemic_store::{
     turns::{self, Head},
 };
 
-use crate::{Engine, EngineError, accept::content_hash, prompting};
+use crate::{Engine, EngineError, accept::content_hash, answers::Waiting, prompting};
 
 /// Turns that one capture may carry.
 pub const MAX_CAPTURE: usize = 10_000;
@@ -104,6 +104,47 @@ impl Engine {
                     kept.push(id);
                 }
                 Ok(context::replace(tx, head.conversation_id, &kept, now).await?)
+            })
+        })
+        .await
+    }
+
+    /// Denies the calls that wait for an answer at the end of a thread, so that it goes on with the next message. Returns
+    /// the run that made them; none if none wait.
+    ///
+    /// # Errors
+    /// There is no such agent or conversation, it is busy, or the database's.
+    pub(crate) async fn deny_waiting(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+        thread: Thread,
+    ) -> Result<Option<RunId>, EngineError> {
+        let now = self.now();
+        self.change(scope, agent_id, thread, move |tx, scope, head| {
+            Box::pin(async move {
+                let last = context::last_message(tx, head.conversation_id).await?;
+                let waiting = last.as_ref().and_then(Waiting::of);
+                let (Some(last), Some(waiting)) = (last, waiting) else {
+                    return Ok(None);
+                };
+                let body = MessageBody {
+                    tool_returns: waiting.denied("the request was cancelled"),
+                    ..MessageBody::default()
+                };
+                let denial = Message {
+                    id: MessageId::new(),
+                    role: Role::Tool,
+                    tokens: tokens::count_message(Role::Tool, &body, None),
+                    body,
+                    created_at: now,
+                    otid: None,
+                    ..last.clone()
+                };
+                messages::insert(tx, scope, std::slice::from_ref(&denial)).await?;
+                let (id, next) = (head.conversation_id, head.next_position);
+                context::append(tx, id, next, &[denial.id], now).await?;
+                Ok(last.run_id)
             })
         })
         .await

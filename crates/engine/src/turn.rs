@@ -214,6 +214,12 @@ impl Turn {
     }
 
     async fn steps(&mut self) -> TurnEnd {
+        match self.answer_waiting().await {
+            Ok(None) => {}
+            Ok(Some(end)) => return end,
+            Err(EngineError::Store(StoreError::LeaseLost)) => return TurnEnd::LostLease,
+            Err(error) => return self.failure(&error),
+        }
         loop {
             if self.live.cancelled.is_cancelled() {
                 return TurnEnd::Stop(StopReason::Cancelled, None);

@@ -132,6 +132,8 @@ fn request(text: &str) -> SendRequest {
         granularity: Granularity::Steps,
         background: false,
         override_model: None,
+        client_tools: Vec::new(),
+        client_skills: Vec::new(),
         override_system: None,
         include_compaction: false,
         request_config: json!({}),

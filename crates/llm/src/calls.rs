@@ -27,6 +27,24 @@ impl SystemPrompt {
         Self { json: json.into() }
     }
 
+    /// The prompt with a text after it.
+    #[must_use]
+    pub fn with(&self, text: &str) -> Self {
+        let after = Self::new(text);
+        let (Some(head), Some(tail)) = (
+            self.json.get(..self.json.len().saturating_sub(1)),
+            after.json.get(1..),
+        ) else {
+            return self.clone();
+        };
+        if head.is_empty() {
+            return after;
+        }
+        Self {
+            json: [head, tail].concat().into(),
+        }
+    }
+
     /// The prompt as a JSON string; nothing when it is empty.
     pub(crate) const fn json(&self) -> &Bytes {
         &self.json

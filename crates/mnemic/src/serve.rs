@@ -261,6 +261,7 @@ fn engine_settings(settings: &Settings) -> Result<EngineSettings, SettingsError>
         embeddings: embedding_settings(settings)?,
         max_context_window: settings.number("max_context_window")?,
         queue_depth: settings.number("queue_depth")?,
+        approval_expiry: Duration::from_secs(settings.number("approval_expiry_seconds")?),
         index_cache_bytes: settings
             .number::<usize>("index_cache_mb")?
             .saturating_mul(1 << 20),

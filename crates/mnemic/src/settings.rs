@@ -51,7 +51,7 @@ const fn secret(name: &'static str, env: &'static [&'static str], about: &'stati
 }
 
 /// All settings.
-pub const KEYS: [Key; 48] = [
+pub const KEYS: [Key; 49] = [
     key(
         "host",
         &["MNEMIC_HOST", "LETTA_SERVER_HOST"],
@@ -197,6 +197,12 @@ pub const KEYS: [Key; 48] = [
         &["MNEMIC_QUEUE_DEPTH"],
         "32",
         "Requests that may wait for one agent.",
+    ),
+    key(
+        "approval_expiry_seconds",
+        &["MNEMIC_APPROVAL_EXPIRY_SECONDS"],
+        "604800",
+        "Seconds for which an agent waits for answers to its tool calls, before a message may come in their place.",
     ),
     key(
         "index_cache_mb",
@@ -347,7 +353,7 @@ pub const KEYS: [Key; 48] = [
 ];
 
 /// The least and the greatest value of settings that are numbers.
-const BOUNDS: [(&str, i64, i64); 16] = [
+const BOUNDS: [(&str, i64, i64); 17] = [
     ("tool_timeout_seconds", 1, 86_400),
     ("tool_memory_mb", 64, 1_000_000),
     ("tools_at_once", 1, 1_000),
@@ -360,6 +366,7 @@ const BOUNDS: [(&str, i64, i64); 16] = [
     ("database_pool_size", 1, 1_000),
     ("max_context_window", 1_024, 100_000_000),
     ("queue_depth", 1, 100_000),
+    ("approval_expiry_seconds", 1, 31_536_000),
     ("index_cache_mb", 1, 1_000_000),
     ("body_limit_mb", 1, 4_096),
     ("llm_timeout_seconds", 1, 86_400),

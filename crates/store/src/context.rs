@@ -64,6 +64,23 @@ pub async fn messages(
     rows.into_iter().map(messages::from_row).collect()
 }
 
+/// The newest message of a context; none when it is empty.
+///
+/// # Errors
+/// The database's.
+pub async fn last_message(
+    tx: &mut Tx<'_>,
+    conversation_id: ConversationId,
+) -> Result<Option<Message>, StoreError> {
+    let sql = format!(
+        "SELECT {} FROM context_entries e JOIN messages m ON m.id = e.message_id \
+         WHERE e.conversation_id = $1 ORDER BY e.position DESC LIMIT 1",
+        messages::COLUMNS
+    );
+    let row = tx.query_opt(&sql, params![conversation_id]).await?;
+    row.map(messages::from_row).transpose()
+}
+
 /// The ids of a context's messages.
 ///
 /// # Errors

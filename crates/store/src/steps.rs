@@ -151,10 +151,25 @@ pub async fn pending(
     };
     let answer = row.opt_json()?.unwrap_or_default();
     let step = from_row(row)?;
+    Ok(Some(PendingStep {
+        calls: calls(tx, step.id).await?,
+        step,
+        answer,
+    }))
+}
+
+/// The calls of a step that were noted before they began, each with its return if it has one.
+///
+/// # Errors
+/// The database's.
+pub async fn calls(
+    tx: &mut Tx<'_>,
+    step_id: StepId,
+) -> Result<Vec<(ToolCall, Option<ToolReturn>)>, StoreError> {
     let sql = "SELECT tool_call_id, name, arguments, result FROM tool_calls \
                WHERE step_id = $1 ORDER BY position";
     let mut calls = Vec::new();
-    for mut row in tx.query(sql, params![step.id]).await? {
+    for mut row in tx.query(sql, params![step_id]).await? {
         let call = ToolCall {
             id: row.text()?,
             name: row.text()?,
@@ -162,11 +177,7 @@ pub async fn pending(
         };
         calls.push((call, row.opt_json()?));
     }
-    Ok(Some(PendingStep {
-        step,
-        answer,
-        calls,
-    }))
+    Ok(calls)
 }
 
 /// Notes that calls are about to start: from here on none of them is ever run again.

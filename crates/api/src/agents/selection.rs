@@ -68,6 +68,7 @@ impl RelationsQuery {
             tags: new(Include::Tags) || old(&["tags"]),
             identities: new(Include::Identities) || old(&["identities", "identity_ids"]),
             secrets: new(Include::Secrets) || old(&["secrets", "tool_exec_environment_variables"]),
+            pending: new(Include::PendingApproval),
         }
     }
 }

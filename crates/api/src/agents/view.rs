@@ -3,6 +3,7 @@
 use mnemic_core::{
     agents::{Agent, AgentType, LlmConfig},
     ids::{AgentId, AgentSecretId, IdentityId, MessageId, OrganizationId, UserId},
+    messages::Message,
     time::Timestamp,
 };
 use mnemic_engine::agents::{AgentState, compaction_settings};
@@ -11,7 +12,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use crate::{blocks::BlockView, tools::ToolView};
+use crate::{
+    blocks::BlockView,
+    letta_messages::{LettaMessage, MessageType, letta_messages},
+    tools::ToolView,
+};
 
 /// An agent. Relations (blocks, tools, sources, tags, identities, secrets) are empty unless the request
 /// asks for them.
@@ -66,7 +71,8 @@ pub struct AgentView {
     identity_ids: Vec<IdentityId>,
     #[schema(value_type = Vec<serde_json::Value>)]
     identities: Vec<Value>,
-    pending_approval: Option<Value>,
+    /// The request whose calls wait for an answer; only with `include=agent.pending_approval`.
+    pending_approval: Option<LettaMessage>,
     message_buffer_autoclear: bool,
     enable_sleeptime: Option<bool>,
     multi_agent_group: Option<Value>,
@@ -79,6 +85,12 @@ pub struct AgentView {
     max_files_open: Option<i64>,
     per_file_view_window_char_limit: Option<i64>,
     hidden: Option<bool>,
+}
+
+/// The request in a message whose calls wait.
+fn request_of(message: &Message) -> Option<LettaMessage> {
+    let wanted = [MessageType::ApprovalRequestMessage];
+    letta_messages(message, Some(&wanted)).into_iter().next()
 }
 
 impl From<AgentState> for AgentView {
@@ -130,7 +142,7 @@ impl From<AgentState> for AgentView {
             entity_id: agent.labels.entity_id,
             identity_ids: state.identity_ids,
             identities: Vec::new(),
-            pending_approval: None,
+            pending_approval: state.pending.as_ref().and_then(request_of),
             message_buffer_autoclear: agent.message_buffer_autoclear,
             enable_sleeptime: agent.enable_sleeptime,
             multi_agent_group: None,
@@ -345,6 +357,7 @@ mod tests {
             updated_at: Timestamp(0),
         };
         AgentState {
+            pending: None,
             agent,
             message_ids: Vec::new(),
             blocks: Vec::new(),

@@ -2,7 +2,7 @@
 
 use mnemic_core::{
     ids::MessageId,
-    messages::{ContentPart, ToolCall, ToolReturn, ToolStatus},
+    messages::{CallAnswer, ContentPart, Image, ToolCall, ToolReturn, ToolStatus},
     parts::{HiddenReasoning, MessagePart},
 };
 
@@ -51,6 +51,12 @@ pub fn letta_message(part: &MessagePart, shown: Shown, seq_id: Option<u64>) -> L
             content: text.clone(),
         }),
         Part::ToolCalls { calls } => LettaMessage::ToolCallMessage(tool_calls(head, calls, shown)),
+        Part::ApprovalRequest { calls } => {
+            LettaMessage::ApprovalRequestMessage(approval_request(tool_calls(head, calls, shown)))
+        }
+        Part::ApprovalResponse { answers } => {
+            LettaMessage::ApprovalResponseMessage(approval_response(head, part.message_id, answers))
+        }
         Part::ToolReturn { result } => {
             LettaMessage::ToolReturnMessage(tool_return(head, part.message_id, result))
         }
@@ -109,7 +115,11 @@ fn head(part: &MessagePart, seq_id: Option<u64>) -> Head {
     // Messages that came from outside have their sender's otid or none; what the agent makes has
     // the otid of its part.
     let otid = match &part.part {
-        Part::System { .. } | Part::User { .. } => part.otid.clone(),
+        Part::System { .. } | Part::User { .. } | Part::ApprovalResponse { .. } => {
+            part.otid.clone()
+        }
+        // Clients know a request by the message's own id (V1 contract, section 1.4).
+        Part::ApprovalRequest { .. } => Some(part.message_id.to_string()),
         _ => Some(part.message_id.part_otid(part.index).to_string()),
     };
     Head {
@@ -177,13 +187,84 @@ fn tool_calls(head: Head, calls: &[ToolCall], shown: Shown) -> ToolCallMessage {
     }
 }
 
+/// Calls as a request to answer them.
+fn approval_request(calls: ToolCallMessage) -> ApprovalRequestMessage {
+    ApprovalRequestMessage {
+        head: calls.head,
+        tool_call: calls.tool_call.into(),
+        tool_calls: match calls.tool_calls {
+            ToolCallList::Whole(calls) => {
+                RequestedCallList::Whole(calls.into_iter().map(Into::into).collect())
+            }
+            ToolCallList::Fragment(call) => RequestedCallList::Fragment(call.into()),
+        },
+    }
+}
+
+fn approval_response(
+    head: Head,
+    message_id: MessageId,
+    answers: &[CallAnswer],
+) -> ApprovalResponseMessage {
+    let first = answers.first().map(|answer| match answer {
+        CallAnswer::Approval {
+            approve, reason, ..
+        } => (*approve, reason.clone()),
+        CallAnswer::Tool { .. } => (true, None),
+    });
+    let (approve, reason) = first.unzip();
+    let views = answers.iter().map(|answer| match answer.clone() {
+        CallAnswer::Approval {
+            tool_call_id,
+            approve,
+            reason,
+        } => AnswerView::Approval {
+            tool_call_id,
+            approve,
+            reason,
+        },
+        CallAnswer::Tool {
+            tool_call_id,
+            status,
+            text,
+            images,
+            stdout,
+            stderr,
+        } => AnswerView::Tool {
+            tool_call_id,
+            tool_return: shown(message_id, &text, &images),
+            status: status_name(status),
+            stdout: lines(&stdout),
+            stderr: lines(&stderr),
+        },
+    });
+    ApprovalResponseMessage {
+        head,
+        approvals: views.collect(),
+        approve,
+        approval_request_id: None,
+        reason: reason.flatten(),
+    }
+}
+
+const fn status_name(status: ToolStatus) -> &'static str {
+    match status {
+        ToolStatus::Success => "success",
+        ToolStatus::Error => "error",
+    }
+}
+
+fn lines(lines: &[String]) -> Option<Vec<String>> {
+    (!lines.is_empty()).then(|| lines.to_vec())
+}
+
 /// A return's text, with its images after it.
-fn shown(message_id: MessageId, result: &ToolReturn) -> ContentView {
-    let text = result.text.clone();
-    if result.images.is_empty() {
+fn shown(message_id: MessageId, text: &str, images: &[Image]) -> ContentView {
+    let text = text.to_owned();
+    if images.is_empty() {
         return ContentView::Text(text);
     }
-    let images = result.images.iter().enumerate();
+    let images = images.iter().enumerate();
     let images = images
         .map(|(index, image)| image_part((message_id, index), &image.media_type, &image.data));
     ContentView::Parts(
@@ -206,11 +287,7 @@ fn image_part(place: (MessageId, usize), media_type: &str, data: &str) -> PartVi
 }
 
 fn tool_return(head: Head, message_id: MessageId, result: &ToolReturn) -> ToolReturnMessage {
-    let status = match result.status {
-        ToolStatus::Success => "success",
-        ToolStatus::Error => "error",
-    };
-    let lines = |lines: &Vec<String>| (!lines.is_empty()).then(|| lines.clone());
+    let status = status_name(result.status);
     ToolReturnMessage {
         head,
         tool_return: result.text.clone(),
@@ -220,7 +297,7 @@ fn tool_return(head: Head, message_id: MessageId, result: &ToolReturn) -> ToolRe
         stderr: lines(&result.stderr),
         tool_returns: vec![ToolReturnView {
             kind: "tool",
-            tool_return: shown(message_id, result),
+            tool_return: shown(message_id, &result.text, &result.images),
             status,
             tool_call_id: result.tool_call_id.clone(),
             stdout: lines(&result.stdout),

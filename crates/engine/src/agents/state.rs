@@ -1,9 +1,12 @@
 //! Agents with what is related to them, read in a fixed number of statements however many they are.
 
+use std::collections::HashMap;
+
 use mnemic_core::{
     agents::Agent,
     blocks::Block,
     ids::{AgentId, IdentityId, MessageId},
+    messages::Message,
     scope::Scope,
     tools::Tool,
 };
@@ -11,12 +14,12 @@ use mnemic_store::{
     Secrets, StoreError, Tx, agent_secrets,
     agent_secrets::AgentSecret,
     agents::{self, AgentFilter},
-    blocks, context,
+    blocks, context, messages,
     page::Page,
     tools,
 };
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, answers::Waiting};
 
 /// Which relations of agents are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,7 @@ pub struct Relations {
     pub tags: bool,
     pub identities: bool,
     pub secrets: bool,
+    pub pending: bool,
 }
 
 impl Relations {
@@ -37,6 +41,7 @@ impl Relations {
         tags: true,
         identities: true,
         secrets: true,
+        pending: true,
     };
     /// None of them.
     pub const NONE: Self = Self {
@@ -45,6 +50,7 @@ impl Relations {
         tags: false,
         identities: false,
         secrets: false,
+        pending: false,
     };
 }
 
@@ -65,6 +71,8 @@ pub struct AgentState {
     pub identity_ids: Vec<IdentityId>,
     /// Its secrets, decrypted.
     pub secrets: Vec<AgentSecret>,
+    /// The message at the end of its default thread whose calls somebody outside has to answer.
+    pub pending: Option<Message>,
 }
 
 /// Reads what is related to agents.
@@ -100,7 +108,12 @@ pub async fn load(
         true => agent_secrets::of_agents(tx, secrets, &ids).await?,
         false => Default::default(),
     };
+    let mut pending = match wanted.pending {
+        true => pending_of(tx, scope, &contexts).await?,
+        false => Default::default(),
+    };
     let state = |agent: Agent| AgentState {
+        pending: pending.remove(&agent.id),
         message_ids: contexts.remove(&agent.id).unwrap_or_default(),
         blocks: blocks.remove(&agent.id).unwrap_or_default(),
         tools: tools.remove(&agent.id).unwrap_or_default(),
@@ -110,6 +123,23 @@ pub async fn load(
         agent,
     };
     Ok(found.into_iter().map(state).collect())
+}
+
+/// The messages at the end of contexts whose calls wait for answers.
+async fn pending_of(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    contexts: &HashMap<AgentId, Vec<MessageId>>,
+) -> Result<HashMap<AgentId, Message>, StoreError> {
+    let mut pending = HashMap::new();
+    for (agent_id, ids) in contexts {
+        let Some(last) = ids.last() else { continue };
+        let last = messages::get(tx, scope, *last).await?;
+        if Waiting::of(&last).is_some() {
+            pending.insert(*agent_id, last);
+        }
+    }
+    Ok(pending)
 }
 
 /// Reads one agent with its relations, inside a transaction.

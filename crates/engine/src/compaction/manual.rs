@@ -21,7 +21,7 @@ use super::{
     summarizer::{Material, Waiting},
     summary_message,
 };
-use crate::{Engine, EngineError, session::Frame, threads};
+use crate::{Engine, EngineError, answers, session::Frame, threads};
 
 /// What a compaction came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +98,12 @@ impl Engine {
                 let head = turns::head(tx, &scope, agent_id, thread).await?;
                 let mut messages = context::messages(tx, head.conversation_id).await?;
                 messages.retain(|message| Some(message.id) != head.prompt_message_id);
+                // A request can't leave the context before it is answered.
+                if let Some(waiting) = messages.last().and_then(answers::Waiting::of) {
+                    return Err(EngineError::PendingApproval {
+                        request_id: waiting.message_id,
+                    });
+                }
                 Ok(Held {
                     lease,
                     head,

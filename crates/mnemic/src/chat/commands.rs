@@ -19,6 +19,8 @@ pub enum Command {
     Context,
     Compact,
     Tools,
+    Approve,
+    Deny(Option<String>),
     Quit,
 }
 
@@ -29,7 +31,7 @@ const HISTORY: usize = 10;
 const MAX_HISTORY: usize = 200;
 
 /// Name, what follows it, and what it does.
-pub const ALL: [(&str, &str, &str); 15] = [
+pub const ALL: [(&str, &str, &str); 17] = [
     ("/help", "", "this list"),
     (
         "/memory",
@@ -72,6 +74,12 @@ pub const ALL: [(&str, &str, &str); 15] = [
         "replace the older messages in the context by a summary",
     ),
     ("/tools", "", "the agent's tools"),
+    ("/approve", "", "let the tools run that wait for approval"),
+    (
+        "/deny",
+        "[REASON]",
+        "do not let them run; the agent is told why",
+    ),
     ("/quit", "", "leave (also Ctrl-D)"),
 ];
 
@@ -108,6 +116,8 @@ pub fn parse(entry: &str) -> Result<Result<Command, String>, ChatError> {
         "/context" => Command::Context,
         "/compact" => Command::Compact,
         "/tools" => Command::Tools,
+        "/approve" => Command::Approve,
+        "/deny" => Command::Deny(optional()),
         "/quit" | "/exit" => Command::Quit,
         _ => return Err(unknown(name)),
     };

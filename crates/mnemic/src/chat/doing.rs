@@ -67,6 +67,8 @@ impl Chat {
             Command::Context => self.context().await?,
             Command::Compact => self.compact().await?,
             Command::Tools => self.tools().await?,
+            Command::Approve => return self.answer(true, None).await,
+            Command::Deny(reason) => return self.answer(false, reason).await,
             Command::Quit => return Ok(Outcome::Leave),
         }
         Ok(Outcome::Goes)

@@ -31,9 +31,26 @@ impl Chat {
     /// # Errors
     /// The server does not answer, refuses, or goes away; the model fails.
     pub(super) async fn talk(&mut self, text: &str) -> Result<Outcome, ChatError> {
+        self.turn(json!({"role": "user", "content": text})).await
+    }
+
+    /// Lets the tools run that wait for approval, or not, and shows the turn that goes on with that.
+    ///
+    /// # Errors
+    /// None wait; and as for [`Self::talk`].
+    pub(super) async fn answer(
+        &mut self,
+        approve: bool,
+        reason: Option<String>,
+    ) -> Result<Outcome, ChatError> {
+        let answer = json!({"type": "approval", "approve": approve, "reason": reason});
+        self.turn(answer).await
+    }
+
+    async fn turn(&mut self, message: Value) -> Result<Outcome, ChatError> {
         let blocks = self.blocks().await?;
         let body = json!({
-            "messages": [{"role": "user", "content": text}],
+            "messages": [message],
             "stream_tokens": true,
             "include_pings": true,
         });
@@ -322,7 +339,7 @@ fn tell_stop(screen: &mut Screen, reason: &str) {
             "(cut off: the answer was longer than the model may write)".to_owned()
         }
         "requires_approval" => {
-            "(a tool waits for approval, which only the API can give at present)".to_owned()
+            "(tools wait for your approval: /approve, or /deny REASON)".to_owned()
         }
         other => format!("(stopped: {other})"),
     };

@@ -78,6 +78,8 @@ fn full(place: Place) -> Message {
                 stderr: vec![String::new()],
                 images: Vec::new(),
             }],
+            awaiting: Vec::new(),
+            answers: Vec::new(),
             compaction: Some(Box::new(CompactionStats {
                 trigger: Trigger::Manual,
                 context_tokens_before: Some(9),

@@ -1,0 +1,220 @@
+//! Calls that somebody outside has to answer before a run can go on: a person who approves them, or the client that runs
+//! them itself (V1 contract, section 3.9).
+//!
+//! A step with such a call ends its run, and none of its calls runs. The answers come as a request of their own: its run
+//! begins with the calls' returns. Nothing that a client does or leaves undone can stop a conversation for good: what is
+//! not answered expires, and can be cancelled.
+
+mod checks;
+mod returns;
+
+use std::sync::Arc;
+
+use mnemic_core::{
+    ids::{MessageId, StepId},
+    messages::{CallAnswer, Message, Role, ToolCall, ToolReturn, ToolStatus},
+    runs::{RunError, StopReason},
+    time::Timestamp,
+};
+use mnemic_store::StoreError;
+
+pub(crate) use self::checks::{check, check_repeated};
+use crate::{
+    Engine, EngineError,
+    dispatch::{self, Action},
+    settle,
+    turn::{Turn, TurnEnd},
+    web,
+};
+
+/// What a denied call returns, before the reason.
+const DENIED: &str = "request to call tool denied";
+
+/// Calls at the end of a context that nobody answered yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    pub message_id: MessageId,
+    pub step_id: Option<StepId>,
+    /// All calls of the message; those that wait for nobody run when the others are answered.
+    pub calls: Vec<ToolCall>,
+    /// The ids of those that wait.
+    pub awaiting: Vec<String>,
+    pub since: Timestamp,
+}
+
+impl Waiting {
+    /// The calls of a message that wait.
+    pub(crate) fn of(message: &Message) -> Option<Self> {
+        let waits = message.role == Role::Assistant && !message.body.awaiting.is_empty();
+        waits.then(|| Self {
+            message_id: message.id,
+            step_id: message.step_id,
+            calls: message.body.tool_calls.clone(),
+            awaiting: message.body.awaiting.clone(),
+            since: message.created_at,
+        })
+    }
+
+    /// What waits after a message, if this waited before it.
+    pub(crate) fn after(before: Option<Self>, message: &Message) -> Option<Self> {
+        match message.role {
+            // The answers themselves; the returns come after them.
+            Role::Tool if message.body.tool_returns.is_empty() => before,
+            Role::Tool | Role::User | Role::System => None,
+            Role::Assistant => Self::of(message),
+        }
+    }
+
+    /// Returns that deny every call.
+    pub(crate) fn denied(&self, reason: &str) -> Vec<ToolReturn> {
+        let denied = |call| denial(call, Some(reason));
+        self.calls.iter().map(denied).collect()
+    }
+}
+
+/// The answers of a request's messages.
+pub(crate) fn answers(messages: &[Message]) -> Vec<&CallAnswer> {
+    messages
+        .iter()
+        .flat_map(|message| &message.body.answers)
+        .collect()
+}
+
+/// The answer to a call; one without an id is for all of them.
+fn answer_to<'a>(answers: &[&'a CallAnswer], call: &ToolCall) -> Option<&'a CallAnswer> {
+    let is_for = |answer: &&&CallAnswer| {
+        let id = answer.tool_call_id();
+        id.is_empty() || id == call.id
+    };
+    answers.iter().find(is_for).copied()
+}
+
+fn denial(call: &ToolCall, reason: Option<&str>) -> ToolReturn {
+    let reason = reason.filter(|reason| !reason.trim().is_empty());
+    let text = reason.map_or_else(
+        || DENIED.to_owned(),
+        |reason| format!("{DENIED}. Reason: {reason}"),
+    );
+    dispatch::failed(call, text)
+}
+
+/// What a client says that its tool returned.
+fn returned(call: &ToolCall, answer: &CallAnswer) -> ToolReturn {
+    match answer.clone() {
+        CallAnswer::Approval { reason, .. } => denial(call, reason.as_deref()),
+        CallAnswer::Tool {
+            status,
+            text,
+            images,
+            stdout,
+            stderr,
+            ..
+        } => ToolReturn {
+            tool_call_id: call.id.clone(),
+            name: call.name.clone(),
+            status,
+            text,
+            stdout,
+            stderr,
+            images,
+        },
+    }
+}
+
+impl Engine {
+    /// Whether calls wait for so long that the conversation goes on without them.
+    pub(crate) fn is_expired(&self, waiting: &Waiting) -> bool {
+        let patience = self.settings().approval_expiry.as_micros();
+        let patience = i64::try_from(patience).unwrap_or(i64::MAX);
+        waiting.since.plus_micros(patience) <= self.now()
+    }
+}
+
+impl Turn {
+    /// Whether a call has to be answered by somebody outside: the client runs the tool, or a person has to approve it.
+    pub(crate) fn is_for_others(&self, name: &str) -> bool {
+        self.request
+            .client_tools
+            .iter()
+            .any(|tool| tool.name == name)
+            || crate::tools::needs_approval(&self.session.frame.agent, name)
+    }
+
+    /// Gives the calls that wait at the end of the context their returns. The run can't go on where nobody answered them.
+    pub(crate) async fn answer_waiting(&mut self) -> Result<Option<TurnEnd>, EngineError> {
+        let given = answers(&self.inputs).len();
+        let Some(waiting) = self.session.waiting.clone() else {
+            return Ok((given > 0).then(|| self.go_on_without_answers()).flatten());
+        };
+        let is_expired = self.engine.is_expired(&waiting);
+        if let Err(error) = check(&waiting, &answers(&self.inputs), is_expired) {
+            let error_type = "pending_approval".to_owned();
+            let described = RunError {
+                error_type,
+                message: error.to_string(),
+                detail: None,
+            };
+            return Ok(Some(TurnEnd::Stop(StopReason::Error, Some(described))));
+        }
+        // Nothing runs, and nothing is written, before the acceptance is there.
+        if !self.live.is_accepted().await {
+            return Err(StoreError::LeaseLost.into());
+        }
+        let begun = self.begun(&waiting).await?;
+        let returns = match begun {
+            Some(returns) => returns,
+            None => self.returns_of(&waiting).await?,
+        };
+        let ends = self.is_over_with(&waiting, &returns);
+        self.commit_answers(&waiting, returns).await?;
+        if ends && self.inputs.is_empty() {
+            return Ok(Some(TurnEnd::Stop(StopReason::ToolRule, None)));
+        }
+        Ok(None)
+    }
+
+    /// The answers were taken in before: a client sent them again, because it did not hear of that. There is nothing left
+    /// to do with them.
+    fn go_on_without_answers(&mut self) -> Option<TurnEnd> {
+        self.inputs
+            .retain(|message| message.body.answers.is_empty());
+        let last = self.session.entries.last().map(|(_, sized)| sized.role);
+        let is_heard = self.inputs.is_empty() && last != Some(Role::Tool);
+        is_heard.then_some(TurnEnd::Stop(StopReason::EndTurn, None))
+    }
+
+    /// Whether a tool that ran ends the loop by a rule.
+    fn is_over_with(&self, waiting: &Waiting, returns: &[ToolReturn]) -> bool {
+        let mut pairs = waiting.calls.iter().zip(returns);
+        pairs.any(|(call, returned)| returned.status == ToolStatus::Success && self.ends_loop(call))
+    }
+
+    /// Runs what was approved and what waited for nobody, and takes what clients ran.
+    async fn returns_of(&mut self, waiting: &Waiting) -> Result<Vec<ToolReturn>, EngineError> {
+        let mut actions = Vec::with_capacity(waiting.calls.len());
+        {
+            let given = answers(&self.inputs);
+            for call in &waiting.calls {
+                let is_waiting = waiting.awaiting.contains(&call.id);
+                actions.push(match answer_to(&given, call) {
+                    Some(CallAnswer::Approval { approve: true, .. }) => {
+                        dispatch::plan(&self.session, call, &self.request.above)
+                    }
+                    Some(answer) if is_waiting => Action::Known(returned(call, answer)),
+                    None if is_waiting => {
+                        Action::Known(denial(call, Some("nobody answered in time")))
+                    }
+                    _ => dispatch::plan(&self.session, call, &self.request.above),
+                });
+            }
+        }
+        let calls = waiting.calls.clone();
+        web::look_up(self, &calls, &mut actions).await?;
+        let model = self
+            .engine
+            .turn_model(&self.session, &Arc::clone(&self.request))
+            .await?;
+        let max_chars = settle::max_return_chars(model.context_window);
+        self.run_answered(waiting, actions, max_chars).await
+    }
+}
