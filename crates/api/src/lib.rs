@@ -22,6 +22,7 @@ pub mod error;
 pub mod extract;
 mod health;
 mod history;
+mod identities;
 pub mod letta_messages;
 mod message_search;
 mod messages;

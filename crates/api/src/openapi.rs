@@ -23,8 +23,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     AppState, agents, archival_memory, archives, blocks, capture, compaction,
-    conversation_messages, conversations, core_memory, embeddings, health, message_search,
-    messages, metrics, models, runs, sandbox_configs, steps, tags, tools,
+    conversation_messages, conversations, core_memory, embeddings, health, identities,
+    message_search, messages, metrics, models, runs, sandbox_configs, steps, tags, tools,
 };
 
 /// What is wrong with a request, or with the server.
@@ -60,6 +60,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(tools::routes())
         .merge(sandbox_configs::routes())
         .merge(tags::routes())
+        .merge(identities::routes())
         .merge(messages::routes())
         .merge(message_search::routes())
         .merge(capture::routes())
@@ -123,6 +124,7 @@ fn prefix_of(parameter: &str) -> Option<&'static str> {
     let prefix = match parameter {
         "agent_id" => ids::AgentId::PREFIX,
         "block_id" => ids::BlockId::PREFIX,
+        "identity_id" => ids::IdentityId::PREFIX,
         "message_id" => ids::MessageId::PREFIX,
         "run_id" => ids::RunId::PREFIX,
         "sandbox_config_id" => ids::SandboxConfigId::PREFIX,

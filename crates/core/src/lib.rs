@@ -10,6 +10,7 @@ pub mod builtin;
 pub mod chunks;
 pub mod compaction;
 pub mod conversations;
+pub mod identities;
 pub mod ids;
 pub mod memory;
 pub mod messages;

@@ -8,6 +8,15 @@ const MAX_NAME: usize = 255;
 /// Characters of a block's label or a tag at the most.
 const MAX_LABEL: usize = 255;
 
+/// Characters of an identity's key at the most. It is indexed, and PostgreSQL's indexes take 2,700 bytes.
+const MAX_IDENTITY_KEY: usize = 255;
+
+/// Characters of an identity's name at the most.
+const MAX_IDENTITY_NAME: usize = 1_000;
+
+/// Characters of an identity's project at the most; it is indexed with the key.
+const MAX_IDENTITY_PROJECT: usize = 100;
+
 /// Characters of a refused text that a message quotes.
 const MAX_QUOTED: usize = 100;
 
@@ -69,6 +78,25 @@ pub fn tag(tag: &str) -> Result<(), Invalid> {
         ));
     }
     Ok(())
+}
+
+/// Checks what an identity is found by.
+///
+/// # Errors
+/// Its key is empty, or the key or the project is too long.
+pub fn identity_key(key: &str, project: Option<&str>) -> Result<(), Invalid> {
+    bounded("identifier_key", key, MAX_IDENTITY_KEY)?;
+    project.map_or(Ok(()), |project| {
+        bounded("an identity's project_id", project, MAX_IDENTITY_PROJECT)
+    })
+}
+
+/// Checks an identity's name.
+///
+/// # Errors
+/// It is empty or too long.
+pub fn identity_name(name: &str) -> Result<(), Invalid> {
+    bounded("an identity's name", name, MAX_IDENTITY_NAME)
 }
 
 /// Splits a model handle at its first slash into provider and model.
@@ -163,6 +191,18 @@ mod tests {
     fn tags_are_free_but_not_empty() {
         assert_eq!(tag("role:subagent"), Ok(()));
         assert!(tag("").is_err());
+    }
+
+    #[test]
+    fn identities_are_found_by_keys_that_an_index_can_hold() {
+        assert_eq!(identity_key("user-ada", None), Ok(()));
+        assert_eq!(identity_key(&"é".repeat(255), Some("project-1")), Ok(()));
+        for (key, project) in [("", None), (" ", None), ("a", Some(""))] {
+            assert!(identity_key(key, project).is_err(), "{key:?} {project:?}");
+        }
+        assert!(identity_key(&"a".repeat(256), None).is_err());
+        assert!(identity_key("a", Some(&"p".repeat(101))).is_err());
+        assert!(identity_name("").is_err() && identity_name(&"n".repeat(1_001)).is_err());
     }
 
     #[test]

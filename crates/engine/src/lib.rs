@@ -21,6 +21,7 @@ mod events;
 mod follow;
 mod gauges;
 mod handle;
+pub mod identities;
 pub mod inputs;
 mod live;
 mod model;

@@ -14,7 +14,7 @@ use mnemic_core::{
 
 pub use self::{
     listing::{AgentFilter, AgentOrder, count, list},
-    relations::{identities_of, set_folders, set_identities, set_tags, tags, tags_of},
+    relations::{set_folders, set_tags, tags, tags_of},
 };
 use crate::{
     Param, Row, StoreError, Tx,

@@ -17,6 +17,7 @@ pub mod embed_scopes;
 mod error;
 pub mod events;
 pub mod failpoints;
+pub mod identities;
 pub mod jobs;
 pub mod leases;
 pub mod messages;

@@ -2,6 +2,7 @@
 
 use mnemic_core::{
     agents::{Agent, AgentType, LlmConfig},
+    identities::Identity,
     ids::{AgentId, AgentSecretId, IdentityId, MessageId, OrganizationId, UserId},
     messages::Message,
     time::Timestamp,
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     blocks::BlockView,
+    identities::IdentityView,
     letta_messages::{LettaMessage, MessageType, letta_messages},
     tools::ToolView,
 };
@@ -69,8 +71,7 @@ pub struct AgentView {
     entity_id: Option<String>,
     #[schema(value_type = Vec<String>)]
     identity_ids: Vec<IdentityId>,
-    #[schema(value_type = Vec<serde_json::Value>)]
-    identities: Vec<Value>,
+    identities: Vec<IdentityView>,
     /// The request whose calls wait for an answer; only with `include=agent.pending_approval`.
     pending_approval: Option<LettaMessage>,
     message_buffer_autoclear: bool,
@@ -98,12 +99,10 @@ impl From<AgentState> for AgentView {
         let agent = state.agent;
         let (compaction_settings, model_settings) =
             (compaction_settings(&agent), model_settings(&agent));
+        let (identity_ids, identities) = linked(state.identities);
         let blocks: Vec<BlockView> = state.blocks.into_iter().map(BlockView::from).collect();
-        let secrets: Vec<SecretView> = state
-            .secrets
-            .into_iter()
-            .map(|secret| SecretView::of(agent.id, secret))
-            .collect();
+        let of_agent = |secret| SecretView::of(agent.id, secret);
+        let secrets: Vec<SecretView> = state.secrets.into_iter().map(of_agent).collect();
         let embedding = agent
             .embedding_config
             .as_ref()
@@ -140,8 +139,8 @@ impl From<AgentState> for AgentView {
             base_template_id: agent.labels.base_template_id,
             deployment_id: agent.labels.deployment_id,
             entity_id: agent.labels.entity_id,
-            identity_ids: state.identity_ids,
-            identities: Vec::new(),
+            identity_ids,
+            identities,
             pending_approval: state.pending.as_ref().and_then(request_of),
             message_buffer_autoclear: agent.message_buffer_autoclear,
             enable_sleeptime: agent.enable_sleeptime,
@@ -156,6 +155,11 @@ impl From<AgentState> for AgentView {
             hidden: agent.hidden,
         }
     }
+}
+
+fn linked(identities: Vec<Identity>) -> (Vec<IdentityId>, Vec<IdentityView>) {
+    let linked = identities.into_iter();
+    linked.map(|one| (one.id, IdentityView::from(one))).unzip()
 }
 
 /// An agent's core memory, in the older form of the API.
@@ -363,7 +367,7 @@ mod tests {
             blocks: Vec::new(),
             tools: Vec::new(),
             tags: Vec::new(),
-            identity_ids: Vec::new(),
+            identities: Vec::new(),
             secrets: Vec::new(),
         }
     }

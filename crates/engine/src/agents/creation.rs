@@ -16,7 +16,7 @@ use mnemic_core::{
 use mnemic_store::{
     Secrets, StoreError, Tx, agent_secrets, agents, blocks, context,
     conversations::{self, NewConversation},
-    messages, tools, turns,
+    identities, messages, tools, turns,
 };
 use serde_json::Value;
 
@@ -195,7 +195,7 @@ impl Draft {
         }
         agents::set_tags(tx, scope, id, &self.request.tags).await?;
         agent_secrets::replace(tx, secrets, id, &self.request.secrets, now).await?;
-        agents::set_identities(tx, scope, id, &self.request.identity_ids).await?;
+        identities::set_of_agent(tx, scope, id, &self.request.identity_ids).await?;
         agents::set_folders(tx, scope, id, &self.request.folder_ids).await?;
         let new = NewConversation {
             is_default: true,

@@ -7,7 +7,7 @@ use mnemic_core::{
     time::Timestamp,
     validation,
 };
-use mnemic_store::{Secrets, Tx, agent_secrets, agents, blocks, tools};
+use mnemic_store::{Secrets, Tx, agent_secrets, agents, blocks, identities, tools};
 use serde_json::Value;
 
 use super::{
@@ -114,8 +114,8 @@ impl Patching<'_> {
         if let Some(tags) = &patch.tags {
             agents::set_tags(tx, scope, id, tags).await?;
         }
-        if let Some(identities) = &patch.identity_ids {
-            agents::set_identities(tx, scope, id, identities).await?;
+        if let Some(wanted) = &patch.identity_ids {
+            identities::set_of_agent(tx, scope, id, wanted).await?;
         }
         if let Some(folders) = &patch.folder_ids {
             agents::set_folders(tx, scope, id, folders).await?;

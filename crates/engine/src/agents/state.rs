@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use mnemic_core::{
     agents::Agent,
     blocks::Block,
-    ids::{AgentId, IdentityId, MessageId},
+    identities::Identity,
+    ids::{AgentId, MessageId},
     messages::Message,
     scope::Scope,
     tools::Tool,
@@ -14,7 +15,7 @@ use mnemic_store::{
     Secrets, StoreError, Tx, agent_secrets,
     agent_secrets::AgentSecret,
     agents::{self, AgentFilter},
-    blocks, context, messages,
+    blocks, context, identities, messages,
     page::Page,
     tools,
 };
@@ -68,7 +69,7 @@ pub struct AgentState {
     /// Its tags.
     pub tags: Vec<String>,
     /// The identities that it is linked to.
-    pub identity_ids: Vec<IdentityId>,
+    pub identities: Vec<Identity>,
     /// Its secrets, decrypted.
     pub secrets: Vec<AgentSecret>,
     /// The message at the end of its default thread whose calls somebody outside has to answer.
@@ -100,8 +101,8 @@ pub async fn load(
         true => agents::tags_of(tx, &ids).await?,
         false => Default::default(),
     };
-    let mut identities = match wanted.identities {
-        true => agents::identities_of(tx, &ids).await?,
+    let mut related = match wanted.identities {
+        true => identities::of_agents(tx, scope, &ids).await?,
         false => Default::default(),
     };
     let mut kept = match wanted.secrets {
@@ -118,7 +119,7 @@ pub async fn load(
         blocks: blocks.remove(&agent.id).unwrap_or_default(),
         tools: tools.remove(&agent.id).unwrap_or_default(),
         tags: tags.remove(&agent.id).unwrap_or_default(),
-        identity_ids: identities.remove(&agent.id).unwrap_or_default(),
+        identities: related.remove(&agent.id).unwrap_or_default(),
         secrets: kept.remove(&agent.id).unwrap_or_default(),
         agent,
     };

@@ -61,7 +61,13 @@ pub struct AgentFilter {
 
 fn filtered<'f>(tx: &Tx<'_>, scope: &Scope, filter: &'f AgentFilter, select: &str) -> Select<'f> {
     let mut query = Select::new(format!("SELECT {select} FROM agents a"));
-    query.and_bind("a.organization_id = {}", scope.organization);
+    // Few agents are an identity's: it is they that are looked up, not all of the organization.
+    let of_identity = filter.identity_id.is_some() || !filter.identifier_keys.is_empty();
+    let organization = match of_identity {
+        true => tx.unindexed("a.organization_id"),
+        false => "a.organization_id".to_owned(),
+    };
+    query.and_bind(&format!("{organization} = {{}}"), scope.organization);
     if !filter.show_hidden {
         query.and("COALESCE(a.hidden, 0) = 0");
     }
@@ -81,12 +87,12 @@ fn filtered<'f>(tx: &Tx<'_>, scope: &Scope, filter: &'f AgentFilter, select: &st
         let n = query.bind(text);
         query.and(tx.contains("a.name", n));
     }
-    links(tx, filter, &mut query);
+    links(tx, scope, filter, &mut query);
     query
 }
 
 /// The conditions on what an agent is linked to.
-fn links<'f>(tx: &Tx<'_>, filter: &'f AgentFilter, query: &mut Select<'f>) {
+fn links<'f>(tx: &Tx<'_>, scope: &Scope, filter: &'f AgentFilter, query: &mut Select<'f>) {
     if !filter.tags.is_empty() {
         let n = query.bind(filter.tags.clone());
         let any = tx.any_of("t.tag", n);
@@ -108,8 +114,7 @@ fn links<'f>(tx: &Tx<'_>, filter: &'f AgentFilter, query: &mut Select<'f>) {
     }
     if let Some(id) = filter.identity_id {
         query.and_bind(
-            "EXISTS (SELECT 1 FROM agents_identities ai \
-             WHERE ai.agent_id = a.id AND ai.identity_id = {})",
+            "a.id IN (SELECT ai.agent_id FROM agents_identities ai WHERE ai.identity_id = {})",
             id,
         );
     }
@@ -128,9 +133,11 @@ fn links<'f>(tx: &Tx<'_>, filter: &'f AgentFilter, query: &mut Select<'f>) {
     if !filter.identifier_keys.is_empty() {
         let n = query.bind(filter.identifier_keys.clone());
         let any = tx.any_of("i.identifier_key", n);
+        let organization = query.bind(scope.organization);
         query.and(format!(
-            "EXISTS (SELECT 1 FROM agents_identities ai JOIN identities i ON i.id = ai.identity_id \
-             WHERE ai.agent_id = a.id AND {any})"
+            "a.id IN (SELECT ai.agent_id FROM identities i \
+             JOIN agents_identities ai ON ai.identity_id = i.id \
+             WHERE i.organization_id = ${organization} AND {any})"
         ));
     }
 }

@@ -1,9 +1,9 @@
-//! What agents are linked to: tags, identities, folders.
+//! What agents are linked to: tags, folders.
 
 use std::collections::HashMap;
 
 use mnemic_core::{
-    ids::{AgentId, FolderId, IdentityId},
+    ids::{AgentId, FolderId},
     scope::Scope,
 };
 
@@ -64,57 +64,6 @@ pub async fn tags_of(
         found.entry(row.parse()?).or_default().push(row.text()?);
     }
     Ok(found)
-}
-
-/// The identities that several agents are linked to.
-///
-/// # Errors
-/// The database's.
-pub async fn identities_of(
-    tx: &mut Tx<'_>,
-    agents: &[AgentId],
-) -> Result<HashMap<AgentId, Vec<IdentityId>>, StoreError> {
-    let ids: Vec<String> = agents.iter().map(ToString::to_string).collect();
-    let sql = format!(
-        "SELECT agent_id, identity_id FROM agents_identities WHERE {} ORDER BY agent_id, identity_id",
-        tx.any_of("agent_id", 1)
-    );
-    let mut found: HashMap<AgentId, Vec<IdentityId>> = HashMap::new();
-    for mut row in tx.query(&sql, params![ids]).await? {
-        found.entry(row.parse()?).or_default().push(row.parse()?);
-    }
-    Ok(found)
-}
-
-/// Makes an agent linked to exactly these identities.
-///
-/// # Errors
-/// One of them does not exist, or the database's.
-pub async fn set_identities(
-    tx: &mut Tx<'_>,
-    scope: &Scope,
-    id: AgentId,
-    identities: &[IdentityId],
-) -> Result<(), StoreError> {
-    tx.execute(
-        "DELETE FROM agents_identities WHERE agent_id = $1",
-        params![id],
-    )
-    .await?;
-    for identity in identities {
-        let sql = "INSERT INTO agents_identities (agent_id, identity_id) \
-                   SELECT $1, i.id FROM identities i WHERE i.id = $2 AND i.organization_id = $3";
-        if tx
-            .execute(sql, params![id, identity, scope.organization])
-            .await?
-            == 0
-        {
-            return Err(StoreError::Invalid(format!(
-                "identity {identity} does not exist"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Makes an agent have exactly these folders.

@@ -51,7 +51,13 @@ pub struct BlockFilter {
 
 fn filtered<'f>(tx: &Tx<'_>, scope: &Scope, filter: &'f BlockFilter, select: &str) -> Select<'f> {
     let mut query = Select::new(format!("SELECT {select} FROM blocks b"));
-    query.and_bind("b.organization_id = {}", scope.organization);
+    // Few blocks are an identity's: it is they that are looked up, not all of the organization.
+    let of_identity = filter.identity_id.is_some() || !filter.identifier_keys.is_empty();
+    let organization = match of_identity {
+        true => tx.unindexed("b.organization_id"),
+        false => "b.organization_id".to_owned(),
+    };
+    query.and_bind(&format!("{organization} = {{}}"), scope.organization);
     if let Some(subject) = &scope.subject {
         query.and_bind("(b.subject IS NULL OR b.subject = {})", subject.clone());
     }
@@ -80,12 +86,12 @@ fn filtered<'f>(tx: &Tx<'_>, scope: &Scope, filter: &'f BlockFilter, select: &st
             query.and(tx.contains(column, n));
         }
     }
-    links(tx, filter, &mut query);
+    links(tx, scope, filter, &mut query);
     query
 }
 
 /// The conditions on what a block is linked to.
-fn links<'f>(tx: &Tx<'_>, filter: &'f BlockFilter, query: &mut Select<'f>) {
+fn links<'f>(tx: &Tx<'_>, scope: &Scope, filter: &'f BlockFilter, query: &mut Select<'f>) {
     if !filter.tags.is_empty() {
         let n = query.bind(filter.tags.clone());
         let any = tx.any_of("t.tag", n);
@@ -112,17 +118,18 @@ fn links<'f>(tx: &Tx<'_>, filter: &'f BlockFilter, query: &mut Select<'f>) {
     }
     if let Some(id) = filter.identity_id {
         query.and_bind(
-            "EXISTS (SELECT 1 FROM blocks_identities bi \
-             WHERE bi.block_id = b.id AND bi.identity_id = {})",
+            "b.id IN (SELECT bi.block_id FROM blocks_identities bi WHERE bi.identity_id = {})",
             id,
         );
     }
     if !filter.identifier_keys.is_empty() {
         let n = query.bind(filter.identifier_keys.clone());
         let any = tx.any_of("i.identifier_key", n);
+        let organization = query.bind(scope.organization);
         query.and(format!(
-            "EXISTS (SELECT 1 FROM blocks_identities bi JOIN identities i ON i.id = bi.identity_id \
-             WHERE bi.block_id = b.id AND {any})"
+            "b.id IN (SELECT bi.block_id FROM identities i \
+             JOIN blocks_identities bi ON bi.identity_id = i.id \
+             WHERE i.organization_id = ${organization} AND {any})"
         ));
     }
     let agents = "(SELECT COUNT(*) FROM agents_blocks ab WHERE ab.block_id = b.id)";

@@ -9,6 +9,7 @@ use mnemic_core::{
 use mnemic_store::{
     Secrets, StoreError, agent_secrets,
     agents::{self, AgentFilter, AgentOrder},
+    identities,
     page::{Order, Page},
     params,
 };
@@ -383,7 +384,7 @@ async fn links_to_what_does_not_exist_are_refused() {
     on_each_engine(async |house| {
         let id = stored_agent(house, agent("a")).await;
         let unknown = IdentityId::new();
-        let linked = write!(house, |tx, scope| agents::set_identities(
+        let linked = write!(house, |tx, scope| identities::set_of_agent(
             tx,
             scope,
             id,

@@ -17,6 +17,7 @@ mod conversations;
 mod embed_scopes;
 mod events;
 mod house;
+mod identities;
 mod jobs;
 mod leases;
 mod memory_changes;
