@@ -5,6 +5,7 @@
 //! state of its own and decides nothing about agents.
 
 pub mod actor;
+mod agent_files;
 mod agents;
 mod answer;
 mod archival_memory;

@@ -22,7 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
-    AppState, agents, archival_memory, archives, blocks, capture, compaction,
+    AppState, agent_files, agents, archival_memory, archives, blocks, capture, compaction,
     conversation_messages, conversations, core_memory, embeddings, health, identities,
     message_search, messages, metrics, models, runs, sandbox_configs, steps, tags, tools,
 };
@@ -53,6 +53,7 @@ struct Document;
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(agents::routes())
+        .merge(agent_files::routes())
         .merge(core_memory::routes())
         .merge(blocks::routes())
         .merge(archives::routes())

@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing in this crate does I/O, reads a clock on its own (besides
 //! [`time::Clock::System`]) or knows HTTP, SQL or a model provider's JSON.
 
+pub mod agent_file;
 pub mod agents;
 pub mod archives;
 pub mod blocks;

@@ -20,6 +20,7 @@ use mnemic_store::{StoreError, agents, runs::RunFilter};
 use serde_json::{Map, Value};
 
 pub(crate) use self::checks::compaction as check_compaction;
+pub(crate) use self::creation::Draft;
 pub(crate) use self::defaults::rule;
 pub use self::{
     defaults::compaction_settings,
@@ -187,7 +188,7 @@ impl Engine {
     }
 
     /// The configuration of a model that a provider has.
-    async fn config_of(&self, handle: &str) -> Result<LlmConfig, EngineError> {
+    pub(crate) async fn config_of(&self, handle: &str) -> Result<LlmConfig, EngineError> {
         validation::model_handle(handle).map_err(invalid)?;
         if self.embeddings().in_process_named(handle).is_some() {
             return Err(cannot_talk(handle));

@@ -43,7 +43,7 @@ pub struct ArchivePatch {
     pub embedding: Option<String>,
 }
 
-fn check_name(name: &str) -> Result<(), EngineError> {
+pub(crate) fn check_name(name: &str) -> Result<(), EngineError> {
     let chars = name.chars().count();
     if name.trim().is_empty() || chars > domain::MAX_NAME_CHARS {
         return Err(EngineError::Invalid(format!(
@@ -54,7 +54,7 @@ fn check_name(name: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn check_description(description: Option<&String>) -> Result<(), EngineError> {
+pub(crate) fn check_description(description: Option<&String>) -> Result<(), EngineError> {
     let chars = description.map_or(0, |text| text.chars().count());
     if chars > domain::MAX_DESCRIPTION_CHARS {
         return Err(EngineError::Invalid(format!(
@@ -65,7 +65,7 @@ fn check_description(description: Option<&String>) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn check(new: &NewPassage) -> Result<(), EngineError> {
+pub(crate) fn check(new: &NewPassage) -> Result<(), EngineError> {
     new.check()
         .map_err(|error| EngineError::Invalid(error.to_string()))?;
     if new.text.trim().is_empty() {
@@ -85,7 +85,7 @@ fn check(new: &NewPassage) -> Result<(), EngineError> {
 }
 
 /// The passage as it is stored: tags each once, in the order in which they were given.
-fn passage(scope: &Scope, archive_id: ArchiveId, new: NewPassage, now: Timestamp) -> Passage {
+pub(crate) fn passage(scope: &Scope, archive_id: ArchiveId, new: NewPassage, now: Timestamp) -> Passage {
     let mut tags: Vec<String> = Vec::with_capacity(new.tags.len());
     for tag in new.tags {
         if !tags.contains(&tag) {

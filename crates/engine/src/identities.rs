@@ -67,7 +67,7 @@ fn distinct(patch: IdentityPatch) -> IdentityPatch {
 
 impl NewIdentity {
     /// The identity as it is stored when it is new, and what changes when it is there already.
-    fn ready(
+    pub(crate) fn ready(
         self,
         engine: &Engine,
         scope: &Scope,

@@ -5,6 +5,7 @@
 //! never ends a run.
 
 mod accept;
+pub mod agent_files;
 pub mod agents;
 mod answers;
 pub mod archives;

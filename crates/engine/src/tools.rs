@@ -12,6 +12,7 @@ use mnemic_core::{
 use mnemic_store::{StoreError, Tx, agents, tools};
 use serde_json::Value;
 
+pub(crate) use self::definition::{Existing, ReadyTool};
 pub use self::{
     definition::ToolDefinition,
     search::{FoundTool, ToolSearch},

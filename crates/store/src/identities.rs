@@ -399,6 +399,30 @@ pub async fn of_agents(
     Ok(found)
 }
 
+/// The identities that several blocks are linked to.
+///
+/// # Errors
+/// The database's.
+pub async fn of_blocks(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    blocks: &[BlockId],
+) -> Result<HashMap<BlockId, Vec<Identity>>, StoreError> {
+    let ids: Vec<String> = blocks.iter().map(ToString::to_string).collect();
+    let sql = format!(
+        "SELECT x.block_id, {COLUMNS} FROM blocks_identities x JOIN identities i ON i.id = x.identity_id \
+         WHERE {} AND {} = $2 ORDER BY i.created_at, i.id",
+        tx.any_of("x.block_id", 1),
+        tx.unindexed("i.organization_id")
+    );
+    let mut found: HashMap<BlockId, Vec<Identity>> = HashMap::new();
+    for mut row in tx.query(&sql, params![ids, scope.organization]).await? {
+        let block = row.parse()?;
+        found.entry(block).or_default().push(from_row(&mut row)?);
+    }
+    Ok(found)
+}
+
 /// What is linked to several identities.
 ///
 /// # Errors

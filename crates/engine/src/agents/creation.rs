@@ -5,7 +5,7 @@ use mnemic_core::{
     blocks::{Author, Block},
     builtin,
     conversations::Thread,
-    ids::{AgentId, ConversationId, MessageId, ToolId},
+    ids::{AgentId, BlockId, ConversationId, IdentityId, MessageId, ToolId},
     names,
     scope::Scope,
     system_prompts::default_system_prompt,
@@ -31,7 +31,7 @@ use crate::{Engine, EngineError, prompting, tools::approval_rules};
 const SUBAGENT_TAG: &str = "role:subagent";
 
 /// A new agent, checked, with its model resolved.
-pub(super) struct Draft {
+pub(crate) struct Draft {
     agent: Agent,
     blocks: Vec<Block>,
     request: CreateAgent,
@@ -39,7 +39,7 @@ pub(super) struct Draft {
 
 impl Engine {
     /// Checks a request and resolves what it names outside of the database.
-    pub(super) async fn draft(&self, request: CreateAgent) -> Result<Draft, EngineError> {
+    pub(crate) async fn draft(&self, request: CreateAgent) -> Result<Draft, EngineError> {
         let now = self.now();
         check(&request)?;
         let mut blocks = Vec::with_capacity(request.memory_blocks.len());
@@ -172,8 +172,20 @@ fn new_agent(
 }
 
 impl Draft {
+    /// Links what became known only inside the transaction.
+    pub(crate) fn link(
+        &mut self,
+        tools: Vec<ToolId>,
+        blocks: Vec<BlockId>,
+        identities: Vec<IdentityId>,
+    ) {
+        self.request.tool_ids.extend(tools);
+        self.request.block_ids.extend(blocks);
+        self.request.identity_ids.extend(identities);
+    }
+
     /// Stores the agent with everything that belongs to it.
-    pub(super) async fn store(
+    pub(crate) async fn store(
         mut self,
         tx: &mut Tx<'_>,
         scope: &Scope,

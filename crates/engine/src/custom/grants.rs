@@ -86,6 +86,16 @@ impl ToolGrants {
         Ok(())
     }
 
+    /// Grants as they are stored, or as a file has them.
+    pub(crate) fn parse(value: &serde_json::Value) -> Result<Self, serde_json::Error> {
+        Self::deserialize(value)
+    }
+
+    /// Whether anything is granted to a stored tool.
+    pub(crate) fn has_some(tool: &Tool) -> bool {
+        Self::of(tool) != Self::default()
+    }
+
     /// The server's variables that are granted. The error names what the administrator does not let.
     pub(super) fn variables(&self, ceiling: &Ceiling) -> Result<BTreeMap<String, String>, String> {
         let mut variables = BTreeMap::new();

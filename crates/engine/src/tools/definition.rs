@@ -6,7 +6,7 @@ use mnemic_core::{
     time::Timestamp,
     tools::{Language, Tool, ToolType, requirements::Requirement},
 };
-use mnemic_store::{StoreError, tools};
+use mnemic_store::{StoreError, Tx, tools};
 use mnemic_tools::schema::{self, Derived, Given};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -63,6 +63,69 @@ struct Shape {
     json_schema: Value,
 }
 
+/// What becomes of a tool that has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// It is changed.
+    Change,
+    /// It is changed, unless something was granted to it: that was meant for the source that it has.
+    ChangeUngranted,
+    /// It stays as it is.
+    Keep,
+}
+
+/// A whole tool whose schema is known.
+#[derive(Debug)]
+pub(crate) struct ReadyTool {
+    definition: ToolDefinition,
+    language: Language,
+    shape: Shape,
+}
+
+impl ReadyTool {
+    /// Stores it. A tool that is the same already is not touched.
+    pub(crate) async fn put(
+        &self,
+        tx: &mut Tx<'_>,
+        scope: &Scope,
+        existing: Existing,
+        now: Timestamp,
+    ) -> Result<Tool, StoreError> {
+        let new = self.over(blank(self.language, now), now);
+        if tools::insert(tx, scope, &new).await? {
+            return tools::get(tx, scope, new.id).await;
+        }
+        let Some(before) = tools::by_name_for_update(tx, scope, &new.name).await? else {
+            return Err(StoreError::Contended);
+        };
+        if before.tool_type != ToolType::Custom {
+            return Err(StoreError::Conflict(format!(
+                "'{}' is the name of a tool that is not yours to write: rename the function",
+                before.name
+            )));
+        }
+        let same = self.over(before.clone(), before.updated_at);
+        if existing == Existing::Keep || same == before {
+            return Ok(before);
+        }
+        if existing == Existing::ChangeUngranted && ToolGrants::has_some(&before) {
+            return Err(StoreError::Conflict(format!(
+                "the tool '{}' is here already, with another source, and something was granted to it, which was \
+                 not meant for this source: rename one of the two, or keep the one that is here",
+                before.name
+            )));
+        }
+        self.definition.check_giver(Some(&before))?;
+        let after = self.over(before, now);
+        tools::update(tx, scope, &after).await?;
+        tools::get(tx, scope, after.id).await
+    }
+
+    fn over(&self, tool: Tool, now: Timestamp) -> Tool {
+        self.definition.over(tool, &self.shape, now)
+    }
+}
+
 impl Engine {
     /// Makes a tool, or changes the one that has its name.
     ///
@@ -71,38 +134,13 @@ impl Engine {
     pub async fn put_tool(
         &self,
         scope: &Scope,
-        mut definition: ToolDefinition,
+        definition: ToolDefinition,
     ) -> Result<Tool, EngineError> {
-        definition.check_giver(None)?;
         self.check_grants(&definition)?;
-        let Some(source) = definition.source_code.clone() else {
-            return Err(EngineError::Invalid("a tool needs source_code".to_owned()));
-        };
-        // A source that comes whole brings its language and its arguments with it.
-        let arguments = definition.args_json_schema.get_or_insert(None).clone();
-        let language = *definition.language.get_or_insert_default();
-        let shape = definition.shape((language, source), arguments).await?;
+        let ready = definition.ready().await?;
         let (scope, now) = (scope.clone(), self.now());
         let put = self.store().write(move |tx| {
-            Box::pin(async move {
-                let new = definition.over(blank(language, now), &shape, now);
-                if tools::insert(tx, &scope, &new).await? {
-                    return tools::get(tx, &scope, new.id).await;
-                }
-                let Some(before) = tools::by_name_for_update(tx, &scope, &new.name).await? else {
-                    return Err(StoreError::Contended);
-                };
-                if before.tool_type != ToolType::Custom {
-                    return Err(StoreError::Conflict(format!(
-                        "'{}' is the name of a tool that is not yours to write: rename the function",
-                        before.name
-                    )));
-                }
-                definition.check_giver(Some(&before))?;
-                let after = definition.over(before, &shape, now);
-                tools::update(tx, &scope, &after).await?;
-                tools::get(tx, &scope, after.id).await
-            })
+            Box::pin(async move { ready.put(tx, &scope, Existing::Change, now).await })
         });
         Ok(put.await?)
     }
@@ -151,7 +189,7 @@ impl Engine {
     }
 
     /// Refuses grants that the administrator does not let tools have: better now than at the first call.
-    fn check_grants(&self, definition: &ToolDefinition) -> Result<(), EngineError> {
+    pub(crate) fn check_grants(&self, definition: &ToolDefinition) -> Result<(), EngineError> {
         let ceiling = &self.settings().tools.ceiling;
         match &definition.grants {
             Some(Some(grants)) => grants.check(ceiling).map_err(EngineError::Invalid),
@@ -230,6 +268,26 @@ impl Shape {
 }
 
 impl ToolDefinition {
+    /// Reads the schema of a whole tool.
+    ///
+    /// # Errors
+    /// It has no source, its schema cannot be read, or it may not grant what it does.
+    pub(crate) async fn ready(mut self) -> Result<ReadyTool, EngineError> {
+        self.check_giver(None)?;
+        let Some(source) = self.source_code.clone() else {
+            return Err(EngineError::Invalid("a tool needs source_code".to_owned()));
+        };
+        // A source that comes whole brings its language and its arguments with it.
+        let arguments = self.args_json_schema.get_or_insert(None).clone();
+        let language = *self.language.get_or_insert_default();
+        let shape = self.shape((language, source), arguments).await?;
+        Ok(ReadyTool {
+            definition: self,
+            language,
+            shape,
+        })
+    }
+
     /// Whether it changes what a built-in tool is.
     const fn rewrites(&self) -> bool {
         self.source_code.is_some()
@@ -286,8 +344,8 @@ impl ToolDefinition {
 
     /// Refuses what would let a running tool reach beyond its own grants: giving any, or rewriting a tool that has some.
     fn check_giver(&self, before: Option<&Tool>) -> Result<(), StoreError> {
-        let has_some = |tool: &Tool| ToolGrants::of(tool) != ToolGrants::default();
-        if !self.is_from_tool || (self.grants.is_none() && !before.is_some_and(has_some)) {
+        let has_some = before.is_some_and(ToolGrants::has_some);
+        if !self.is_from_tool || (self.grants.is_none() && !has_some) {
             return Ok(());
         }
         Err(StoreError::Invalid(
@@ -327,7 +385,6 @@ impl ToolDefinition {
         };
         if let Some(source) = &self.source_code {
             tool.source_code = Some(source.clone());
-            self.describe_source(source, &mut extra);
         }
         if let Some(schema) = &self.args_json_schema {
             let schema = schema.clone().unwrap_or_else(|| json!({}));
@@ -340,6 +397,9 @@ impl ToolDefinition {
         }
         if let Some(metadata) = &self.metadata {
             extra.insert("metadata_".to_owned(), metadata.clone().into());
+        }
+        if let Some(source) = &self.source_code {
+            self.describe_source(source, &mut extra);
         }
         if let Some(project) = &self.project_id {
             extra.insert("project_id".to_owned(), project.clone().into());

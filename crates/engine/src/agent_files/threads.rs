@@ -1,0 +1,109 @@
+//! Conversations of files: their messages in our form, counted, without the prompt, which is compiled anew.
+
+use std::collections::{BTreeMap, HashMap};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use mnemic_core::{
+    agent_file::{IMAGE_IS_ELSEWHERE, MessageEntry, Translator},
+    conversations::Thread,
+    ids::{AgentId, ConversationId, MessageId},
+    messages::{ContentPart, Message, MessageBody, NewMessage, Role},
+    scope::Scope,
+    time::Timestamp,
+    tokens,
+};
+use mnemic_llm::sniff_image;
+use mnemic_store::{StoreError, Tx, context, messages, turns};
+
+/// What was said in a conversation, ready to be stored.
+#[derive(Debug, Default)]
+pub(super) struct ReadyThread {
+    said: Vec<(NewMessage, i64)>,
+    /// The places of those that the model sees, in their order.
+    shown: Vec<usize>,
+}
+
+impl ReadyThread {
+    /// Reads the messages of a conversation; `whole` has those that the other form does not hold whole.
+    pub(super) fn new(
+        entries: &[MessageEntry],
+        shown: &[String],
+        whole: &BTreeMap<String, MessageBody>,
+    ) -> Self {
+        let (mut thread, mut places) = (Self::default(), HashMap::new());
+        let mut translator = Translator::default();
+        let first = shown.first();
+        for entry in entries {
+            // The compiled prompt: that of this server takes its place.
+            if Some(&entry.id) == first && entry.role == Role::System.as_str() {
+                continue;
+            }
+            let Some(mut said) = translator.said(entry, whole.get(&entry.id)) else {
+                continue;
+            };
+            said.body.content.iter_mut().for_each(check_image);
+            let tokens = tokens::count_message(said.role, &said.body, entry.name.as_deref());
+            places.insert(entry.id.as_str(), thread.said.len());
+            let is_named = said.body.tool_returns.is_empty();
+            let new = NewMessage {
+                role: said.role,
+                body: said.body,
+                // A return has its tool's name there.
+                name: entry.name.clone().filter(|_| is_named),
+                otid: entry.otid.clone(),
+                sender_id: entry.sender_id.clone(),
+                created_at: entry.created_at,
+            };
+            thread.said.push((new, tokens));
+        }
+        let place = |id: &String| places.get(id.as_str()).copied();
+        thread.shown = shown.iter().filter_map(place).collect();
+        thread
+    }
+
+    /// Stores the messages after the compiled prompt of a conversation.
+    pub(super) async fn store(
+        self,
+        tx: &mut Tx<'_>,
+        scope: &Scope,
+        (agent_id, conversation_id): (AgentId, ConversationId),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if self.said.is_empty() {
+            return Ok(());
+        }
+        let stored = |(new, tokens): (NewMessage, i64)| Message {
+            id: MessageId::new(),
+            agent_id,
+            conversation_id,
+            role: new.role,
+            body: new.body,
+            name: new.name,
+            otid: new.otid,
+            sender_id: new.sender_id,
+            step_id: None,
+            run_id: None,
+            tokens,
+            created_at: new.created_at.unwrap_or(now),
+        };
+        let rows: Vec<Message> = self.said.into_iter().map(stored).collect();
+        messages::insert(tx, scope, &rows).await?;
+        let id = |place: &usize| rows.get(*place).map(|message| message.id);
+        let shown: Vec<MessageId> = self.shown.iter().filter_map(id).collect();
+        let head = turns::head(tx, scope, agent_id, Thread::Id(conversation_id)).await?;
+        context::append(tx, conversation_id, head.next_position, &shown, now).await?;
+        Ok(())
+    }
+}
+
+/// A provider that is given something else than an image would refuse every request of the agent.
+fn check_image(part: &mut ContentPart) {
+    let ContentPart::Image { data, media_type } = part else {
+        return;
+    };
+    let bytes = STANDARD.decode(data.as_bytes()).unwrap_or_default();
+    match sniff_image(&bytes) {
+        Some(known) => known.clone_into(media_type),
+        None => *part = ContentPart::text(IMAGE_IS_ELSEWHERE),
+    }
+}
