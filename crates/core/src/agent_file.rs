@@ -8,6 +8,8 @@
 mod checks;
 mod messages;
 mod older;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +27,9 @@ use crate::{
 
 /// Agents that one file may hold.
 pub const MAX_AGENTS: usize = 100;
+
+/// Rows that one file may make, of whatever kind: they are one transaction.
+pub const MAX_ROWS: usize = 200_000;
 
 /// A file that can't be read: the text says what is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{AgentEntry, AgentFile, MAX_AGENTS, MessageEntry, Unreadable};
+use super::{AgentEntry, AgentFile, MAX_AGENTS, MAX_ROWS, MessageEntry, Unreadable};
 
 type Checked = Result<(), Unreadable>;
 
@@ -24,11 +24,36 @@ fn ids<'a>(what: &str, ids: impl Iterator<Item = &'a str>) -> Result<HashSet<&'a
     Ok(known)
 }
 
+/// Each is in the file, and named once.
 fn within(what: &str, wanted: &[String], known: &HashSet<&str>) -> Checked {
-    match wanted.iter().find(|id| !known.contains(id.as_str())) {
-        Some(missing) => wrong(format!("{what} names '{missing}', which is not in the file")),
+    if let Some(missing) = wanted.iter().find(|id| !known.contains(id.as_str())) {
+        return wrong(format!("{what} names '{missing}', which is not in the file"));
+    }
+    let mut named = HashSet::new();
+    match wanted.iter().find(|id| !named.insert(id.as_str())) {
+        Some(twice) => wrong(format!("{what} names '{twice}' twice")),
         None => Ok(()),
     }
+}
+
+/// The rows that a file makes.
+fn rows(file: &AgentFile) -> usize {
+    let extras = &file.mnemic;
+    let agents = file.agents.iter().map(|agent| {
+        let linked = agent.block_ids.len() + agent.tool_ids.len() + agent.tools.len();
+        let own = agent.memory_blocks.len() + agent.tags.len() + agent.messages.len();
+        linked + own + agent.in_context_message_ids.len()
+    });
+    let further = extras.agents.values().map(|agent| {
+        let threads = agent.conversations.iter().map(|thread| {
+            1 + thread.messages.len() + thread.in_context_message_ids.len()
+        });
+        agent.archive_ids.len() + agent.identity_ids.len() + threads.sum::<usize>()
+    });
+    let archives = extras.archives.iter().map(|archive| 1 + archive.passages.len());
+    let links = extras.block_identities.values().map(Vec::len);
+    let shared = file.blocks.len() + file.tools.len() + extras.identities.len();
+    shared + agents.chain(further).chain(archives).chain(links).sum::<usize>()
 }
 
 /// Checks a whole file.
@@ -37,6 +62,12 @@ pub(super) fn check(file: &AgentFile) -> Checked {
         return wrong(format!(
             "it has {} agents; a file has 1 to {MAX_AGENTS}",
             file.agents.len()
+        ));
+    }
+    let rows = rows(file);
+    if rows > MAX_ROWS {
+        return wrong(format!(
+            "it makes {rows} rows; a file makes {MAX_ROWS} at the most, so export it with fewer agents or messages"
         ));
     }
     let agents = ids("agents", file.agents.iter().map(|one| one.id.as_str()))?;
@@ -88,6 +119,5 @@ fn conversations(file: &AgentFile, agent: &AgentEntry) -> Checked {
 fn context(agent: &str, messages: &[MessageEntry], shown: &[String]) -> Checked {
     let what = format!("{agent}.in_context_message_ids");
     let known = messages.iter().map(|message| message.id.as_str()).collect();
-    within(&what, shown, &known)?;
-    ids(&what, shown.iter().map(String::as_str)).map(drop)
+    within(&what, shown, &known)
 }

@@ -42,6 +42,8 @@ impl ReadyThread {
                 continue;
             };
             said.body.content.iter_mut().for_each(check_image);
+            said.body.tool_calls.iter_mut().for_each(|call| check_name(&mut call.name));
+            said.body.tool_returns.iter_mut().for_each(|one| check_name(&mut one.name));
             let tokens = tokens::count_message(said.role, &said.body, entry.name.as_deref());
             places.insert(entry.id.as_str(), thread.said.len());
             let is_named = said.body.tool_returns.is_empty();
@@ -106,4 +108,21 @@ fn check_image(part: &mut ContentPart) {
         Some(known) => known.clone_into(media_type),
         None => *part = ContentPart::text(IMAGE_IS_ELSEWHERE),
     }
+}
+
+/// Characters that providers take in the name of a tool.
+const MAX_NAME: usize = 64;
+
+/// The same of a name that no tool can have.
+fn check_name(name: &mut String) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if name.chars().all(plain) && (1..=MAX_NAME).contains(&name.len()) {
+        return;
+    }
+    let mended: String = name
+        .chars()
+        .take(MAX_NAME)
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    *name = if mended.is_empty() { "unknown".to_owned() } else { mended };
 }
