@@ -3,6 +3,7 @@
 import json
 
 import httpx
+import httpx
 import pytest
 
 from programs import MODEL
@@ -100,7 +101,12 @@ def same_as(file):
     return file
 
 
-def files_of(http, token):
+def asked(messages):
+    """What people said."""
+    return [message["content"] for message in messages if message.get("role", message.get("message_type")).startswith("user")]
+
+
+def agents_of(http, token):
     """How many agents of this test there are."""
     return len(http.get("/v1/agents/", params={"tags": token}).json())
 
@@ -155,12 +161,11 @@ def test_the_sdk_exports_and_imports(client, agent, token):
 def test_one_conversation_or_none_can_be_exported(http, rich):
     thread = http.get("/v1/conversations/", params={"agent_id": rich.id}).json()[0]["id"]
     one = exported(http, rich, conversation_id=thread)
-    texts = json.dumps(one["agents"][0]["messages"][1:])
-    assert "remember the moon" in texts and "remember the wind" not in texts
+    said = json.dumps(asked(one["agents"][0]["messages"]))
+    assert "remember the moon" in said and "remember the wind" not in said
     assert "conversations" not in one["mnemic"]["agents"]["agent-0"]
     twin = made(http, one)
-    texts = json.dumps(http.get(f"/v1/agents/{twin}/messages").json())
-    assert "remember the moon" in texts and "remember the wind" not in texts
+    assert asked(http.get(f"/v1/agents/{twin}/messages").json()) == ["Hello", "remember the moon"]
     none = exported(http, rich, scrub_messages="true")
     assert (none["agents"][0]["messages"], none["agents"][0]["in_context_message_ids"]) == ([], [])
     assert "conversations" not in none["mnemic"]["agents"]["agent-0"]
@@ -208,12 +213,12 @@ def test_a_file_grants_nothing_by_itself(http, make_agent, tool, token):
     own = tool("sunny", grants=granted)
     file = exported(http, make_agent(tool_ids=[own["id"]]))
     assert file["mnemic"]["grants"]
-    before = files_of(http, token)
+    before = agents_of(http, token)
     refused = imported(http, file)
     assert refused.status_code == 409 and "allow_grants" in refused.json()["detail"]
     by_name = {"agents": [{"id": "a", "name": "Eve", "tools": [own["name"]], "tags": [token], "model": MODEL}]}
     assert imported(http, by_name).status_code == 409, "nor does it get at tools by their names"
-    assert files_of(http, token) == before
+    assert agents_of(http, token) == before
     made(http, file, allow_grants="true")
 
     http.delete(f"/v1/tools/{own['id']}").raise_for_status()
@@ -230,14 +235,14 @@ def test_a_file_grants_nothing_by_itself(http, make_agent, tool, token):
 def test_new_source_never_gets_what_was_granted_to_another(http, make_agent, tool, token):
     file = exported(http, make_agent(tool_ids=[tool("evil")["id"]]))
     own = tool("good", grants={"hosts": ["api.example.com"]})
-    before = files_of(http, token)
+    before = agents_of(http, token)
     for form in ({}, {"allow_grants": "true"}):
         refused = imported(http, file, **form)
         assert refused.status_code == 409, refused.text
         assert own["name"] in refused.json()["detail"]
     kept = http.get(f"/v1/tools/{own['id']}").json()
     assert "good" in kept["source_code"] and kept["grants"]["hosts"] == ["api.example.com"]
-    assert files_of(http, token) == before
+    assert agents_of(http, token) == before
 
 
 def test_a_page_of_another_host_can_not_import(http, agent):
@@ -251,7 +256,7 @@ def test_a_page_of_another_host_can_not_import(http, agent):
 
 def test_nothing_is_made_when_anything_is_wrong(http, client, rich, token):
     file = exported(http, rich)
-    before = files_of(http, token)
+    before = agents_of(http, token)
     file["agents"].append({**file["agents"][0], "id": "agent-1", "name": "Second/Third"})
     file["tools"].append({
         "id": "tool-new", "name": f"g_{token}", "source_code": SOURCE.format(name=f"g_{token}", word="x"),
@@ -262,7 +267,7 @@ def test_nothing_is_made_when_anything_is_wrong(http, client, rich, token):
     file["agents"][1]["tools"] = ["no_such_tool"]
     refused = imported(http, file)
     assert refused.status_code == 400 and "no_such_tool" in refused.json()["detail"]
-    assert files_of(http, token) == before
+    assert agents_of(http, token) == before
     assert http.get("/v1/tools/", params={"name": f"g_{token}"}).json() == []
     assert len(http.get("/v1/blocks/", params={"label": "rules", "tags": "house"}).json()) >= 1
 
@@ -304,11 +309,11 @@ def test_a_wrong_file_is_refused_with_what_is_wrong(http, client, agent, token, 
     send(client, agent, "Hello")
     file = exported(http, agent)
     change(file, path, value)
-    before = files_of(http, token)
+    before = agents_of(http, token)
     refused = imported(http, file)
     assert refused.status_code == 400, refused.text
     assert words in refused.json()["detail"], refused.text
-    assert files_of(http, token) == before
+    assert agents_of(http, token) == before
 
 
 @pytest.mark.parametrize(
@@ -332,8 +337,9 @@ def test_wrong_forms_are_refused(http, agent):
     assert http.post("/v1/agents/import", content=cut, headers=headers).status_code == 400
 
 
-def test_a_huge_file_is_refused(http):
-    refused = imported(http, b" " * (33 << 20))
+def test_a_huge_file_is_refused(server):
+    with httpx.Client(base_url=server.url, timeout=60) as own:
+        refused = imported(own, b" " * (33 << 20))
     assert refused.status_code == 413 and "limit" in refused.json()["detail"]
 
 

@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::messages::{Content, IMAGE_IS_ELSEWHERE, Image, MessageEntry, Part, ReturnEntry, Said, Translator, entry};
+pub use self::messages::{
+    Content, IMAGE_IS_ELSEWHERE, Image, MessageEntry, Part, ReturnEntry, Said, Translator, entry,
+};
 use crate::{
     agents::{AgentType, LlmConfig},
     blocks::BlockLabels,

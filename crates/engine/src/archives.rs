@@ -85,7 +85,12 @@ pub(crate) fn check(new: &NewPassage) -> Result<(), EngineError> {
 }
 
 /// The passage as it is stored: tags each once, in the order in which they were given.
-pub(crate) fn passage(scope: &Scope, archive_id: ArchiveId, new: NewPassage, now: Timestamp) -> Passage {
+pub(crate) fn passage(
+    scope: &Scope,
+    archive_id: ArchiveId,
+    new: NewPassage,
+    now: Timestamp,
+) -> Passage {
     let mut tags: Vec<String> = Vec::with_capacity(new.tags.len());
     for tag in new.tags {
         if !tags.contains(&tag) {

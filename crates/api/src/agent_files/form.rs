@@ -83,7 +83,11 @@ impl FromRequest<AppState> for ImportForm {
         })?;
         let mut form = Self::default();
         let mut number = 0;
-        while let Some(part) = parts.next_field().await.map_err(|error| broken(&error, limit))? {
+        while let Some(part) = parts
+            .next_field()
+            .await
+            .map_err(|error| broken(&error, limit))?
+        {
             number += 1;
             if number > MAX_PARTS {
                 let text = format!("a form has at most {MAX_PARTS} parts");
@@ -95,9 +99,8 @@ impl FromRequest<AppState> for ImportForm {
                 form.file = Some(content);
                 continue;
             }
-            let text = String::from_utf8(content.to_vec()).map_err(|_| {
-                wrong(&name, "Input should be a valid string", Value::Null)
-            })?;
+            let text = String::from_utf8(content.to_vec())
+                .map_err(|_| wrong(&name, "Input should be a valid string", Value::Null))?;
             form.fields.insert(name, text);
         }
         Ok(form)
@@ -118,14 +121,18 @@ fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError>
         return Ok(());
     };
     let origin = origin.to_str().unwrap_or_default();
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     let own = host.is_some_and(|host| is_of(origin, host));
     if own || allowed.iter().any(|one| one == "*" || one == origin) {
         return Ok(());
     }
     Err(ApiError::new(
         StatusCode::FORBIDDEN,
-        format!("pages of {origin} may not import agents: add it to the setting cors_origins if they may"),
+        format!(
+            "pages of {origin} may not import agents: add it to the setting cors_origins if they may"
+        ),
     ))
 }
 
@@ -142,7 +149,10 @@ fn is_of(origin: &str, host: &str) -> bool {
 
 impl ImportForm {
     /// The file and what the form says about it.
-    pub(super) fn options(mut self, headers: &HeaderMap) -> Result<(Bytes, ImportOptions), ApiError> {
+    pub(super) fn options(
+        mut self,
+        headers: &HeaderMap,
+    ) -> Result<(Bytes, ImportOptions), ApiError> {
         let Some(file) = self.file.take() else {
             return Err(ApiError::invalid(&[Issue {
                 kind: "missing",
@@ -152,7 +162,9 @@ impl ImportForm {
             }]));
         };
         let of_header = headers.get(EMBEDDING_HEADER);
-        let of_header = of_header.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let of_header = of_header
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
         let embedding = self.text(&["embedding", "override_embedding_handle"]);
         let options = ImportOptions {
             name: self.text(&["name", "override_name"]),
@@ -193,7 +205,13 @@ impl ImportForm {
         // Its values are secret: they are not told again.
         serde_json::from_str::<Option<_>>(&text)
             .map(Option::unwrap_or_default)
-            .map_err(|_| wrong("secrets", "Input should be a JSON object of texts", Value::Null))
+            .map_err(|_| {
+                wrong(
+                    "secrets",
+                    "Input should be a JSON object of texts",
+                    Value::Null,
+                )
+            })
     }
 }
 
@@ -245,7 +263,9 @@ mod tests {
         ];
         let form = ImportForm {
             file: Some(Bytes::new()),
-            fields: fields.map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
+            fields: fields
+                .map(|(name, text)| (name.to_owned(), text.to_owned()))
+                .into(),
         };
         let (_, options) = form.options(&HeaderMap::new()).unwrap();
         let wanted = ImportOptions {

@@ -27,7 +27,9 @@ fn ids<'a>(what: &str, ids: impl Iterator<Item = &'a str>) -> Result<HashSet<&'a
 /// Each is in the file, and named once.
 fn within(what: &str, wanted: &[String], known: &HashSet<&str>) -> Checked {
     if let Some(missing) = wanted.iter().find(|id| !known.contains(id.as_str())) {
-        return wrong(format!("{what} names '{missing}', which is not in the file"));
+        return wrong(format!(
+            "{what} names '{missing}', which is not in the file"
+        ));
     }
     let mut named = HashSet::new();
     match wanted.iter().find(|id| !named.insert(id.as_str())) {
@@ -45,15 +47,24 @@ fn rows(file: &AgentFile) -> usize {
         linked + own + agent.in_context_message_ids.len()
     });
     let further = extras.agents.values().map(|agent| {
-        let threads = agent.conversations.iter().map(|thread| {
-            1 + thread.messages.len() + thread.in_context_message_ids.len()
-        });
+        let threads = agent
+            .conversations
+            .iter()
+            .map(|thread| 1 + thread.messages.len() + thread.in_context_message_ids.len());
         agent.archive_ids.len() + agent.identity_ids.len() + threads.sum::<usize>()
     });
-    let archives = extras.archives.iter().map(|archive| 1 + archive.passages.len());
+    let archives = extras
+        .archives
+        .iter()
+        .map(|archive| 1 + archive.passages.len());
     let links = extras.block_identities.values().map(Vec::len);
     let shared = file.blocks.len() + file.tools.len() + extras.identities.len();
-    shared + agents.chain(further).chain(archives).chain(links).sum::<usize>()
+    shared
+        + agents
+            .chain(further)
+            .chain(archives)
+            .chain(links)
+            .sum::<usize>()
 }
 
 /// Checks a whole file.
@@ -87,12 +98,28 @@ pub(super) fn check(file: &AgentFile) -> Checked {
     let named: Vec<String> = extras.agents.keys().cloned().collect();
     within("mnemic.agents", &named, &agents)?;
     for (id, agent) in &extras.agents {
-        within(&format!("mnemic.{id}.archive_ids"), &agent.archive_ids, &archives)?;
-        within(&format!("mnemic.{id}.identity_ids"), &agent.identity_ids, &identities)?;
+        within(
+            &format!("mnemic.{id}.archive_ids"),
+            &agent.archive_ids,
+            &archives,
+        )?;
+        within(
+            &format!("mnemic.{id}.identity_ids"),
+            &agent.identity_ids,
+            &identities,
+        )?;
     }
     for (block, linked) in &extras.block_identities {
-        within("mnemic.block_identities", std::slice::from_ref(block), &blocks)?;
-        within(&format!("mnemic.block_identities.{block}"), linked, &identities)?;
+        within(
+            "mnemic.block_identities",
+            std::slice::from_ref(block),
+            &blocks,
+        )?;
+        within(
+            &format!("mnemic.block_identities.{block}"),
+            linked,
+            &identities,
+        )?;
     }
     Ok(())
 }

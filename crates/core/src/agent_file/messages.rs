@@ -7,14 +7,15 @@ use serde_json::{Map, Value};
 
 use super::or_default;
 use crate::{
-    messages::{
-        ContentPart, Message, MessageBody, Role, ToolCall, ToolReturn, ToolStatus,
-    },
+    messages::{ContentPart, Message, MessageBody, Role, ToolCall, ToolReturn, ToolStatus},
     time::Timestamp,
 };
 
 /// What stands in the place of an image that is not in the file: nothing is fetched for it.
 pub const IMAGE_IS_ELSEWHERE: &str = "[an image that is not in the agent file]";
+
+/// The role of a message that asks whether a call may run, or answers that.
+const APPROVAL: &str = "approval";
 
 /// What a return says whose call was denied without a reason.
 const DENIED: &str = "The call was denied.";
@@ -208,7 +209,10 @@ pub fn entry(message: &Message, ids: (String, String), model: Option<&str>) -> M
         model: model.filter(|_| by_model).map(str::to_owned),
         agent_id: Some(ids.1),
         tool_calls: calls(body),
-        tool_call_id: body.tool_returns.first().map(|one| one.tool_call_id.clone()),
+        tool_call_id: body
+            .tool_returns
+            .first()
+            .map(|one| one.tool_call_id.clone()),
         tool_returns: body.tool_returns.iter().map(return_entry).collect(),
         created_at: Some(message.created_at),
         ..MessageEntry::default()
@@ -307,7 +311,7 @@ impl Translator {
         }
         // An approval is the call's message once more, or comes before the return that says how it ended.
         let is_empty = body == MessageBody::default();
-        (!is_empty || entry.role != "approval").then_some(Said { role, body })
+        (!is_empty || entry.role != APPROVAL).then_some(Said { role, body })
     }
 
     /// Whether the form of files holds a message whole.
@@ -341,7 +345,7 @@ impl Translator {
         }
         body.tool_returns
             .extend(entry.approvals.iter().filter_map(|one| self.decided(one)));
-        if role == Role::Tool {
+        if role == Role::Tool && entry.role != APPROVAL {
             self.settle(entry, &mut body);
         }
         body
@@ -449,10 +453,15 @@ fn role(entry: &MessageEntry) -> Role {
         "system" => Role::System,
         "assistant" => Role::Assistant,
         "tool" | "function" => Role::Tool,
-        "approval" if entry.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty()) => {
+        APPROVAL
+            if entry
+                .tool_calls
+                .as_ref()
+                .is_some_and(|calls| !calls.is_empty()) =>
+        {
             Role::Assistant
         }
-        "approval" => Role::Tool,
+        APPROVAL => Role::Tool,
         _ => Role::User,
     }
 }

@@ -119,13 +119,17 @@ pub(super) fn current(file: OlderFile) -> AgentFile {
         messages,
         ..AgentEntry::default()
     };
-    let version = file.version.map(|version| ("version".to_owned(), version.into()));
+    let version = file
+        .version
+        .map(|version| ("version".to_owned(), version.into()));
     AgentFile {
         agents: vec![agent],
         blocks,
         tools,
         metadata: version.into_iter().collect::<BTreeMap<_, _>>(),
-        created_at: file.created_at.and_then(|text| Timestamp::parse(&text).ok()),
+        created_at: file
+            .created_at
+            .and_then(|text| Timestamp::parse(&text).ok()),
         ..AgentFile::default()
     }
 }

@@ -44,10 +44,18 @@ fn an_error_says_where_it_is() {
     let mut wrong = file();
     wrong["agents"][0]["messages"][1]["created_at"] = json!("soon");
     let error = refusal(&wrong);
-    assert!(error.contains("agents[0].messages[1].created_at"), "{error}");
+    assert!(
+        error.contains("agents[0].messages[1].created_at"),
+        "{error}"
+    );
     let damaged = file().to_string();
-    let error = read(&damaged.as_bytes()[..damaged.len() - 9]).unwrap_err().to_string();
-    assert!(error.contains("damaged") && error.contains("column"), "{error}");
+    let error = read(&damaged.as_bytes()[..damaged.len() - 9])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("damaged") && error.contains("column"),
+        "{error}"
+    );
 }
 
 /// What the V1 API writes of a call that somebody approved or denied, and of a client's own tool.
@@ -67,14 +75,23 @@ fn approvals_become_calls_and_returns() {
     ]))
     .unwrap();
     let mut translator = Translator::default();
-    let said: Vec<_> = entries.iter().map(|entry| translator.said(entry, None)).collect();
+    let said: Vec<_> = entries
+        .iter()
+        .map(|entry| translator.said(entry, None))
+        .collect();
     assert_eq!(said[3], None, "it says nothing that the return does not");
     let [Some(call), Some(denial), Some(returned), _] = &said[..] else {
         panic!("{said:?}")
     };
-    assert_eq!((call.role, call.body.tool_calls.len()), (Role::Assistant, 2));
+    assert_eq!(
+        (call.role, call.body.tool_calls.len()),
+        (Role::Assistant, 2)
+    );
     let denied = &denial.body.tool_returns[0];
-    assert_eq!((denied.name.as_str(), denied.text.as_str()), ("sail", "Too windy."));
+    assert_eq!(
+        (denied.name.as_str(), denied.text.as_str()),
+        ("sail", "Too windy.")
+    );
     assert_eq!(denied.status, ToolStatus::Error);
     assert_eq!(returned.body.tool_returns[0].name, "row");
 }
@@ -113,46 +130,59 @@ fn call() -> impl Strategy<Value = ToolCall> {
 fn returned() -> impl Strategy<Value = ToolReturn> {
     let lines = || proptest::collection::vec(any::<String>(), 0..2);
     let status = prop_oneof![Just(ToolStatus::Success), Just(ToolStatus::Error)];
-    ("[a-c]", any::<String>(), status, any::<String>(), lines(), lines()).prop_map(
-        |(tool_call_id, name, status, text, stdout, stderr)| ToolReturn {
-            tool_call_id,
-            name,
-            status,
-            text,
-            stdout,
-            stderr,
-        },
+    (
+        "[a-c]",
+        any::<String>(),
+        status,
+        any::<String>(),
+        lines(),
+        lines(),
     )
+        .prop_map(
+            |(tool_call_id, name, status, text, stdout, stderr)| ToolReturn {
+                tool_call_id,
+                name,
+                status,
+                text,
+                stdout,
+                stderr,
+            },
+        )
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let roles = [Role::System, Role::User, Role::Assistant, Role::Tool];
+    let roles = vec![Role::System, Role::User, Role::Assistant, Role::Tool];
     let body = (
         proptest::collection::vec(part(), 0..3),
         proptest::collection::vec(call(), 0..3),
         proptest::collection::vec(returned(), 0..3),
     );
-    (proptest::sample::select(&roles[..]), body, any::<Option<String>>()).prop_map(
-        |(role, (content, tool_calls, tool_returns), name)| Message {
-            id: MessageId::new(),
-            agent_id: AgentId::new(),
-            conversation_id: ConversationId::new(),
-            role,
-            body: MessageBody {
-                content,
-                tool_calls,
-                tool_returns,
-                compaction: None,
-            },
-            name,
-            otid: None,
-            sender_id: None,
-            step_id: None,
-            run_id: None,
-            tokens: 0,
-            created_at: Timestamp(0),
-        },
+    (
+        proptest::sample::select(roles),
+        body,
+        any::<Option<String>>(),
     )
+        .prop_map(
+            |(role, (content, tool_calls, tool_returns), name)| Message {
+                id: MessageId::new(),
+                agent_id: AgentId::new(),
+                conversation_id: ConversationId::new(),
+                role,
+                body: MessageBody {
+                    content,
+                    tool_calls,
+                    tool_returns,
+                    compaction: None,
+                },
+                name,
+                otid: None,
+                sender_id: None,
+                step_id: None,
+                run_id: None,
+                tokens: 0,
+                created_at: Timestamp(0),
+            },
+        )
 }
 
 proptest! {

@@ -59,7 +59,10 @@ impl Engine {
             // What it has said before is in the file.
             initial_messages: Some(Vec::new()),
             labels: AgentLabels {
-                project_id: options.project_id.clone().or_else(|| entry.project_id.clone()),
+                project_id: options
+                    .project_id
+                    .clone()
+                    .or_else(|| entry.project_id.clone()),
                 template_id: entry.template_id.clone(),
                 base_template_id: entry.base_template_id.clone(),
                 ..AgentLabels::default()
@@ -77,7 +80,10 @@ impl Engine {
         if options.model.is_some() {
             return Ok((options.model.clone(), None));
         }
-        let own = entry.llm_config.clone().filter(|config| !config.model.is_empty());
+        let own = entry
+            .llm_config
+            .clone()
+            .filter(|config| !config.model.is_empty());
         let Some(handle) = own.as_ref().map(handle_of).or_else(|| entry.model.clone()) else {
             return Ok((None, None));
         };
@@ -139,17 +145,24 @@ impl Engine {
 fn handle_of(config: &LlmConfig) -> String {
     config.handle.clone().unwrap_or_else(|| {
         let provider = config.provider_name.as_deref();
-        format!("{}/{}", provider.unwrap_or(&config.model_endpoint_type), config.model)
+        format!(
+            "{}/{}",
+            provider.unwrap_or(&config.model_endpoint_type),
+            config.model
+        )
     })
 }
 
 /// The importer's name is that of the first agent; the others keep theirs.
 fn name_of(entry: &AgentEntry, options: &ImportOptions) -> Option<String> {
     let own = Some(&entry.name).filter(|name| !name.is_empty());
-    options.name.clone().or_else(|| match options.append_copy_suffix {
-        true => own.map(|name| format!("{name}{COPY}")),
-        false => own.cloned(),
-    })
+    options
+        .name
+        .clone()
+        .or_else(|| match options.append_copy_suffix {
+            true => own.map(|name| format!("{name}{COPY}")),
+            false => own.cloned(),
+        })
 }
 
 /// Values that the importer gives, over those of the file. A name without a value is kept, so that it can be seen what

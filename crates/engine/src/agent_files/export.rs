@@ -116,11 +116,18 @@ impl Export {
         agent.block_ids = self.blocks(tx, scope, &state.blocks).await?;
         agent.tool_ids = self.tools(&state.tools);
         let mut extras = AgentExtras {
-            identity_ids: state.identities.iter().map(|one| self.identity(one)).collect(),
+            identity_ids: state
+                .identities
+                .iter()
+                .map(|one| self.identity(one))
+                .collect(),
             archive_ids: self.archives(tx, scope, id).await?,
             ..AgentExtras::default()
         };
-        let thread = self.options.conversation.map_or(Thread::Default, Thread::Id);
+        let thread = self
+            .options
+            .conversation
+            .map_or(Thread::Default, Thread::Id);
         let main = conversations::resolve(tx, scope, id, thread).await?;
         if !self.options.without_messages {
             let model = &state.agent.llm_config.model;
@@ -203,7 +210,11 @@ impl Export {
         id: AgentId,
     ) -> Result<Vec<String>, EngineError> {
         let mut named = Vec::new();
-        for (n, archive) in archives::of_agent(tx, scope, id).await?.into_iter().enumerate() {
+        for (n, archive) in archives::of_agent(tx, scope, id)
+            .await?
+            .into_iter()
+            .enumerate()
+        {
             let filter = PassageFilter {
                 archive_id: Some(archive.id),
                 ..PassageFilter::default()
@@ -221,12 +232,14 @@ impl Export {
                 let found = passages::list(tx, scope, &filter, &page).await?;
                 let Some(last) = found.last() else { break };
                 page.after = Some(last.id.to_string());
-                entry.passages.extend(found.into_iter().map(|passage| PassageEntry {
-                    text: passage.text,
-                    tags: passage.tags,
-                    metadata: passage.metadata,
-                    created_at: Some(passage.created_at),
-                }));
+                entry
+                    .passages
+                    .extend(found.into_iter().map(|passage| PassageEntry {
+                        text: passage.text,
+                        tags: passage.tags,
+                        metadata: passage.metadata,
+                        created_at: Some(passage.created_at),
+                    }));
             }
             named.push(entry.id.clone());
             self.file.mnemic.archives.push(entry);
@@ -408,7 +421,12 @@ fn block_entry(id: String, block: &Block) -> BlockEntry {
 }
 
 fn tool_entry(id: String, tool: &Tool) -> ToolEntry {
-    let extra = |key: &str| tool.extra.get(key).filter(|value| !value.is_null()).cloned();
+    let extra = |key: &str| {
+        tool.extra
+            .get(key)
+            .filter(|value| !value.is_null())
+            .cloned()
+    };
     let object = |key: &str| match extra(key) {
         Some(Value::Object(fields)) => Some(fields),
         _ => None,

@@ -90,14 +90,19 @@ impl Engine {
         options: ImportOptions,
     ) -> Result<Imported, EngineError> {
         if options.allow_grants && options.is_from_tool {
-            let text = "a running tool can't import a file with allow_grants: it can't grant anything";
+            let text =
+                "a running tool can't import a file with allow_grants: it can't grant anything";
             return Err(EngineError::Invalid(text.to_owned()));
         }
         let strip = options.strip_messages;
         // Reading and counting a long history takes a while.
         let read = tokio::task::spawn_blocking(move || {
             let file = agent_file::read(file.as_ref())?;
-            let said = file.agents.iter().map(|agent| said(&file, agent, strip)).collect();
+            let said = file
+                .agents
+                .iter()
+                .map(|agent| said(&file, agent, strip))
+                .collect();
             Ok::<(AgentFile, Vec<Said>), agent_file::Unreadable>((file, said))
         });
         let (file, said) = read
@@ -125,7 +130,12 @@ impl Engine {
         for (entry, (said, further)) in file.agents.into_iter().zip(said) {
             let request = self.request_of(&entry, &options, &mut left_out).await?;
             options.name = None;
-            let extras = file.mnemic.agents.get(&entry.id).cloned().unwrap_or_default();
+            let extras = file
+                .mnemic
+                .agents
+                .get(&entry.id)
+                .cloned()
+                .unwrap_or_default();
             let mut threads = Vec::with_capacity(further.len());
             for (thread, said) in further {
                 threads.push((self.conversation_of(thread, &mut left_out).await, said));
@@ -197,11 +207,18 @@ fn not_taken(file: &AgentFile) -> Vec<String> {
     let lists = [
         (file.groups.len(), "groups: make them anew"),
         (file.files.len(), "files: upload them to the agent"),
-        (file.sources.len(), "folders: make them anew and upload their files"),
-        (file.mcp_servers.len(), "MCP servers: add them with their credentials"),
+        (
+            file.sources.len(),
+            "folders: make them anew and upload their files",
+        ),
+        (
+            file.mcp_servers.len(),
+            "MCP servers: add them with their credentials",
+        ),
     ];
     let some = lists.iter().filter(|(number, _)| *number > 0);
-    some.map(|(number, what)| format!("{number} {what}")).collect()
+    some.map(|(number, what)| format!("{number} {what}"))
+        .collect()
 }
 
 impl Import {
@@ -224,7 +241,9 @@ impl Import {
             }
             let wanted = agent.entry.tool_ids.iter();
             let wanted = wanted.filter_map(|id| tool_ids.get(id).copied()).collect();
-            let id = agent.store(tx, (scope, secrets), (wanted, &placed), self.now).await?;
+            let id = agent
+                .store(tx, (scope, secrets), (wanted, &placed), self.now)
+                .await?;
             made.agent_ids.push(id);
         }
         Ok(made)
@@ -233,7 +252,10 @@ impl Import {
 
 /// The ids here of those in the file.
 fn here<T: Copy>(named: &[String], placed: &BTreeMap<String, T>) -> Vec<T> {
-    named.iter().filter_map(|id| placed.get(id).copied()).collect()
+    named
+        .iter()
+        .filter_map(|id| placed.get(id).copied())
+        .collect()
 }
 
 impl ReadyAgent {

@@ -141,11 +141,7 @@ fn new_identity(entry: &IdentityEntry) -> Result<NewIdentity, EngineError> {
 }
 
 impl ReadyMemory {
-    pub(super) async fn store(
-        self,
-        tx: &mut Tx<'_>,
-        scope: &Scope,
-    ) -> Result<Placed, EngineError> {
+    pub(super) async fn store(self, tx: &mut Tx<'_>, scope: &Scope) -> Result<Placed, EngineError> {
         let mut placed = Placed::default();
         for (id, identity) in self.identities {
             let here = known_or_new(tx, scope, &identity).await?;
@@ -181,7 +177,10 @@ async fn known_or_new(
     };
     let page = Page::first(PROJECTS, Order::Asc);
     let known = identities::list(tx, scope, &filter, &page).await?;
-    if let Some(known) = known.iter().find(|one| one.project_id == identity.project_id) {
+    if let Some(known) = known
+        .iter()
+        .find(|one| one.project_id == identity.project_id)
+    {
         return Ok(known.id);
     }
     identities::insert(tx, scope, identity, &NamedLinks::default()).await?;

@@ -42,8 +42,14 @@ impl ReadyThread {
                 continue;
             };
             said.body.content.iter_mut().for_each(check_image);
-            said.body.tool_calls.iter_mut().for_each(|call| check_name(&mut call.name));
-            said.body.tool_returns.iter_mut().for_each(|one| check_name(&mut one.name));
+            said.body
+                .tool_calls
+                .iter_mut()
+                .for_each(|call| check_name(&mut call.name));
+            said.body
+                .tool_returns
+                .iter_mut()
+                .for_each(|one| check_name(&mut one.name));
             let tokens = tokens::count_message(said.role, &said.body, entry.name.as_deref());
             places.insert(entry.id.as_str(), thread.said.len());
             let is_named = said.body.tool_returns.is_empty();
@@ -124,5 +130,9 @@ fn check_name(name: &mut String) {
         .take(MAX_NAME)
         .map(|c| if plain(c) { c } else { '_' })
         .collect();
-    *name = if mended.is_empty() { "unknown".to_owned() } else { mended };
+    *name = if mended.is_empty() {
+        "unknown".to_owned()
+    } else {
+        mended
+    };
 }

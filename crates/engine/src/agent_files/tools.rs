@@ -82,7 +82,9 @@ impl ReadyTools {
                 }
                 Some(kind) => Becoming::Named { name, kind },
                 None => {
-                    left_out.push(format!("the tool '{name}', whose type '{kind}' is not known"));
+                    left_out.push(format!(
+                        "the tool '{name}', whose type '{kind}' is not known"
+                    ));
                     continue;
                 }
             };
@@ -142,12 +144,15 @@ fn is_same_kind(here: ToolType, there: ToolType) -> bool {
 }
 
 fn wrong(tool: &str, error: &str) -> EngineError {
-    EngineError::Invalid(format!("the agent file is wrong at its tool '{tool}': {error}"))
+    EngineError::Invalid(format!(
+        "the agent file is wrong at its tool '{tool}': {error}"
+    ))
 }
 
 fn grants(granted: &Value) -> Result<ToolGrants, EngineError> {
-    ToolGrants::parse(granted)
-        .map_err(|error| EngineError::Invalid(format!("the agent file is wrong at mnemic.grants: {error}")))
+    ToolGrants::parse(granted).map_err(|error| {
+        EngineError::Invalid(format!("the agent file is wrong at mnemic.grants: {error}"))
+    })
 }
 
 fn definition(entry: &ToolEntry) -> Result<ToolDefinition, EngineError> {
@@ -170,7 +175,10 @@ fn definition(entry: &ToolEntry) -> Result<ToolDefinition, EngineError> {
         source_code: entry.source_code.clone(),
         language: Some(language),
         json_schema: entry.json_schema.clone().filter(Value::is_object),
-        args_json_schema: entry.args_json_schema.clone().map(|schema| Some(Value::Object(schema))),
+        args_json_schema: entry
+            .args_json_schema
+            .clone()
+            .map(|schema| Some(Value::Object(schema))),
         description: entry.description.clone().map(Some),
         tags: Some(entry.tags.clone()),
         return_char_limit: limit,
@@ -192,14 +200,22 @@ fn requirements(
     let Some(given) = given.filter(|given| !given.is_null()) else {
         return Ok(None);
     };
-    let list = given.as_array().filter(|list| list.len() <= MAX_REQUIREMENTS);
+    let list = given
+        .as_array()
+        .filter(|list| list.len() <= MAX_REQUIREMENTS);
     let list = list.ok_or_else(|| {
-        EngineError::Invalid(format!("requirements are a list of at most {MAX_REQUIREMENTS}"))
+        EngineError::Invalid(format!(
+            "requirements are a list of at most {MAX_REQUIREMENTS}"
+        ))
     })?;
     let one = |value: &Value| {
         let field = |key: &str| value.get(key).and_then(Value::as_str);
-        Requirement::new(registry, field("name").unwrap_or_default(), field("version"))
-            .map_err(|error| EngineError::Invalid(error.to_string()))
+        Requirement::new(
+            registry,
+            field("name").unwrap_or_default(),
+            field("version"),
+        )
+        .map_err(|error| EngineError::Invalid(error.to_string()))
     };
     let read: Result<Vec<_>, _> = list.iter().map(one).collect();
     Ok(Some(Some(read?)))
