@@ -21,15 +21,28 @@ def {name}(city: str) -> str:
 '''
 
 
+def write(http, token, word="sunny", **fields):
+    """A tool of this test's own."""
+    body = {"source_code": SOURCE.format(name=f"f_{token}", word=word), **fields}
+    return http.post("/v1/tools/", json=body).raise_for_status().json()
+
+
 @pytest.fixture
 def tool(http, token):
-    """Makes a tool of this test's own."""
+    return lambda word="sunny", **fields: write(http, token, word, **fields)
 
-    def make(word="sunny", **fields):
-        body = {"source_code": SOURCE.format(name=f"f_{token}", word=word), **fields}
-        return http.post("/v1/tools/", json=body).raise_for_status().json()
 
-    return make
+@pytest.fixture
+def granting(own_server):
+    """A server whose administrator lets tools have a host."""
+    server = own_server(MNEMIC_TOOL_HOSTS="api.example.com")
+    with httpx.Client(base_url=server.url, timeout=60) as raw:
+        yield raw
+
+
+def agent_with(http, token, tool):
+    body = {"model": MODEL, "tags": [token], "tool_ids": [tool["id"]]}
+    return http.post("/v1/agents/", json=body).raise_for_status().json()["id"]
 
 
 @pytest.fixture
@@ -208,41 +221,45 @@ def test_tools_that_are_here_already_are_changed_or_kept(http, make_agent, tool,
     assert "sunny" in http.get(f"/v1/tools/{here['id']}").json()["source_code"]
 
 
-def test_a_file_grants_nothing_by_itself(http, make_agent, tool, token):
-    granted = {"hosts": ["api.example.com"]}
-    own = tool("sunny", grants=granted)
-    file = exported(http, make_agent(tool_ids=[own["id"]]))
+def test_a_file_grants_nothing_by_itself(granting, token):
+    own = write(granting, token, grants={"hosts": ["api.example.com"]})
+    file = exported(granting, agent_with(granting, token, own))
     assert file["mnemic"]["grants"]
-    before = agents_of(http, token)
-    refused = imported(http, file)
+    refused = imported(granting, file)
     assert refused.status_code == 409 and "allow_grants" in refused.json()["detail"]
     by_name = {"agents": [{"id": "a", "name": "Eve", "tools": [own["name"]], "tags": [token], "model": MODEL}]}
-    assert imported(http, by_name).status_code == 409, "nor does it get at tools by their names"
-    assert agents_of(http, token) == before
-    made(http, file, allow_grants="true")
+    assert imported(granting, by_name).status_code == 409, "nor does it get at tools by their names"
+    assert agents_of(granting, token) == 1
+    made(granting, file, allow_grants="true")
 
-    http.delete(f"/v1/tools/{own['id']}").raise_for_status()
-    answer = imported(http, file)
-    assert f"f_{token}" in json.dumps(answer.json()["left_out"])
-    (here,) = http.get("/v1/tools/", params={"name": own["name"]}).json()
-    assert not here.get("grants")
-    http.delete(f"/v1/tools/{here['id']}").raise_for_status()
-    made(http, file, allow_grants="true")
-    (here,) = http.get("/v1/tools/", params={"name": own["name"]}).json()
-    assert here["grants"]["hosts"] == ["api.example.com"]
+    def grants_after(**form):
+        """What a tool gets that is not here before."""
+        for one in granting.get("/v1/tools/", params={"name": own["name"]}).json():
+            granting.delete(f"/v1/tools/{one['id']}").raise_for_status()
+        answer = imported(granting, file, **form)
+        assert answer.status_code == 200, answer.text
+        (here,) = granting.get("/v1/tools/", params={"name": own["name"]}).json()
+        return here.get("grants"), json.dumps(answer.json()["left_out"])
+
+    grants, left_out = grants_after()
+    assert not grants and own["name"] in left_out
+    grants, left_out = grants_after(allow_grants="true")
+    assert grants["hosts"] == ["api.example.com"] and own["name"] not in left_out
+    change(file, ["mnemic", "grants", next(iter(file["mnemic"]["grants"])), "hosts"], ["elsewhere.example"])
+    refused = imported(granting, file, allow_grants="true")
+    assert refused.status_code == 400 and "administrator" in refused.json()["detail"]
 
 
-def test_new_source_never_gets_what_was_granted_to_another(http, make_agent, tool, token):
-    file = exported(http, make_agent(tool_ids=[tool("evil")["id"]]))
-    own = tool("good", grants={"hosts": ["api.example.com"]})
-    before = agents_of(http, token)
+def test_new_source_never_gets_what_was_granted_to_another(granting, token):
+    file = exported(granting, agent_with(granting, token, write(granting, token, "evil")))
+    own = write(granting, token, "good", grants={"hosts": ["api.example.com"]})
     for form in ({}, {"allow_grants": "true"}):
-        refused = imported(http, file, **form)
+        refused = imported(granting, file, **form)
         assert refused.status_code == 409, refused.text
         assert own["name"] in refused.json()["detail"]
-    kept = http.get(f"/v1/tools/{own['id']}").json()
+    kept = granting.get(f"/v1/tools/{own['id']}").json()
     assert "good" in kept["source_code"] and kept["grants"]["hosts"] == ["api.example.com"]
-    assert agents_of(http, token) == before
+    assert agents_of(granting, token) == 1
 
 
 def test_a_page_of_another_host_can_not_import(http, agent):

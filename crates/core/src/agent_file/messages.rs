@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::or_default;
 use crate::{
-    messages::{ContentPart, Message, MessageBody, Role, ToolCall, ToolReturn, ToolStatus},
+    messages::{self, ContentPart, Message, MessageBody, Role, ToolCall, ToolReturn, ToolStatus},
     time::Timestamp,
 };
 
@@ -133,6 +133,23 @@ pub struct Image {
     pub url: Option<String>,
 }
 
+impl Image {
+    fn here(media_type: &str, data: &str) -> Self {
+        Self {
+            kind: "base64".to_owned(),
+            media_type: Some(media_type.to_owned()),
+            data: Some(data.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Its type and its bytes, where they are in the file.
+    fn bytes(&self) -> Option<(&String, &String)> {
+        let data = self.data.as_ref().filter(|data| !data.is_empty());
+        self.media_type.as_ref().zip(data)
+    }
+}
+
 /// A tool call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
@@ -249,8 +266,23 @@ fn return_entry(one: &ToolReturn) -> ReturnEntry {
         },
         stdout: lines(&one.stdout),
         stderr: lines(&one.stderr),
-        func_response: Some(Content::Text(one.text.clone())),
+        func_response: Some(response(one)),
     }
+}
+
+/// A text, or a list where images came with it.
+fn response(one: &ToolReturn) -> Content {
+    if one.images.is_empty() {
+        return Content::Text(one.text.clone());
+    }
+    let text = Part::Text {
+        text: one.text.clone(),
+        signature: None,
+    };
+    let images = one.images.iter().map(|image| Part::Image {
+        source: Image::here(&image.media_type, &image.data),
+    });
+    Content::Parts(std::iter::once(text).chain(images).collect())
 }
 
 fn part(part: &ContentPart) -> Part {
@@ -260,13 +292,7 @@ fn part(part: &ContentPart) -> Part {
             signature: None,
         },
         ContentPart::Image { media_type, data } => Part::Image {
-            source: Image {
-                kind: "base64".to_owned(),
-                media_type: Some(media_type.clone()),
-                data: Some(data.clone()),
-                detail: None,
-                url: None,
-            },
+            source: Image::here(media_type, data),
         },
         ContentPart::Reasoning {
             text, signature, ..
@@ -407,6 +433,7 @@ impl Translator {
                 text: content.clone(),
                 stdout: Vec::new(),
                 stderr: Vec::new(),
+                images: Vec::new(),
             }),
             Part::Other => {}
         }
@@ -424,6 +451,11 @@ impl Translator {
             text: one.func_response.as_ref().map(text_of).unwrap_or_default(),
             stdout: one.stdout.clone().unwrap_or_default(),
             stderr: one.stderr.clone().unwrap_or_default(),
+            images: one
+                .func_response
+                .as_ref()
+                .map(images_of)
+                .unwrap_or_default(),
         }
     }
 
@@ -438,6 +470,7 @@ impl Translator {
             text: one.reason.clone().unwrap_or_else(|| DENIED.to_owned()),
             stdout: Vec::new(),
             stderr: Vec::new(),
+            images: Vec::new(),
         })
     }
 
@@ -473,7 +506,7 @@ fn text_of(content: &Content) -> String {
         Content::Parts(parts) => {
             let texts = parts.iter().filter_map(|part| match part {
                 Part::Text { text, .. } => Some(text.as_str()),
-                Part::Image { .. } => Some(IMAGE_IS_ELSEWHERE),
+                Part::Image { source } if source.bytes().is_none() => Some(IMAGE_IS_ELSEWHERE),
                 _ => None,
             });
             texts.collect::<Vec<_>>().join("\n")
@@ -482,13 +515,28 @@ fn text_of(content: &Content) -> String {
 }
 
 fn image(source: &Image) -> ContentPart {
-    match (&source.media_type, &source.data) {
-        (Some(media_type), Some(data)) if !data.is_empty() => ContentPart::Image {
+    match source.bytes() {
+        Some((media_type, data)) => ContentPart::Image {
             media_type: media_type.clone(),
             data: data.clone(),
         },
-        _ => ContentPart::text(IMAGE_IS_ELSEWHERE),
+        None => ContentPart::text(IMAGE_IS_ELSEWHERE),
     }
+}
+
+fn images_of(content: &Content) -> Vec<messages::Image> {
+    let Content::Parts(parts) = content else {
+        return Vec::new();
+    };
+    let images = parts.iter().filter_map(|part| match part {
+        Part::Image { source } => source.bytes(),
+        _ => None,
+    });
+    let image = |(media_type, data): (&String, &String)| messages::Image {
+        media_type: media_type.clone(),
+        data: data.clone(),
+    };
+    images.map(image).collect()
 }
 
 /// Whether a message of a file is what this body is written as.

@@ -130,6 +130,9 @@ fn call() -> impl Strategy<Value = ToolCall> {
 fn returned() -> impl Strategy<Value = ToolReturn> {
     let lines = || proptest::collection::vec(any::<String>(), 0..2);
     let status = prop_oneof![Just(ToolStatus::Success), Just(ToolStatus::Error)];
+    let image = any::<(String, String)>().prop_filter("with bytes", |(_, data)| !data.is_empty());
+    let image = image.prop_map(|(media_type, data)| messages::Image { media_type, data });
+    let images = proptest::collection::vec(image, 0..2);
     (
         "[a-c]",
         any::<String>(),

@@ -124,7 +124,7 @@ impl Engine {
         mut options: ImportOptions,
     ) -> Result<Import, EngineError> {
         let mut left_out = not_taken(&file);
-        let tools = ReadyTools::new(&file, &options, &mut left_out).await?;
+        let tools = ReadyTools::new(self, (&file, &options), &mut left_out).await?;
         let memory = self.memory_of(scope, &file, &mut left_out).await?;
         let mut agents = Vec::with_capacity(file.agents.len());
         for (entry, (said, further)) in file.agents.into_iter().zip(said) {

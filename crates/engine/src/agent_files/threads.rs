@@ -7,7 +7,7 @@ use mnemic_core::{
     agent_file::{IMAGE_IS_ELSEWHERE, MessageEntry, Translator},
     conversations::Thread,
     ids::{AgentId, ConversationId, MessageId},
-    messages::{ContentPart, Message, MessageBody, NewMessage, Role},
+    messages::{ContentPart, Message, MessageBody, NewMessage, Role, ToolReturn},
     scope::Scope,
     time::Timestamp,
     tokens,
@@ -109,11 +109,26 @@ fn check_image(part: &mut ContentPart) {
     let ContentPart::Image { data, media_type } = part else {
         return;
     };
-    let bytes = STANDARD.decode(data.as_bytes()).unwrap_or_default();
-    match sniff_image(&bytes) {
+    match kind_of(data) {
         Some(known) => known.clone_into(media_type),
         None => *part = ContentPart::text(IMAGE_IS_ELSEWHERE),
     }
+}
+
+/// The same of what a tool returned, whose text names its images.
+fn check_images(one: &mut ToolReturn) {
+    one.images.retain_mut(|image| match kind_of(&image.data) {
+        Some(known) => {
+            known.clone_into(&mut image.media_type);
+            true
+        }
+        None => false,
+    });
+}
+
+/// What an image is, by its bytes.
+fn kind_of(data: &str) -> Option<&'static str> {
+    sniff_image(&STANDARD.decode(data.as_bytes()).ok()?)
 }
 
 /// Characters that providers take in the name of a tool.

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::import::ImportOptions;
 use crate::{
-    EngineError,
+    Engine, EngineError,
     custom::ToolGrants,
     tools::{Existing, ReadyTool, ToolDefinition},
 };
@@ -48,8 +48,8 @@ pub(super) struct ReadyTools {
 impl ReadyTools {
     /// Reads the tools of a file; what can't be taken over is added to `left_out`.
     pub(super) async fn new(
-        file: &AgentFile,
-        options: &ImportOptions,
+        engine: &Engine,
+        (file, options): (&AgentFile, &ImportOptions),
         left_out: &mut Vec<String>,
     ) -> Result<Self, EngineError> {
         let mut ready = Self {
@@ -78,6 +78,7 @@ impl ReadyTools {
                         )),
                         (None, _) => {}
                     }
+                    engine.check_grants(&definition)?;
                     Becoming::Written(Box::new(definition.ready().await?))
                 }
                 Some(kind) => Becoming::Named { name, kind },

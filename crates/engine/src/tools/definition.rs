@@ -136,6 +136,7 @@ impl Engine {
         scope: &Scope,
         definition: ToolDefinition,
     ) -> Result<Tool, EngineError> {
+        definition.check_giver(None)?;
         self.check_grants(&definition)?;
         let ready = definition.ready().await?;
         let (scope, now) = (scope.clone(), self.now());
