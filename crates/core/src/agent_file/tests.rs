@@ -131,7 +131,7 @@ fn returned() -> impl Strategy<Value = ToolReturn> {
     let lines = || proptest::collection::vec(any::<String>(), 0..2);
     let status = prop_oneof![Just(ToolStatus::Success), Just(ToolStatus::Error)];
     let image = any::<(String, String)>().prop_filter("with bytes", |(_, data)| !data.is_empty());
-    let image = image.prop_map(|(media_type, data)| messages::Image { media_type, data });
+    let image = image.prop_map(|(media_type, data)| crate::messages::Image { media_type, data });
     let images = proptest::collection::vec(image, 0..2);
     (
         "[a-c]",
@@ -140,15 +140,17 @@ fn returned() -> impl Strategy<Value = ToolReturn> {
         any::<String>(),
         lines(),
         lines(),
+        images,
     )
         .prop_map(
-            |(tool_call_id, name, status, text, stdout, stderr)| ToolReturn {
+            |(tool_call_id, name, status, text, stdout, stderr, images)| ToolReturn {
                 tool_call_id,
                 name,
                 status,
                 text,
                 stdout,
                 stderr,
+                images,
             },
         )
 }
