@@ -218,7 +218,7 @@ pub fn entry(message: &Message, ids: (String, String), model: Option<&str>) -> M
     MessageEntry {
         kind: Some("message".to_owned()),
         id: ids.0,
-        role: message.role.as_str().to_owned(),
+        role: role_name(message).to_owned(),
         content: Content::Parts(body.content.iter().map(part).collect()),
         name: message.name.clone().or_else(|| tool_name(body)),
         otid: message.otid.clone(),
@@ -233,6 +233,18 @@ pub fn entry(message: &Message, ids: (String, String), model: Option<&str>) -> M
         tool_returns: body.tool_returns.iter().map(return_entry).collect(),
         created_at: Some(message.created_at),
         ..MessageEntry::default()
+    }
+}
+
+/// Files have a role of its own for what was answered to calls; what was is in our own part of the file.
+fn role_name(message: &Message) -> &'static str {
+    let body = &message.body;
+    let answers =
+        message.role == Role::Tool && body.tool_calls.is_empty() && !body.answers.is_empty();
+    if answers {
+        APPROVAL
+    } else {
+        message.role.as_str()
     }
 }
 

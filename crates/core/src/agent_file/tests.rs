@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     ids::{AgentId, ConversationId, MessageId},
-    messages::{ContentPart, Message, ReasoningOrigin, Role, ToolCall, ToolReturn, ToolStatus},
+    messages::{
+        CallAnswer, ContentPart, Message, ReasoningOrigin, Role, ToolCall, ToolReturn, ToolStatus,
+    },
 };
 
 fn file() -> Value {
@@ -155,12 +157,24 @@ fn returned() -> impl Strategy<Value = ToolReturn> {
         )
 }
 
+fn answer() -> impl Strategy<Value = CallAnswer> {
+    (any::<String>(), any::<bool>(), any::<Option<String>>()).prop_map(
+        |(tool_call_id, approve, reason)| CallAnswer::Approval {
+            tool_call_id,
+            approve,
+            reason,
+        },
+    )
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let roles = vec![Role::System, Role::User, Role::Assistant, Role::Tool];
     let body = (
         proptest::collection::vec(part(), 0..3),
         proptest::collection::vec(call(), 0..3),
         proptest::collection::vec(returned(), 0..3),
+        proptest::collection::vec(any::<String>(), 0..2),
+        proptest::collection::vec(answer(), 0..2),
     );
     (
         proptest::sample::select(roles),
@@ -168,7 +182,7 @@ fn message() -> impl Strategy<Value = Message> {
         any::<Option<String>>(),
     )
         .prop_map(
-            |(role, (content, tool_calls, tool_returns), name)| Message {
+            |(role, (content, tool_calls, tool_returns, awaiting, answers), name)| Message {
                 id: MessageId::new(),
                 agent_id: AgentId::new(),
                 conversation_id: ConversationId::new(),
@@ -177,6 +191,8 @@ fn message() -> impl Strategy<Value = Message> {
                     content,
                     tool_calls,
                     tool_returns,
+                    awaiting,
+                    answers,
                     compaction: None,
                 },
                 name,

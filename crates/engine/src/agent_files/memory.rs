@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mnemic_core::{
     agent_file::{AgentFile, ArchiveEntry, IdentityEntry},
     archives::Archive,
-    blocks::Block,
+    blocks::{Author, Block},
     identities::{Identity, IdentityType},
     ids::{ArchiveId, BlockId, IdentityId},
     passages::{NewPassage, Passage},
@@ -22,7 +22,6 @@ use super::agents::new_block;
 use crate::{
     Engine, EngineError,
     archives::{check, check_description, check_name, passage},
-    blocks::by_user,
     identities::NewIdentity,
 };
 
@@ -148,7 +147,7 @@ impl ReadyMemory {
             placed.identities.insert(id, here);
         }
         for (id, block) in self.blocks {
-            blocks::insert(tx, scope, &block, &by_user(scope)).await?;
+            blocks::insert(tx, scope, &block, &Author::asking(scope)).await?;
             let linked = self.block_identities.get(&id).into_iter().flatten();
             for identity in linked.filter_map(|one| placed.identities.get(one)) {
                 let to = Attachment::Block(block.id);

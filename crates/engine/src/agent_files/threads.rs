@@ -46,10 +46,10 @@ impl ReadyThread {
                 .tool_calls
                 .iter_mut()
                 .for_each(|call| check_name(&mut call.name));
-            said.body
-                .tool_returns
-                .iter_mut()
-                .for_each(|one| check_name(&mut one.name));
+            for one in &mut said.body.tool_returns {
+                check_name(&mut one.name);
+                check_images(one);
+            }
             let tokens = tokens::count_message(said.role, &said.body, entry.name.as_deref());
             places.insert(entry.id.as_str(), thread.said.len());
             let is_named = said.body.tool_returns.is_empty();
