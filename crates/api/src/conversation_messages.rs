@@ -204,6 +204,7 @@ async fn send(
         thread: thread(&conversation),
         when_busy: WhenBusy::Refuse,
     };
+    let scope = scope.of_subject(conversation.subject);
     turns::run(&state, &scope, target, sent, form).await
 }
 

@@ -24,7 +24,26 @@ pub struct ApiError {
     retry_after: Option<u64>,
     never_retry: bool,
     /// What the log gets and the client does not.
-    cause: Option<String>,
+    cause: Option<Box<str>>,
+    about: Option<Box<About>>,
+}
+
+/// Which part of a request an error is about, for the routes whose errors say that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct About {
+    /// The field.
+    pub param: Option<&'static str>,
+    /// A word for the error.
+    pub code: Option<&'static str>,
+}
+
+/// What an answer refuses, kept with it so that it can be told in another form.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The body of [`ApiError`].
+    pub body: Value,
+    /// What it is about.
+    pub about: About,
 }
 
 impl ApiError {
@@ -37,6 +56,20 @@ impl ApiError {
             retry_after: None,
             never_retry: false,
             cause: None,
+            about: None,
+        }
+    }
+
+    /// The same, with the field that it is about and a word for it.
+    #[must_use]
+    pub fn about(self, param: &'static str, code: Option<&'static str>) -> Self {
+        let about = About {
+            param: Some(param),
+            code,
+        };
+        Self {
+            about: Some(Box::new(about)),
+            ..self
         }
     }
 
@@ -99,7 +132,7 @@ impl ApiError {
     /// 500: a defect of ours. The client learns nothing; the log has the cause under the request's id.
     pub fn internal(cause: impl Into<String>) -> Self {
         Self {
-            cause: Some(cause.into()),
+            cause: Some(cause.into().into()),
             ..Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "An unknown error occurred",
@@ -171,7 +204,7 @@ impl ApiError {
 }
 
 /// The status of a model provider's error by its type.
-fn provider_status(error_type: &str) -> StatusCode {
+pub fn provider_status(error_type: &str) -> StatusCode {
     match error_type {
         "llm_timeout" => StatusCode::GATEWAY_TIMEOUT,
         "llm_rate_limit" => StatusCode::TOO_MANY_REQUESTS,
@@ -194,7 +227,11 @@ impl IntoResponse for ApiError {
         if let Some(cause) = &self.cause {
             tracing::error!(status = self.status.as_u16(), cause, "a request failed");
         }
-        let mut response = (self.status, axum::Json(self.body)).into_response();
+        let mut response = (self.status, axum::Json(&self.body)).into_response();
+        response.extensions_mut().insert(Refusal {
+            body: self.body,
+            about: self.about.as_deref().copied().unwrap_or_default(),
+        });
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -218,7 +255,7 @@ impl From<StoreError> for ApiError {
                 ..Self::conflict(text)
             },
             StoreError::Unavailable(_) => Self {
-                cause: Some(text),
+                cause: Some(text.into()),
                 ..Self::unavailable(
                     "the database is not available just now; nothing was changed, try again",
                 )

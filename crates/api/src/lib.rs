@@ -30,6 +30,7 @@ mod messages;
 mod metrics;
 mod middleware;
 mod models;
+mod openai;
 mod openapi;
 pub mod page;
 mod patch;
@@ -126,6 +127,7 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
             state.clone(),
             middleware::around,
         ))
+        .layer(axum::middleware::from_fn(openai::errors::reshape))
         .layer(cors)
         .with_state(state);
     let router = Router::new().fallback_service(OneForm::new(inner));

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
 use mnemic_engine::embedding::{EmbeddingInfo, known_dims};
 use mnemic_llm::{Endpoint, ModelInfo, ModelKind, Origin};
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,7 @@ use crate::{
     actor::Actor,
     error::ApiError,
     extract::{Json, Query},
+    openai::{self, Language},
     page::PageQuery,
 };
 
@@ -249,21 +253,26 @@ impl ModelsQuery {
     }
 }
 
-/// The models that agents can think with. A provider that does not answer is left out.
+/// The models that agents can think with. A provider that does not answer is left out. (To a client of
+/// OpenAI's API, known by its `User-Agent` or by `/openai` before the path, the agents are the models.)
 #[utoipa::path(get, path = "/v1/models", tag = "models", operation_id = "list_models",
     params(ModelsQuery), responses((status = 200, body = Vec<ModelView>)))]
 async fn list(
     State(state): State<AppState>,
-    Actor(_): Actor,
+    Actor(scope): Actor,
+    language: Language,
     Query(query): Query<ModelsQuery>,
-) -> Json<Vec<ModelView>> {
+) -> Result<Response, ApiError> {
+    if language == Language::OpenAi {
+        return openai::models::list(&state, scope).await;
+    }
     let listing = state.engine.catalogue().list().await;
     let wanted = listing
         .models
         .iter()
         .filter(|model| model.kind == ModelKind::Llm && query.wants(model))
         .map(ModelView::from);
-    Json(wanted.collect())
+    Ok(Json(wanted.collect::<Vec<_>>()).into_response())
 }
 
 /// The models that make vectors of texts: those of the server itself, then those of providers.

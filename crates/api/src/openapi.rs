@@ -24,7 +24,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::{
     AppState, agent_files, agents, archival_memory, archives, blocks, capture, compaction,
     conversation_messages, conversations, core_memory, embeddings, health, identities,
-    message_search, messages, metrics, models, runs, sandbox_configs, steps, tags, tools,
+    message_search, messages, metrics, models, openai, runs, sandbox_configs, steps, tags, tools,
 };
 
 /// What is wrong with a request, or with the server.
@@ -72,6 +72,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(steps::routes())
         .merge(models::routes())
         .merge(embeddings::routes())
+        .merge(openai::routes())
         .merge(health::routes())
         .merge(metrics::routes())
 }

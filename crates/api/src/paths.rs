@@ -1,11 +1,16 @@
 //! One route per resource, however its path is written: `/v1/agents/`, `/v1/agents` and
-//! `/latest/agents` mean the same.
+//! `/latest/agents` mean the same. `/openai/v1/...` is the same as well, for a client that says by it
+//! that it speaks OpenAI's API: where the two APIs share a path, it gets OpenAI's answer.
 
 use std::task::{Context, Poll};
 
 use axum::{Router, extract::Request, response::Response, routing::RouterIntoService};
 use http::{Uri, uri::PathAndQuery};
 use tower::Service;
+
+/// What marks a request whose path began with `/openai`.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenAiPath;
 
 /// Sends requests to a router under the one form of their path that it knows.
 #[derive(Clone)]
@@ -33,12 +38,18 @@ impl Service<Request> for OneForm {
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
+        if request.uri().path().starts_with(OPENAI) {
+            request.extensions_mut().insert(OpenAiPath);
+        }
         if let Some(uri) = one_form(request.uri()) {
             *request.uri_mut() = uri;
         }
         self.inner.call(request)
     }
 }
+
+/// How the paths of OpenAI's API may begin.
+const OPENAI: &str = "/openai/v1/";
 
 /// The form of a path that the router knows, where it is another one.
 fn one_form(uri: &Uri) -> Option<Uri> {
@@ -47,7 +58,9 @@ fn one_form(uri: &Uri) -> Option<Uri> {
     if path.starts_with("/docs") {
         return None;
     }
-    let latest = path.strip_prefix("/latest/");
+    let latest = path
+        .strip_prefix("/latest/")
+        .or_else(|| path.strip_prefix(OPENAI));
     let trimmed = path.len() > 1 && path.ends_with('/');
     if latest.is_none() && !trimmed {
         return None;
@@ -78,6 +91,9 @@ mod tests {
             ),
             ("/latest/agents/", Some("/v1/agents")),
             ("/latest/agents?x=1", Some("/v1/agents?x=1")),
+            ("/openai/v1/models", Some("/v1/models")),
+            ("/openai/v1/", Some("/v1")),
+            ("/openai/v2/models", None),
             ("/", None),
             ("//", Some("/")),
             ("/docs/", None),

@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, Method, Uri};
 use mnemic_core::messages::{CallAnswer, ContentPart, MessageBody, NewMessage, Role};
 use mnemic_engine::{DEFAULT_MAX_STEPS, EngineError, Granularity, SendRequest, custom::Above};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
@@ -196,16 +196,16 @@ impl Fingerprint {
 
 /// A request to run an agent as it came in.
 #[derive(Debug)]
-pub struct Sent {
+pub struct Sent<T = SendBody> {
     /// Its body.
-    pub body: SendBody,
+    pub body: T,
     /// What it is known by.
     pub fingerprint: Fingerprint,
     /// The running tools that sent it.
     pub above: Above,
 }
 
-impl FromRequest<AppState> for Sent {
+impl<T: DeserializeOwned> FromRequest<AppState> for Sent<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
@@ -244,6 +244,22 @@ pub struct Checked {
 }
 
 impl SendBody {
+    /// A request with one message of the user, for the API's other languages.
+    #[must_use]
+    pub fn said(content: Content, name: Option<String>, form: AnswerForm) -> Self {
+        let message = InputMessage {
+            role: Some(InputRole::User),
+            content: Some(content),
+            name,
+            ..InputMessage::default()
+        };
+        Self {
+            messages: Some(vec![message]),
+            stream_tokens: (form == AnswerForm::Stream).then_some(true),
+            ..Self::default()
+        }
+    }
+
     /// Checks the request.
     ///
     /// # Errors

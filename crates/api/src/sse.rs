@@ -49,10 +49,45 @@ pub struct StreamOptions {
     pub wanted: Option<Vec<MessageType>>,
 }
 
+/// Turns the events of a run into the frames of one kind of stream.
+pub trait Renderer: Send + Unpin + 'static {
+    /// Where the frames are written to.
+    fn out(&mut self) -> &mut BytesMut;
+
+    /// Writes what shows that the stream lives.
+    fn ping(&mut self);
+
+    /// Writes the frames of an event; some have none.
+    fn event(&mut self, seq: u64, event: &Event);
+
+    /// Writes the end of a stream whose run has not ended.
+    fn incomplete(&mut self, message: &str);
+
+    /// Writes a frame.
+    fn frame(&mut self, value: &impl Serialize)
+    where
+        Self: Sized,
+    {
+        write_frame(self.out(), value);
+    }
+}
+
 /// The answer that streams a run's events.
 #[must_use]
 pub fn response(run: RunHandle, options: StreamOptions) -> Response {
-    let mut response = Body::from_stream(Frames::new(run, options)).into_response();
+    let mut writer = Writer {
+        run_id: run.run_id,
+        numbered: run.background,
+        options,
+        out: BytesMut::new(),
+    };
+    writer.ping();
+    rendered(run, writer)
+}
+
+/// The answer that streams a run's events as `renderer` writes them.
+pub fn rendered(run: RunHandle, renderer: impl Renderer) -> Response {
+    let mut response = Body::from_stream(Frames::new(run, renderer)).into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -67,15 +102,15 @@ pub fn response(run: RunHandle, options: StreamOptions) -> Response {
 type Step = (RunHandle, Option<(u64, Arc<Event>)>);
 
 /// The frames of a stream.
-struct Frames {
+struct Frames<R> {
     /// `None` once the last frame was written.
     next: Option<Pin<Box<dyn Future<Output = Step> + Send>>>,
     silence: Pin<Box<Sleep>>,
     silent_pings: u32,
-    writer: Writer,
+    writer: R,
 }
 
-/// Turns events into frames.
+/// Writes the frames of the V1 API.
 struct Writer {
     run_id: RunId,
     /// Whether frames carry the numbers of their events.
@@ -84,15 +119,8 @@ struct Writer {
     out: BytesMut,
 }
 
-impl Frames {
-    fn new(run: RunHandle, options: StreamOptions) -> Self {
-        let mut writer = Writer {
-            run_id: run.run_id,
-            numbered: run.background,
-            options,
-            out: BytesMut::new(),
-        };
-        writer.ping();
+impl<R: Renderer> Frames<R> {
+    fn new(run: RunHandle, writer: R) -> Self {
         Self {
             next: Some(Box::pin(step(run))),
             silence: Box::pin(sleep(SILENCE)),
@@ -120,7 +148,7 @@ async fn step(mut run: RunHandle) -> Step {
     (run, event)
 }
 
-impl Stream for Frames {
+impl<R: Renderer> Stream for Frames<R> {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -143,7 +171,7 @@ impl Stream for Frames {
                          can then be read",
                     );
                 }
-                Poll::Pending if !this.writer.out.is_empty() => break,
+                Poll::Pending if !this.writer.out().is_empty() => break,
                 Poll::Pending => {
                     if this.silence.as_mut().poll(context).is_pending() {
                         return Poll::Pending;
@@ -151,18 +179,21 @@ impl Stream for Frames {
                     this.keep_alive();
                 }
             }
-            if this.writer.out.len() >= CHUNK {
+            if this.writer.out().len() >= CHUNK {
                 break;
             }
         }
         // Only the end of the stream leaves nothing to write here.
-        let chunk = this.writer.out.split().freeze();
+        let chunk = this.writer.out().split().freeze();
         Poll::Ready((!chunk.is_empty()).then_some(Ok(chunk)))
     }
 }
 
-impl Writer {
-    /// Writes the frame of an event; some have none.
+impl Renderer for Writer {
+    fn out(&mut self) -> &mut BytesMut {
+        &mut self.out
+    }
+
     fn event(&mut self, seq: u64, event: &Event) {
         let seq_id = self.numbered.then_some(seq);
         let (part, shown) = match event {
@@ -184,31 +215,12 @@ impl Writer {
         }
     }
 
-    /// Frames carry no event name: the SDKs drop those that do.
-    fn frame(&mut self, value: &impl Serialize) {
-        let before = self.out.len();
-        self.out.extend_from_slice(b"data: ");
-        if let Err(error) = serde_json::to_writer(Appender(&mut self.out), value) {
-            tracing::error!(%error, "a frame could not be written");
-            self.out.truncate(before);
-            return;
-        }
-        self.out.extend_from_slice(b"\n\n");
-    }
-
-    /// The SDKs raise on this event name.
-    fn error(&mut self, error: &RunError) {
-        self.out.extend_from_slice(b"event: error\n");
-        self.frame(&ErrorView::of(self.run_id, error));
-    }
-
     fn ping(&mut self) {
         if self.options.include_pings {
             self.frame(&Ping::of(self.run_id, Timestamp::now()));
         }
     }
 
-    /// The end of a stream whose run has not ended.
     fn incomplete(&mut self, message: &str) {
         self.frame(&StopReasonView::from(StopReason::Error));
         self.error(&RunError {
@@ -218,6 +230,26 @@ impl Writer {
         });
         self.out.extend_from_slice(b"data: [DONE]\n\n");
     }
+}
+
+impl Writer {
+    /// The SDKs raise on this event name.
+    fn error(&mut self, error: &RunError) {
+        self.out.extend_from_slice(b"event: error\n");
+        self.frame(&ErrorView::of(self.run_id, error));
+    }
+}
+
+/// Writes a frame without an event name: the V1 SDKs drop those that have one.
+pub fn write_frame(out: &mut BytesMut, value: &impl Serialize) {
+    let before = out.len();
+    out.extend_from_slice(b"data: ");
+    if let Err(error) = serde_json::to_writer(Appender(out), value) {
+        tracing::error!(%error, "a frame could not be written");
+        out.truncate(before);
+        return;
+    }
+    out.extend_from_slice(b"\n\n");
 }
 
 /// Lets serde_json write into bytes that are sent without a copy.

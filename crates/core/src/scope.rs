@@ -37,6 +37,23 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// The same without an end user: what is common to all of them.
+    #[must_use]
+    pub fn common(&self) -> Self {
+        self.of_subject(None)
+    }
+
+    /// The same for another end user.
+    #[must_use]
+    pub fn of_subject(&self, subject: Option<String>) -> Self {
+        Self {
+            subject,
+            ..self.clone()
+        }
+    }
+}
+
 impl Default for Scope {
     fn default() -> Self {
         Self {

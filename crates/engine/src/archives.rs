@@ -130,7 +130,8 @@ pub(crate) async fn own(
     }
     let archive = Archive {
         id: ArchiveId::new(),
-        subject: scope.subject.clone(),
+        // The agent's, whoever it talks with; each passage says whose it is.
+        subject: None,
         name: domain::default_name(&agent.name),
         description: None,
         embedding_config: agent.embedding_config,

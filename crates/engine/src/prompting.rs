@@ -53,7 +53,8 @@ pub async fn current(
     if let (Some(id), Some(signature)) = (head.prompt_message_id, &head.stored_signature)
         && *signature == head.signature
     {
-        let stored = messages::get(tx, scope, id).await?;
+        // Who compiled it last does not matter: it is the conversation's.
+        let stored = messages::get(tx, &scope.common(), id).await?;
         return Ok(Compiled {
             text: stored.body.plain_text(),
             tokens: stored.tokens,

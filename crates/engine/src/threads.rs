@@ -12,7 +12,7 @@ use mnemic_core::{
 use mnemic_store::{
     StoreError, Tx, agents, blocks, context, leases, messages,
     otids::{self, Offered},
-    runs,
+    own_threads, runs,
     turns::{self, Head},
 };
 
@@ -172,6 +172,31 @@ impl Engine {
                 })
             })
             .await
+    }
+
+    /// The thread that an agent keeps for the end user of the scope; the first message makes it.
+    ///
+    /// # Errors
+    /// There is no such agent, the scope names no end user, or the database's.
+    pub async fn own_thread(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+    ) -> Result<ConversationId, EngineError> {
+        let whose = scope.clone();
+        let found = self
+            .inner
+            .store
+            .read(move |tx| Box::pin(async move { own_threads::find(tx, &whose, agent_id).await }))
+            .await?;
+        if let Some(id) = found {
+            return Ok(id);
+        }
+        let (whose, now) = (scope.clone(), self.now());
+        let made = self.inner.store.write(move |tx| {
+            Box::pin(async move { own_threads::find_or_make(tx, &whose, agent_id, now).await })
+        });
+        Ok(made.await?)
     }
 
     /// Runs a change in one transaction that holds the conversation.

@@ -23,6 +23,7 @@ pub mod leases;
 pub mod messages;
 mod migrate;
 pub mod otids;
+pub mod own_threads;
 pub mod page;
 pub mod passages;
 mod postgres;

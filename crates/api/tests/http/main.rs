@@ -11,6 +11,7 @@ mod basics;
 mod conversations;
 mod history;
 mod model;
+mod openai;
 mod runs;
 mod server;
 mod turns;

@@ -1,5 +1,5 @@
 //! A chat-completions server that does what the last user message says:
-//! `remember X` calls memory_insert, `error N` answers with the status N, `slow` waits until it is let
+//! `remember X` calls memory_insert, `call NAME {json}` another tool, `error N` answers with the status N, `slow` waits until it is let
 //! go, anything else is echoed.
 
 use std::sync::Arc;
@@ -60,10 +60,7 @@ async fn complete(State(go): State<Arc<Notify>>, body: axum::Json<Value>) -> Res
     if by_user && text == "slow" {
         go.notified().await;
     }
-    let call = text
-        .strip_prefix("remember ")
-        .filter(|_| by_user)
-        .map(|fact| json!({"label": "human", "new_string": fact, "insert_line": -1}).to_string());
+    let call = call_in(&text).filter(|_| by_user);
     let said = format!("Echo: {text}");
     if body["stream"] == true {
         stream(call, &said)
@@ -72,18 +69,30 @@ async fn complete(State(go): State<Arc<Notify>>, body: axum::Json<Value>) -> Res
     }
 }
 
+/// A tool and its arguments.
+type Call = (String, String);
+
+fn call_in(text: &str) -> Option<Call> {
+    if let Some(fact) = text.strip_prefix("remember ") {
+        let arguments = json!({"label": "human", "new_string": fact, "insert_line": -1});
+        return Some(("memory_insert".to_owned(), arguments.to_string()));
+    }
+    let (name, arguments) = text.strip_prefix("call ")?.split_once(' ')?;
+    Some((name.to_owned(), arguments.to_owned()))
+}
+
 const USAGE: [i64; 3] = [100, 10, 110];
 
 fn usage() -> Value {
     json!({"prompt_tokens": USAGE[0], "completion_tokens": USAGE[1], "total_tokens": USAGE[2]})
 }
 
-fn whole(call: Option<String>, said: &str) -> Response {
+fn whole(call: Option<Call>, said: &str) -> Response {
     let (message, finish) = match call {
-        Some(arguments) => (
+        Some((name, arguments)) => (
             json!({"role": "assistant", "content": null, "tool_calls": [{
                 "id": "call_1", "type": "function",
-                "function": {"name": "memory_insert", "arguments": arguments},
+                "function": {"name": name, "arguments": arguments},
             }]}),
             "tool_calls",
         ),
@@ -93,13 +102,13 @@ fn whole(call: Option<String>, said: &str) -> Response {
     axum::Json(json!({"id": "c", "choices": choices, "usage": usage()})).into_response()
 }
 
-fn stream(call: Option<String>, said: &str) -> Response {
+fn stream(call: Option<Call>, said: &str) -> Response {
     let mut deltas = Vec::new();
     match call {
-        Some(arguments) => {
+        Some((name, arguments)) => {
             deltas.push(
                 json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function",
-                "function": {"name": "memory_insert", "arguments": ""}}]}),
+                "function": {"name": name, "arguments": ""}}]}),
             );
             let (first, rest) = arguments.split_at(arguments.len() / 2);
             for piece in [first, rest] {

@@ -38,6 +38,8 @@ pub async fn change(
     agent_id: AgentId,
     changes: &Changes<'_>,
 ) -> Result<String, StoreError> {
+    // Core memory is the agent's, whoever it talks with.
+    let scope = &scope.common();
     let blocks = locked(tx, scope, agent_id, changes.changes).await?;
     let seen = |label: &str| changes.seen.get(label).copied();
     let plan = memory::plan(changes.changes, &blocks, &seen, changes.now)

@@ -24,6 +24,7 @@ mod memory_changes;
 mod messages;
 mod migrations;
 mod otids;
+mod own_threads;
 mod paging;
 mod passages;
 mod plans;
