@@ -27,7 +27,8 @@ STOP_SECONDS = 10
 # What the machine's own environment must not bring into a server under test.
 FOREIGN = (
     "MNEMIC_", "LETTA_", "OPENAI_", "ANTHROPIC_", "HF_", "OLLAMA_", "LMSTUDIO_", "LLAMA_SERVER_", "LLAMACPP_", "VLLM_",
-    "SGLANG_", "EXA_", "TAVILY_", "BRAVE_",
+    "SGLANG_", "EXA_", "TAVILY_", "BRAVE_", "AZURE_", "BASETEN_", "DEEPSEEK_", "GEMINI_", "GROQ_", "MINIMAX_", "OPENROUTER_",
+    "TOGETHER_", "XAI_", "ZAI_",
 )
 # Model servers that happen to run on the machine are none of the tests' business.
 DETECT_NOTHING = {"MNEMIC_DETECT": "false"}

@@ -35,6 +35,7 @@ mod openapi;
 pub mod page;
 mod patch;
 mod paths;
+mod providers;
 mod runs;
 mod sandbox_configs;
 mod send_request;

@@ -19,7 +19,6 @@ use crate::{
     error::ApiError,
     extract::{Json, Query},
     openai::{self, Language},
-    page::PageQuery,
 };
 
 /// The routes of this file.
@@ -28,7 +27,6 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(list))
         .routes(routes!(list_embedding))
         .routes(routes!(list_unreachable))
-        .routes(routes!(list_providers))
 }
 
 /// A model that agents can think with.
@@ -85,7 +83,7 @@ impl From<&ModelInfo> for ModelView {
             model: model.model.clone(),
             model_endpoint_type: model.endpoint.endpoint_type(),
             model_endpoint: model.endpoint.base_url().to_owned(),
-            provider_category: "base",
+            provider_category: category(&model.endpoint),
             model_wrapper: None,
             context_window: model.context_window,
             put_inner_thoughts_in_kwargs: false,
@@ -109,6 +107,14 @@ impl From<&ModelInfo> for ModelView {
             max_context_window: model.context_window,
             warning: model.warning.clone(),
         }
+    }
+}
+
+/// Whose the provider is: the server's, or one that was added by the API.
+fn category(endpoint: &Arc<Endpoint>) -> &'static str {
+    match endpoint.config().origin {
+        Origin::Added => "byok",
+        _ => "base",
     }
 }
 
@@ -241,7 +247,8 @@ struct ModelsQuery {
 impl ModelsQuery {
     fn wants(&self, model: &ModelInfo) -> bool {
         let category = &self.provider_category;
-        (category.is_empty() || category.iter().any(|name| name == "base"))
+        let own = self::category(&model.endpoint);
+        (category.is_empty() || category.iter().any(|name| name == own))
             && self
                 .provider_name
                 .as_ref()
@@ -266,7 +273,7 @@ async fn list(
     if language == Language::OpenAi {
         return openai::models::list(&state, scope).await;
     }
-    let listing = state.engine.catalogue().list().await;
+    let listing = state.engine.models(&scope).await?;
     let wanted = listing
         .models
         .iter()
@@ -281,16 +288,18 @@ async fn list(
     responses((status = 200, body = Vec<EmbeddingModelView>)))]
 async fn list_embedding(
     State(state): State<AppState>,
-    Actor(_): Actor,
-) -> Json<Vec<EmbeddingModelView>> {
-    let listing = state.engine.catalogue().list().await;
+    Actor(scope): Actor,
+) -> Result<Json<Vec<EmbeddingModelView>>, ApiError> {
+    let listing = state.engine.models(&scope).await?;
     let wanted = listing
         .models
         .iter()
         .filter(|model| model.kind == ModelKind::Embedding)
         .map(EmbeddingModelView::from);
     let own = state.engine.embeddings().in_process().into_iter();
-    Json(own.map(EmbeddingModelView::from).chain(wanted).collect())
+    Ok(Json(
+        own.map(EmbeddingModelView::from).chain(wanted).collect(),
+    ))
 }
 
 /// A provider that is configured and does not tell its models.
@@ -309,9 +318,9 @@ struct UnreachableView {
     responses((status = 200, body = Vec<UnreachableView>)))]
 async fn list_unreachable(
     State(state): State<AppState>,
-    Actor(_): Actor,
-) -> Json<Vec<UnreachableView>> {
-    let listing = state.engine.catalogue().list().await;
+    Actor(scope): Actor,
+) -> Result<Json<Vec<UnreachableView>>, ApiError> {
+    let listing = state.engine.models(&scope).await?;
     let configured = listing
         .unreachable
         .iter()
@@ -320,15 +329,7 @@ async fn list_unreachable(
         provider_name: one.endpoint.name().to_owned(),
         error: one.error.to_string(),
     });
-    Json(views.collect())
-}
-
-/// Providers that were added by the API; those of the server's configuration are not listed.
-#[utoipa::path(get, path = "/v1/providers", tag = "providers", operation_id = "list_providers",
-    params(PageQuery), responses((status = 200, body = Vec<Value>)))]
-async fn list_providers(Actor(_): Actor, query: PageQuery) -> Result<Json<Vec<Value>>, ApiError> {
-    query.page(50, mnemic_store::page::Order::Desc)?;
-    Ok(Json(Vec::new()))
+    Ok(Json(views.collect()))
 }
 
 #[cfg(test)]

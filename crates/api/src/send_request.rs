@@ -7,8 +7,11 @@ use std::collections::HashSet;
 
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, Method, Uri};
-use mnemic_core::messages::{CallAnswer, ContentPart, MessageBody, NewMessage, Role};
-use mnemic_engine::{DEFAULT_MAX_STEPS, EngineError, Granularity, SendRequest, custom::Above};
+use mnemic_core::{
+    messages::{CallAnswer, ContentPart, MessageBody, NewMessage, Role},
+    scope::Scope,
+};
+use mnemic_engine::{DEFAULT_MAX_STEPS, Granularity, SendRequest, custom::Above};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -346,13 +349,13 @@ impl Checked {
     pub async fn into_request(
         self,
         state: &AppState,
+        scope: &Scope,
         above: Above,
     ) -> Result<SendRequest, ApiError> {
         let mut request = self.request;
         request.above = above;
         if let Some(handle) = &request.override_model {
-            let found = state.engine.catalogue().resolve(handle).await;
-            found.map_err(EngineError::from)?;
+            state.engine.resolve_model(scope, handle).await?;
         }
         if let Some(url) = &request.callback_url
             && let Err(error) = state.outside.check(url)

@@ -48,7 +48,7 @@ pub async fn run(
         is_awaited: sent.above.is_awaited && form != AnswerForm::Run,
         ..sent.above
     };
-    let request = checked.into_request(state, above).await?;
+    let request = checked.into_request(state, scope, above).await?;
     let run = state
         .engine
         .send(

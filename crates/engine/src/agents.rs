@@ -123,7 +123,7 @@ impl Engine {
         scope: &Scope,
         request: CreateAgent,
     ) -> Result<AgentId, EngineError> {
-        let draft = self.draft(request).await?;
+        let draft = self.draft(scope, request).await?;
         let (scope, secrets) = (scope.clone(), self.store().secrets().clone());
         self.store()
             .write(move |tx| Box::pin(async move { draft.store(tx, &scope, &secrets).await }))
@@ -141,7 +141,7 @@ impl Engine {
         id: AgentId,
         mut patch: AgentPatch,
     ) -> Result<(), EngineError> {
-        let models = self.patched_models(&patch).await?;
+        let models = self.patched_models(scope, &patch).await?;
         let message_ids = patch.message_ids.take();
         patching::check(&patch)?;
         let (for_job, now) = (scope.clone(), self.now());
@@ -188,12 +188,16 @@ impl Engine {
     }
 
     /// The configuration of a model that a provider has.
-    pub(crate) async fn config_of(&self, handle: &str) -> Result<LlmConfig, EngineError> {
+    pub(crate) async fn config_of(
+        &self,
+        scope: &Scope,
+        handle: &str,
+    ) -> Result<LlmConfig, EngineError> {
         validation::model_handle(handle).map_err(invalid)?;
         if self.embeddings().in_process_named(handle).is_some() {
             return Err(cannot_talk(handle));
         }
-        let resolved = self.catalogue().resolve(handle).await?;
+        let resolved = self.resolve_model(scope, handle).await?;
         if resolved.known_kind == Some(ModelKind::Embedding) {
             return Err(cannot_talk(handle));
         }
@@ -206,13 +210,14 @@ impl Engine {
     /// The description of an embedding model that a provider has.
     pub(crate) async fn embedding_config_of(
         &self,
+        scope: &Scope,
         handle: &str,
         chunk_size: Option<i64>,
     ) -> Result<Value, EngineError> {
         if let Some(info) = self.embeddings().in_process_named(handle) {
             return Ok(defaults::local_embedding_config(&info, chunk_size));
         }
-        match self.catalogue().resolve(handle).await {
+        match self.resolve_model(scope, handle).await {
             Ok(resolved) if resolved.known_kind == Some(ModelKind::Llm) => {
                 Err(EngineError::Invalid(format!(
                     "INVALID_ARGUMENT: {handle} is a model to talk with and makes no embeddings: name an embedding \

@@ -193,11 +193,11 @@ impl Engine {
         check_name(&new.name)?;
         check_description(new.description.as_ref())?;
         let embedding_config = match (&new.embedding, new.embedding_config) {
-            (Some(handle), _) => Some(self.embedding_config_of(handle, None).await?),
+            (Some(handle), _) => Some(self.embedding_config_of(scope, handle, None).await?),
             (None, config) => {
                 let named = config.as_ref().and_then(|config| config.get("handle"));
                 match named.and_then(serde_json::Value::as_str) {
-                    Some(handle) => Some(self.embedding_config_of(handle, None).await?),
+                    Some(handle) => Some(self.embedding_config_of(scope, handle, None).await?),
                     None => config,
                 }
             }
@@ -243,7 +243,7 @@ impl Engine {
         }
         check_description(patch.description.as_ref().and_then(Option::as_ref))?;
         let embedding = match &patch.embedding {
-            Some(handle) => Some(self.embedding_config_of(handle, None).await?),
+            Some(handle) => Some(self.embedding_config_of(scope, handle, None).await?),
             None => None,
         };
         let (scope, now) = (scope.clone(), self.now());

@@ -275,7 +275,7 @@ impl Turn {
             tokio::select! {
                 biased;
                 () = self.live.cancelled.cancelled() => return Ok(None),
-                text = self.engine.summary(&material) => text,
+                text = self.engine.summary(&self.live.scope, &material) => text,
             }
         };
         let fixed = self.fixed_tokens();

@@ -15,13 +15,16 @@ use std::{num::NonZeroUsize, ops::Range, sync::Arc, time::Duration};
 use local::LocalModel;
 use lru::LruCache;
 use mnemic_core::chunks;
-use mnemic_llm::{Catalogue, LlmError, ResolveError};
+use mnemic_llm::{Catalogue, LlmError, ResolveError, ResolvedModel};
 use parking_lot::Mutex;
 use remote::RemoteModel;
 pub use remote::known_dims;
 pub use settings::{EmbeddingSettings, LocalModels};
 
-use crate::rests::{Rests, Trouble};
+use crate::{
+    EngineError,
+    rests::{Rests, Trouble},
+};
 
 /// Vectors of queries that are kept: an agent often looks for the same words in several places.
 const KEPT_QUERIES: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -172,11 +175,25 @@ impl Embeddings {
         models.find(|info| info.handle.eq_ignore_ascii_case(handle))
     }
 
-    /// The model that a handle names. It need not be usable yet.
+    /// The model that a handle names, of this process or of the server's own providers. It need not be
+    /// usable yet.
     ///
     /// # Errors
     /// Embeddings are switched off, or no provider has the model.
     pub async fn model(&self, handle: &str) -> Result<EmbeddingModel, EmbeddingError> {
+        let found = async { Ok(self.inner.catalogue.resolve(handle).await?) };
+        self.model_of(handle, found).await
+    }
+
+    /// The model that a handle names: one of this process, or else what is `found` at a provider.
+    ///
+    /// # Errors
+    /// Embeddings are switched off, or no provider has the model.
+    pub(crate) async fn model_of(
+        &self,
+        handle: &str,
+        found: impl Future<Output = Result<ResolvedModel, EngineError>>,
+    ) -> Result<EmbeddingModel, EmbeddingError> {
         if self.inner.off {
             return Err(EmbeddingError::Disabled);
         }
@@ -191,9 +208,15 @@ impl Embeddings {
                 rests,
             });
         }
-        let resolved = self.inner.catalogue.resolve(handle).await?;
+        let resolved = found.await.map_err(|error| match error {
+            EngineError::Model(error) => EmbeddingError::Unknown(error),
+            other => EmbeddingError::Failed {
+                handle: handle.to_owned(),
+                reason: other.to_string(),
+            },
+        })?;
         let client = self.inner.catalogue.client().clone();
-        let kind = Kind::Remote(RemoteModel::new(client, resolved));
+        let kind = Kind::Remote(Box::new(RemoteModel::new(client, resolved)));
         Ok(EmbeddingModel {
             kind,
             queries,
@@ -231,7 +254,7 @@ pub struct EmbeddingModel {
 enum Kind {
     #[cfg(feature = "local-models")]
     Local(LocalModel),
-    Remote(RemoteModel),
+    Remote(Box<RemoteModel>),
 }
 
 /// What texts are for: some models want to be told.
@@ -262,6 +285,15 @@ impl EmbeddingModel {
             #[cfg(feature = "local-models")]
             Kind::Local(model) => model.key(),
             Kind::Remote(model) => model.handle.clone(),
+        }
+    }
+
+    /// What its queries are kept under: organizations may have providers of the same name.
+    fn query_key(&self) -> String {
+        match &self.kind {
+            #[cfg(feature = "local-models")]
+            Kind::Local(model) => model.key(),
+            Kind::Remote(model) => format!("{} {}", model.handle, model.base_url()),
         }
     }
 
@@ -297,8 +329,8 @@ impl EmbeddingModel {
         match &self.kind {
             #[cfg(feature = "local-models")]
             Kind::Local(_) => {}
-            Kind::Remote(model) => {
-                self.rests.begin(&model.handle, trouble);
+            Kind::Remote(_) => {
+                self.rests.begin(&self.query_key(), trouble);
             }
         }
     }
@@ -308,17 +340,17 @@ impl EmbeddingModel {
     /// # Errors
     /// There is none.
     pub async fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbeddingError> {
-        let key = (self.model_key(), text.to_owned());
+        let key = (self.query_key(), text.to_owned());
         if let Some(known) = self.queries.lock().get(&key) {
             return Ok(known.clone());
         }
-        if self.rests.is_resting(self.handle()) {
+        if self.rests.is_resting(&self.query_key()) {
             let handle = self.handle().to_owned();
             return Err(EmbeddingError::Resting { handle });
         }
         let embedded = self.embed(vec![text.to_owned()], Purpose::Query).await;
         match &embedded {
-            Ok(_) => self.rests.end(self.handle()),
+            Ok(_) => self.rests.end(&self.query_key()),
             Err(error) if error.is_passing() => self.let_rest(Trouble::Failed),
             Err(_) => {}
         }
@@ -347,7 +379,7 @@ impl EmbeddingModel {
         texts: Vec<String>,
     ) -> Result<Vec<Vec<f32>>, EmbeddingError> {
         let embedded = self.embed(texts, Purpose::Passage).await?;
-        self.rests.end_failure(self.handle());
+        self.rests.end_failure(&self.query_key());
         Ok(embedded)
     }
 

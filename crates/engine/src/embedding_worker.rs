@@ -8,6 +8,7 @@ mod texts;
 
 use std::{collections::HashMap, time::Duration};
 
+use mnemic_core::scope::Scope;
 use mnemic_store::{
     Dialect, JobFuture, StoreError, Tx,
     embed_scopes::{self, Claim, DirtyScope, ScopeKind},
@@ -216,7 +217,11 @@ impl Worker {
         if !self.claim(scope).await? {
             return Ok(false);
         }
-        let worked = match self.engine.model_of(scope.handle.as_deref()).await {
+        let whose = Scope {
+            organization: scope.organization,
+            ..Scope::default()
+        };
+        let worked = match self.engine.model_of(&whose, scope.handle.as_deref()).await {
             Ok(model) => self.embed_scope(scope, &model).await,
             Err(error) => Err(error.into()),
         };

@@ -28,6 +28,7 @@ mod live;
 mod model;
 mod outlet;
 pub mod prompting;
+pub mod providers;
 mod recall;
 mod recovery;
 mod request;
@@ -121,6 +122,8 @@ struct Inner {
     store: Store,
     client: Client,
     catalogue: Arc<Catalogue>,
+    /// The providers that organizations added.
+    added: providers::Added,
     embeddings: Embeddings,
     /// Models that made no summary when they were asked last.
     summarizers: Rests,
@@ -165,6 +168,7 @@ impl Engine {
             store,
             client,
             catalogue,
+            added: providers::Added::default(),
             embeddings,
             summarizers: Rests::new(SUMMARIZER_REST.0, SUMMARIZER_REST.1),
             settings,

@@ -1,6 +1,9 @@
 //! The model of a turn.
 
-use mnemic_core::agents::{Agent, LlmConfig};
+use mnemic_core::{
+    agents::{Agent, LlmConfig},
+    scope::Scope,
+};
 use mnemic_llm::{ResolvedModel, Thinking};
 use serde_json::Value;
 
@@ -26,6 +29,7 @@ impl Engine {
     /// The model that a request, its thread or its agent names, in this order.
     pub(crate) async fn turn_model(
         &self,
+        scope: &Scope,
         session: &Session,
         request: &SendRequest,
     ) -> Result<TurnModel, EngineError> {
@@ -35,7 +39,7 @@ impl Engine {
             .as_deref()
             .or(session.frame.model_override.as_deref())
             .unwrap_or(&own);
-        let resolved = self.inner.catalogue.resolve(handle).await?;
+        let resolved = self.resolve_model(scope, handle).await?;
         let config = &session.frame.agent.llm_config;
         let context_window = self.window(&session.frame.agent, handle, Some(&resolved));
         Ok(TurnModel {

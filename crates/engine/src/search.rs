@@ -149,6 +149,7 @@ impl<T> Default for Findings<T> {
 /// A query that is the same for all scopes it is asked of.
 #[derive(Debug, Clone)]
 struct Asked {
+    scope: Scope,
     text: String,
     filter: Filter,
     limit: usize,
@@ -337,7 +338,7 @@ impl Engine {
     async fn meant(&self, handle: Option<&str>, asked: &Asked) -> Meant {
         let model = match asked.mode {
             Mode::Text => None,
-            Mode::Hybrid | Mode::Vector => self.model_of(handle).await.ok(),
+            Mode::Hybrid | Mode::Vector => self.model_of(&asked.scope, handle).await.ok(),
         };
         let vector = match &model {
             Some(model) => query_vector(model, &asked.text).await,
@@ -384,11 +385,15 @@ impl Engine {
     /// The embedding model of a handle, or the default; only one that can be used now.
     pub(crate) async fn model_of(
         &self,
+        scope: &Scope,
         handle: Option<&str>,
     ) -> Result<EmbeddingModel, EmbeddingError> {
         let embeddings = &self.inner.embeddings;
         let model = match handle {
-            Some(handle) => embeddings.model(handle).await?,
+            Some(handle) => {
+                let found = async { self.resolve_model(scope, handle).await };
+                embeddings.model_of(handle, found).await?
+            }
             None => embeddings.default_model().await?,
         };
         if model.is_ready() {

@@ -55,7 +55,10 @@ impl Turn {
     /// Takes one step.
     pub(crate) async fn step(&mut self) -> Result<StepEnd, EngineError> {
         let request = Arc::clone(&self.request);
-        let model = self.engine.turn_model(&self.session, &request).await?;
+        let model = self
+            .engine
+            .turn_model(&self.live.scope, &self.session, &request)
+            .await?;
         self.make_room(&model).await?;
         if self.live.cancelled.is_cancelled() {
             // Noticed before the next step.

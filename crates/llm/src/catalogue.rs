@@ -221,6 +221,36 @@ impl Catalogue {
         None
     }
 
+    /// Whether an endpoint has that name, or publishes models under it.
+    #[must_use]
+    pub fn has(&self, provider: &str) -> bool {
+        let shelves = self.shelves.read();
+        let mut endpoints = shelves.iter().map(|shelf| &shelf.endpoint);
+        endpoints.any(|one| one.name() == provider || one.handle_prefix() == provider)
+    }
+
+    /// Has the list of an endpoint read again when it is next needed.
+    pub fn forget(&self, provider: &str) {
+        for shelf in self.shelves.read().iter() {
+            if shelf.endpoint.name() == provider {
+                shelf.known.write().read_at = None;
+            }
+        }
+    }
+
+    /// Tries whether an endpoint answers to its key.
+    ///
+    /// # Errors
+    /// It refuses the key, or does not answer.
+    pub async fn try_out(&self, endpoint: Endpoint) -> Result<(), LlmError> {
+        let shelf = Shelf::new(endpoint);
+        match shelf.fetch_list(&self.client).await {
+            // A server without a list of models is not a server in trouble.
+            Ok(_) | Err(LlmError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The configured endpoints.
     #[must_use]
     pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {

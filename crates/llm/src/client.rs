@@ -1,6 +1,9 @@
 //! The client: sends calls, retries them, and reads their answers.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use reqwest::{Response, header::CONTENT_TYPE};
 use serde_json::Value;
@@ -14,7 +17,7 @@ use crate::{
     choice,
     completion::Completion,
     connect,
-    endpoints::{Endpoint, Protocol},
+    endpoints::{Endpoint, Origin, Protocol},
     errors::LlmError,
     forced, ollama,
     ollama::prompt_cut::PromptCheck,
@@ -23,6 +26,7 @@ use crate::{
     refusals,
     retry::{RetryPolicy, Timeouts, retry_after},
     streaming::{self, DeltaStream, MAX_ANSWER, Pump},
+    url_guard::UrlGuard,
 };
 
 /// Bytes of an error body that are read.
@@ -34,6 +38,9 @@ const MAX_ADAPTATIONS: u32 = 6;
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// For endpoints whose addresses are not to be trusted; made when it is first needed.
+    guarded: Arc<OnceLock<reqwest::Client>>,
+    guard: UrlGuard,
     timeouts: Timeouts,
     retries: RetryPolicy,
 }
@@ -52,9 +59,49 @@ impl Client {
     pub fn new(timeouts: Timeouts, retries: RetryPolicy) -> Result<Self, reqwest::Error> {
         Ok(Self {
             http: connect::builder(timeouts.connect).build()?,
+            guarded: Arc::default(),
+            guard: UrlGuard::new(false),
             timeouts,
             retries,
         })
+    }
+
+    /// The same, with the guard on endpoints that were added by the API.
+    #[must_use]
+    pub fn guarded_by(self, guard: UrlGuard) -> Self {
+        Self {
+            guarded: Arc::default(),
+            guard,
+            ..self
+        }
+    }
+
+    /// The guard on endpoints that were added by the API.
+    #[must_use]
+    pub const fn guard(&self) -> &UrlGuard {
+        &self.guard
+    }
+
+    /// The connections to an endpoint.
+    fn connections(&self, endpoint: &Endpoint) -> Result<&reqwest::Client, LlmError> {
+        if endpoint.config().origin != Origin::Added || self.guard.allows_private() {
+            return Ok(&self.http);
+        }
+        // The name is looked at when it is resolved, what is an address already here.
+        let refused = |message: String| LlmError::Connection {
+            provider: endpoint.name().to_owned(),
+            url: endpoint.base_url().to_owned(),
+            message,
+        };
+        let checked = self.guard.check(endpoint.base_url());
+        checked.map_err(|error| refused(error.to_string()))?;
+        if let Some(client) = self.guarded.get() {
+            return Ok(client);
+        }
+        let builder = connect::builder(self.timeouts.connect);
+        let made = self.guard.guarding(builder).build();
+        let made = made.map_err(|error| refused(error.to_string()))?;
+        Ok(self.guarded.get_or_init(|| made))
     }
 
     /// The limits on waiting.
@@ -181,8 +228,8 @@ impl Client {
             (self.timeouts.answer, "the whole answer", false)
         };
         let request = self
-            .http
-            .post(endpoint.call_url().clone())
+            .connections(endpoint)?
+            .post(endpoint.call_url(&call.model, delivery.is_streamed()))
             .headers(endpoint.headers().clone())
             .body(body.to_request())
             .send();
@@ -261,7 +308,7 @@ impl Client {
         loop {
             let post = async {
                 let request = self
-                    .http
+                    .connections(endpoint)?
                     .post(url.clone())
                     .headers(endpoint.headers().clone())
                     .body(body.clone());
@@ -308,9 +355,10 @@ impl Client {
         patience: Duration,
     ) -> Result<bytes::Bytes, LlmError> {
         let fetch = async {
+            let http = self.connections(endpoint)?;
             let request = match json {
-                Some(json) => self.http.post(url).body(json),
-                None => self.http.get(url),
+                Some(json) => http.post(url).body(json),
+                None => http.get(url),
             };
             let response = request
                 .headers(endpoint.headers().clone())

@@ -33,6 +33,7 @@ mod ollama;
 mod openai_chat;
 mod openai_responses;
 mod plain_calls;
+mod provider_kinds;
 mod reading;
 mod refusals;
 pub mod repair;
@@ -65,6 +66,7 @@ pub use in_process::{
 };
 pub use lines::LineParser;
 pub use models::{ModelInfo, ModelKind};
+pub use provider_kinds::{ProviderAccess, ProviderKind, ProviderKindError};
 pub use retry::{RetryPolicy, Timeouts};
 pub use servers::{Found, ModelServer};
 pub use sse::{SseEvent, SseParser, TooLong};

@@ -165,6 +165,12 @@ impl UrlGuard {
         }
     }
 
+    /// Whether it lets everything through.
+    #[must_use]
+    pub const fn allows_private(&self) -> bool {
+        self.allow_private
+    }
+
     /// Checks a URL as far as that goes without resolving its name.
     ///
     /// # Errors
@@ -298,18 +304,23 @@ impl UrlGuard {
         })
     }
 
+    /// A builder of clients that connect to nothing that the guard refuses. (Addresses that URLs name
+    /// without a name are for [`UrlGuard::check`] to look at.)
+    pub(crate) fn guarding(&self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+        builder.no_proxy().dns_resolver(CheckedResolver {
+            allow_private: self.allow_private,
+            trusted: Arc::clone(&self.trusted),
+        })
+    }
+
     fn client(&self, host: &str) -> Result<reqwest::Client, UrlError> {
         let mut made = self.http.lock();
         if let Some(client) = &*made {
             return Ok(client.clone());
         }
-        let client = connect::builder(Duration::from_secs(5))
-            .no_proxy()
+        let client = self
+            .guarding(connect::builder(Duration::from_secs(5)))
             .pool_max_idle_per_host(0)
-            .dns_resolver(CheckedResolver {
-                allow_private: self.allow_private,
-                trusted: Arc::clone(&self.trusted),
-            })
             .build()
             .map_err(|error| UrlError::Unreachable {
                 host: host.to_owned(),
@@ -328,7 +339,10 @@ struct CheckedResolver {
 
 /// A name that leads to an address that is not public.
 #[derive(Debug, thiserror::Error)]
-#[error("it leads to {0}")]
+#[error(
+    "it leads to {0}, which is not a public address; an administrator can allow private addresses with \
+     allow_private_urls"
+)]
 struct PrivateAddress(IpAddr);
 
 impl Resolve for CheckedResolver {

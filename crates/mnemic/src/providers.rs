@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use mnemic_llm::{
     Catalogue, Endpoint, EndpointConfig, EndpointError, ModelServer, Origin, Protocol,
+    ProviderAccess, ProviderKind,
 };
 use parking_lot::Mutex;
 use url::Url;
@@ -187,6 +188,15 @@ pub fn configs(settings: &Settings) -> Result<Vec<EndpointConfig>, EndpointError
         let url = with_scheme(&env(name)?, *name == "OLLAMA_HOST");
         Some(server.config(server.name(), &url, Origin::Environment))
     });
+    let by_key = ProviderKind::all().filter_map(|kind| {
+        let access = ProviderAccess {
+            name: kind.name.to_owned(),
+            api_key: env(kind.key_variable?)?,
+            ..ProviderAccess::default()
+        };
+        kind.config(&access, Origin::Configured).ok()
+    });
+    let local: Vec<EndpointConfig> = by_key.chain(azure()).chain(local).collect();
     let from_env = [openai, anthropic].into_iter().flatten().chain(local);
     found.extend(from_env.filter(|config| !named(&config.name)));
     found.extend(settings.providers.iter().map(config_of));
@@ -194,6 +204,24 @@ pub fn configs(settings: &Settings) -> Result<Vec<EndpointConfig>, EndpointError
         Endpoint::new(config.clone())?;
     }
     Ok(found)
+}
+
+/// Azure's resource, of which the environment names the key and the address.
+fn azure() -> Option<EndpointConfig> {
+    let access = ProviderAccess {
+        name: "azure".to_owned(),
+        api_key: env("AZURE_API_KEY")?,
+        base_url: Some(env("AZURE_BASE_URL")?),
+        region: None,
+    };
+    let kind = ProviderKind::named("azure").ok()?;
+    match kind.config(&access, Origin::Configured) {
+        Ok(config) => Some(config),
+        Err(error) => {
+            tracing::warn!(%error, "AZURE_BASE_URL is not used");
+            None
+        }
+    }
 }
 
 /// An address with its scheme; that of `OLLAMA_HOST` may also lack its port, or name the address that

@@ -9,7 +9,7 @@ use mnemic_core::{scope::Scope, time::Clock};
 use mnemic_engine::embedding::LocalModels;
 use mnemic_engine::{Engine, EngineSettings, WebSettings, embedding::EmbeddingSettings};
 use mnemic_llm::{
-    Catalogue, Client, EndpointConfig, RetryPolicy, Secret, ServiceSettings, Timeouts,
+    Catalogue, Client, EndpointConfig, RetryPolicy, Secret, ServiceSettings, Timeouts, UrlGuard,
     WebSearchSettings,
 };
 use mnemic_store::{Location, Secrets, Store, StoreError};
@@ -118,7 +118,8 @@ where
         ..Timeouts::default()
     };
     let client = Client::new(timeouts, RetryPolicy::default())
-        .map_err(|error| ServeError::Client(error.to_string()))?;
+        .map_err(|error| ServeError::Client(error.to_string()))?
+        .guarded_by(UrlGuard::new(settings.switch("allow_private_urls")?));
     let configs = providers::configs(&settings)?;
     let names: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
     let catalogue = catalogue(&settings, (&client, configs), hosting.audience)?;

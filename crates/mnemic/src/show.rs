@@ -78,6 +78,7 @@ fn origin_of(settings: &Settings, config: &EndpointConfig) -> String {
     let mut in_file = settings.providers.iter();
     match (config.origin, &settings.file) {
         (Origin::Found, _) => "found running".to_owned(),
+        (Origin::Added, _) => "added by the API".to_owned(),
         (_, Some(file)) if in_file.any(|provider| provider.name == config.name) => {
             file.display().to_string()
         }

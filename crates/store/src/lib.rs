@@ -27,6 +27,7 @@ pub mod own_threads;
 pub mod page;
 pub mod passages;
 mod postgres;
+pub mod providers;
 pub mod runs;
 pub mod sandbox_configs;
 mod secrets;
@@ -137,8 +138,9 @@ impl Store {
                 tx.execute("DELETE FROM server_facts WHERE name = 'key_check'", &[])
                     .await?;
                 let variables = tx.execute("DELETE FROM sandbox_variables", &[]).await?;
+                let keys = tx.execute("DELETE FROM providers", &[]).await?;
                 let secrets = tx.execute("DELETE FROM agent_secrets", &[]).await?;
-                Ok::<_, StoreError>(secrets + variables)
+                Ok::<_, StoreError>(secrets + variables + keys)
             })
         });
         let deleted = deleted.await?;

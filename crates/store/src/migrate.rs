@@ -8,13 +8,14 @@ use rusqlite::Connection;
 use crate::{StoreError, postgres::Postgres};
 
 /// All versions of the schema, oldest first; the number is the place in the list plus one.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0001_spine.sql"),
     include_str!("../migrations/0002_callbacks.sql"),
     include_str!("../migrations/0003_retrieval.sql"),
     include_str!("../migrations/0004_tool_variables.sql"),
     include_str!("../migrations/0005_identities.sql"),
     include_str!("../migrations/0006_own_threads.sql"),
+    include_str!("../migrations/0007_providers.sql"),
 ];
 
 /// Key of the advisory lock under which one replica migrates while the others wait ("mnemic" in ASCII).

@@ -90,7 +90,7 @@ export class Server {
 
   static async make(engine: string, model: ScriptedModel, more: NodeJS.ProcessEnv = {}): Promise<Server> {
     const port = await freePort();
-    const foreign = /^(MNEMIC|LETTA|OPENAI|ANTHROPIC|HF|OLLAMA|LMSTUDIO|LLAMA_SERVER|LLAMACPP|VLLM|SGLANG)_/;
+    const foreign = /^(MNEMIC|LETTA|OPENAI|ANTHROPIC|HF|OLLAMA|LMSTUDIO|LLAMA_SERVER|LLAMACPP|VLLM|SGLANG|AZURE|BASETEN|DEEPSEEK|GEMINI|GROQ|MINIMAX|OPENROUTER|TOGETHER|XAI|ZAI)_/;
     const own = Object.entries(process.env).filter(([name]) => !foreign.test(name));
     const folder = mkdtempSync(join(tmpdir(), "mnemic-ts-"));
     const environment: NodeJS.ProcessEnv = {

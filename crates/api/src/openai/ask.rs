@@ -76,7 +76,7 @@ pub async fn begin<T>(
         }
         None => (scope.clone(), Thread::Default),
     };
-    let request = checked.into_request(state, sent.above).await?;
+    let request = checked.into_request(state, &scope, sent.above).await?;
     let run = state
         .engine
         .send(&scope, agent.id, thread, request, WhenBusy::Queue);

@@ -39,7 +39,11 @@ pub(crate) struct Draft {
 
 impl Engine {
     /// Checks a request and resolves what it names outside of the database.
-    pub(crate) async fn draft(&self, request: CreateAgent) -> Result<Draft, EngineError> {
+    pub(crate) async fn draft(
+        &self,
+        scope: &Scope,
+        request: CreateAgent,
+    ) -> Result<Draft, EngineError> {
         let now = self.now();
         check(&request)?;
         let mut blocks = Vec::with_capacity(request.memory_blocks.len());
@@ -47,10 +51,10 @@ impl Engine {
             // A microsecond apart, so that lists by age keep their order.
             blocks.push(block.into_block(now.plus_micros(place))?);
         }
-        let llm_config = self.requested_model(&request).await?;
+        let llm_config = self.requested_model(scope, &request).await?;
         let rules = request.tool_rules.as_deref().unwrap_or_default();
         checks::first_rules(rules, &llm_config.model)?;
-        let embedding_config = self.requested_embedding(&request).await?;
+        let embedding_config = self.requested_embedding(scope, &request).await?;
         let agent = new_agent(&request, (llm_config, embedding_config), now);
         Ok(Draft {
             agent,
@@ -59,11 +63,15 @@ impl Engine {
         })
     }
 
-    async fn requested_model(&self, request: &CreateAgent) -> Result<LlmConfig, EngineError> {
+    async fn requested_model(
+        &self,
+        scope: &Scope,
+        request: &CreateAgent,
+    ) -> Result<LlmConfig, EngineError> {
         let mut config = match (&request.model, &request.llm_config) {
-            (Some(handle), _) => self.config_of(handle).await?,
+            (Some(handle), _) => self.config_of(scope, handle).await?,
             (None, Some(config)) => config.clone(),
-            (None, None) => self.default_model().await?,
+            (None, None) => self.default_model(scope).await?,
         };
         if let Some(settings) = &request.model_settings {
             apply_settings(&mut config, settings);
@@ -82,7 +90,7 @@ impl Engine {
     }
 
     /// The model that is configured as the default, else one of a server that was found running.
-    async fn default_model(&self) -> Result<LlmConfig, EngineError> {
+    async fn default_model(&self, scope: &Scope) -> Result<LlmConfig, EngineError> {
         let default = match &self.settings().default_llm_handle {
             Some(handle) => Some(handle.clone()),
             None => self.catalogue().found_model().await,
@@ -94,11 +102,12 @@ impl Engine {
                     .to_owned(),
             ));
         };
-        self.config_of(&handle).await
+        self.config_of(scope, &handle).await
     }
 
     async fn requested_embedding(
         &self,
+        scope: &Scope,
         request: &CreateAgent,
     ) -> Result<Option<Value>, EngineError> {
         let default = self.embeddings().default_handle();
@@ -109,7 +118,7 @@ impl Engine {
         ) {
             (None, Some(config), _) => Ok(Some(config.clone())),
             (Some(handle), _, _) | (None, None, Some(handle)) => self
-                .embedding_config_of(handle, request.embedding_chunk_size)
+                .embedding_config_of(scope, handle, request.embedding_chunk_size)
                 .await
                 .map(Some),
             (None, None, None) => Ok(None),

@@ -26,13 +26,17 @@ pub(super) struct Models {
 
 impl Engine {
     /// Resolves the models that a PATCH names.
-    pub(super) async fn patched_models(&self, patch: &AgentPatch) -> Result<Models, EngineError> {
+    pub(super) async fn patched_models(
+        &self,
+        scope: &Scope,
+        patch: &AgentPatch,
+    ) -> Result<Models, EngineError> {
         let llm = match &patch.model {
-            Some(handle) => Some(self.config_of(handle).await?),
+            Some(handle) => Some(self.config_of(scope, handle).await?),
             None => patch.llm_config.clone(),
         };
         let embedding = match &patch.embedding {
-            Some(handle) => Some(self.embedding_config_of(handle, None).await?),
+            Some(handle) => Some(self.embedding_config_of(scope, handle, None).await?),
             None => None,
         };
         Ok(Models { llm, embedding })

@@ -125,7 +125,7 @@ impl Engine {
         let settings = Settings::of(&agent);
         let own = held.frame.model_handle();
         // A provider that is away is no reason not to compact.
-        let resolved = self.inner.catalogue.resolve(&own).await.ok();
+        let resolved = self.resolve_model(scope, &own).await.ok();
         let window = self.window(&agent, &own, resolved.as_ref());
         let fixed = held.frame.fixed_tokens();
         let budget = Budget::new(window, fixed, agent.llm_config.max_tokens, 0);
@@ -152,7 +152,7 @@ impl Engine {
             tokens: budget.summary,
             waiting: Waiting::Client,
         };
-        let text = self.summary(&material).await;
+        let text = self.summary(scope, &material).await;
         let stats = CompactionStats {
             trigger: Trigger::Manual,
             context_tokens_before: Some(fixed + all),

@@ -7,16 +7,15 @@ use mnemic_core::{
     agents::Agent,
     compaction::{self, clip_text},
     messages::{Message, MessageBody, Role},
+    scope::Scope,
     tokens,
 };
-use mnemic_llm::{
-    Call, LlmError, MessageView, ResolveError, ResolvedModel, SystemPrompt, Transcript,
-};
+use mnemic_llm::{Call, LlmError, MessageView, ResolvedModel, SystemPrompt, Transcript};
 
 use tokio::time::Instant;
 
 use super::settings::Settings;
-use crate::{Engine, model, rests::Trouble};
+use crate::{Engine, EngineError, model, rests::Trouble};
 
 /// What stands before and after the agreement that some models need, to answer with a summary and
 /// nothing else.
@@ -57,7 +56,7 @@ pub(crate) enum Waiting {
 #[derive(Debug, thiserror::Error)]
 enum NoSummary {
     #[error(transparent)]
-    Model(#[from] ResolveError),
+    Model(#[from] EngineError),
     #[error(transparent)]
     Call(#[from] LlmError),
     #[error("the model answered nothing")]
@@ -167,7 +166,7 @@ impl Material<'_> {
 impl Engine {
     /// The summary of messages that leave a context: a model's if there is one in time, else a digest. A
     /// model that failed or hung is left alone for a while, so that not each turn waits for it.
-    pub(crate) async fn summary(&self, material: &Material<'_>) -> String {
+    pub(crate) async fn summary(&self, scope: &Scope, material: &Material<'_>) -> String {
         let patience = self.inner.settings.compaction_timeout;
         let deadline = Instant::now() + patience;
         let rests = &self.inner.summarizers;
@@ -177,7 +176,7 @@ impl Engine {
                 tracing::debug!(%agent, model, "the model made no summary lately and is not asked");
                 continue;
             }
-            match tokio::time::timeout_at(deadline, self.summary_by(material, model)).await {
+            match tokio::time::timeout_at(deadline, self.summary_by(scope, material, model)).await {
                 Ok(Ok(text)) => {
                     rests.end(model);
                     return text;
@@ -198,8 +197,13 @@ impl Engine {
         material.digest()
     }
 
-    async fn summary_by(&self, material: &Material<'_>, model: &str) -> Result<String, NoSummary> {
-        let resolved = self.inner.catalogue.resolve(model).await?;
+    async fn summary_by(
+        &self,
+        scope: &Scope,
+        material: &Material<'_>,
+        model: &str,
+    ) -> Result<String, NoSummary> {
+        let resolved = self.resolve_model(scope, model).await?;
         let mut tries = READING.into_iter();
         let completion = loop {
             let Some(percent) = tries.next() else {

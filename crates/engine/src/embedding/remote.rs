@@ -29,6 +29,11 @@ impl RemoteModel {
         }
     }
 
+    /// Where its provider is.
+    pub fn base_url(&self) -> &str {
+        self.endpoint.base_url()
+    }
+
     pub async fn embed(
         &self,
         mut texts: Vec<String>,

@@ -84,6 +84,7 @@ impl Engine {
             return self.newest(scope, &searched.agents, &search).await;
         }
         let asked = Asked {
+            scope: scope.clone(),
             text: super::beginning(&search.text),
             filter: filter(&search),
             limit: search.limit,

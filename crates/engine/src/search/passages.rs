@@ -45,20 +45,21 @@ impl Engine {
             };
         }
         let (this, archives) = (self, &archives);
-        let asked = self.asked(&search);
+        let asked = self.asked(scope, &search);
         self.find(keys(scope, archives), asked, async move |wanted| {
             this.passages(scope, archives, wanted).await
         })
         .await
     }
 
-    fn asked(&self, search: &PassageSearch) -> Asked {
+    fn asked(&self, scope: &Scope, search: &PassageSearch) -> Asked {
         let tags = if search.match_all_tags {
             Tags::All(search.tags.clone())
         } else {
             Tags::Any(search.tags.clone())
         };
         Asked {
+            scope: scope.clone(),
             text: super::beginning(&search.text),
             filter: Filter {
                 start: search.start,

@@ -20,7 +20,7 @@ fn base_urls_come_in_many_forms() {
         let endpoint = endpoint("p", given).unwrap();
         assert_eq!(endpoint.base_url(), base);
         assert_eq!(
-            endpoint.call_url().as_str(),
+            endpoint.call_url("m", false).as_str(),
             format!("{base}/chat/completions")
         );
         assert_eq!(endpoint.models_url().as_str(), format!("{base}/models"));
@@ -95,7 +95,7 @@ fn each_protocol_has_its_routes_and_its_header_for_the_key() {
         ("https://h/anthropic", "https://h/anthropic/v1/messages"),
     ] {
         let endpoint = of(Protocol::Anthropic, url);
-        assert_eq!(endpoint.call_url().as_str(), called, "{url}");
+        assert_eq!(endpoint.call_url("m", false).as_str(), called, "{url}");
         assert!(
             endpoint
                 .models_url()
@@ -107,7 +107,10 @@ fn each_protocol_has_its_routes_and_its_header_for_the_key() {
         assert!(!endpoint.headers().contains_key("authorization"));
     }
     let responses = of(Protocol::OpenAiResponses, "http://h/v1/responses");
-    assert_eq!(responses.call_url().as_str(), "http://h/v1/responses");
+    assert_eq!(
+        responses.call_url("m", false).as_str(),
+        "http://h/v1/responses"
+    );
     assert_eq!(responses.headers()["authorization"], "Bearer sk-secret-key");
     for protocol in Protocol::ALL {
         assert_eq!(Protocol::parse(protocol.as_str()), Some(protocol));
