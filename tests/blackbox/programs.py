@@ -96,7 +96,7 @@ class ScriptedModel:
         recorded = self.http.get(f"/requests{query}").raise_for_status().json()
         # A request is matched as JSON text, so that strings may contain anything.
         wanted = json.dumps(containing)[1:-1]
-        return [body for body in recorded if wanted in json.dumps(body.get("messages", body.get("input")))]
+        return [body for body in recorded if wanted in json.dumps(body.get("messages", body.get("input", body.get("contents"))))]
 
     def last_request(self, containing):
         found = self.requests(containing)

@@ -1,8 +1,9 @@
-//! A model server that speaks the wire protocols of OpenAI, Anthropic and Ollama and is directed by what
+//! A model server that speaks the wire protocols of OpenAI, Anthropic, Ollama and Gemini and is directed by what
 //! stands in the last user message. `benches/README.md` lists the directives.
 
 pub mod directives;
 mod embeddings;
+mod gemini;
 pub mod identity;
 mod messages;
 mod ollama;

@@ -21,6 +21,7 @@ pub(super) fn refusal(
         Protocol::Messages => "anthropic",
         Protocol::Responses => "responses",
         Protocol::Ollama => "ollama-native",
+        Protocol::Gemini => "gemini",
     };
     let back_end = back_end.unwrap_or(usual);
     let status = if back_end == "anthropic-size" {
@@ -44,6 +45,9 @@ pub(super) fn refusal(
                 "n_prompt_tokens": asked, "n_ctx": most}}),
         "ollama" => json!({"error": {"message": "the input length exceeds the context length",
                 "type": "invalid_request_error", "param": null, "code": null}}),
+        "gemini" => json!({"error": {"code": 400, "status": "INVALID_ARGUMENT",
+                "message": format!("The input token count ({asked}) exceeds the maximum number of \
+                    tokens allowed ({most}).")}}),
         "ollama-native" => json!({"error": "the input length exceeds the context length"}),
         "vllm" => {
             json!({"object": "error", "message": format!("This model's maximum context length is \

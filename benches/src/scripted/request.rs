@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::gemini;
+
 /// A wire protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -14,6 +16,8 @@ pub(super) enum Protocol {
     Responses,
     /// Ollama's own.
     Ollama,
+    /// Gemini's.
+    Gemini,
 }
 
 /// What the scripted model needs to know of a request.
@@ -32,13 +36,14 @@ pub(super) struct Asked {
     pub by_choice: bool,
 }
 
+/// A message in the form of chat completions.
 #[derive(Deserialize)]
-struct Message {
-    role: String,
+pub(super) struct Message {
+    pub role: String,
     #[serde(default)]
-    content: Value,
+    pub content: Value,
     #[serde(default)]
-    tool_calls: Value,
+    pub tool_calls: Value,
 }
 
 /// Where the last user message begins in a compact body, as Mnemic writes it. Inside of a JSON text
@@ -61,6 +66,7 @@ pub(super) fn read_as(protocol: Protocol, body: &[u8]) -> Asked {
         Protocol::Chat | Protocol::Ollama => return read(body),
         Protocol::Messages => body_value.get("messages").map(from_messages),
         Protocol::Responses => body_value.get("input").map(from_items),
+        Protocol::Gemini => body_value.get("contents").map(gemini::from_contents),
     };
     asked(&messages.unwrap_or_default(), body)
 }
@@ -182,6 +188,7 @@ pub(super) fn mendable(protocol: Protocol, body: &[u8]) -> Option<String> {
         Protocol::Chat | Protocol::Ollama => whole(body),
         Protocol::Messages => value.get("messages").map(from_messages)?,
         Protocol::Responses => value.get("input").map(from_items)?,
+        Protocol::Gemini => value.get("contents").map(gemini::from_contents)?,
     };
     let mut texts = messages.iter().map(|message| text(&message.content));
     texts.rfind(|text| text.contains("[[mend "))
@@ -240,6 +247,9 @@ pub(super) fn system(body: &[u8]) -> String {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     if let Some(prompt) = value.get("system").or_else(|| value.get("instructions")) {
         return text(prompt);
+    }
+    if let Some(parts) = value.pointer("/systemInstruction/parts") {
+        return text(parts);
     }
     let messages = whole(body);
     let first = messages.iter().find(|message| message.role == "system");

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
-    directives, directives::Directives, embeddings::Embedder, identity::Identity, messages, ollama,
-    overflow, reply, request, request::Protocol, responses, search,
+    directives, directives::Directives, embeddings::Embedder, gemini, identity::Identity, messages,
+    ollama, overflow, reply, request, request::Protocol, responses, search,
 };
 
 /// Requests that are kept for tests to look at.
@@ -106,20 +106,19 @@ impl Scripted {
         if let Some((status, answer)) = search::answer(&parts, &body) {
             return Ok(json_reply(status, &answer));
         }
+        if let Some(wanted) = gemini::wanted(&parts.method, parts.uri.path()) {
+            return self.as_gemini(wanted, body).await;
+        }
+        if let Some(protocol) = protocol_of(&parts.method, parts.uri.path()) {
+            return self.reply_as(protocol, None, body).await;
+        }
         match (parts.method, parts.uri.path()) {
-            (Method::POST, "/api/chat") => self.reply(Protocol::Ollama, body).await,
             (Method::POST, "/api/show") => Ok(json_reply(200, &ollama::show(&body))),
             (Method::GET, "/api/tags") => Ok(json_reply(200, &ollama::tags())),
-            (Method::POST, path) if path.ends_with("/chat/completions") => {
-                self.reply(Protocol::Chat, body).await
+            (Method::POST, path) if path.ends_with("/embeddings") => {
+                let (status, answer) = self.embedded(body).await;
+                Ok(json_reply(status, &answer))
             }
-            (Method::POST, path) if path.ends_with("/messages") => {
-                self.reply(Protocol::Messages, body).await
-            }
-            (Method::POST, path) if path.ends_with("/responses") => {
-                self.reply(Protocol::Responses, body).await
-            }
-            (Method::POST, path) if path.ends_with("/embeddings") => self.embed(body).await,
             (Method::GET, "/embeddings") => {
                 Ok(json_reply(200, &json!(self.control.lock().embedder)))
             }
@@ -153,6 +152,24 @@ impl Scripted {
         }
     }
 
+    async fn as_gemini(
+        &self,
+        wanted: gemini::Wanted,
+        body: Bytes,
+    ) -> Result<Response<Body>, std::io::Error> {
+        match wanted {
+            gemini::Wanted::Models => Ok(json_reply(200, &gemini::models())),
+            gemini::Wanted::Vectors => {
+                let asked = gemini::embedding_request(&body);
+                let (status, answer) = self.embedded(asked.into()).await;
+                Ok(json_reply(status, &gemini::embedding_answer(&answer)))
+            }
+            gemini::Wanted::Answer { streamed } => {
+                self.reply_as(Protocol::Gemini, Some(streamed), body).await
+            }
+        }
+    }
+
     /// The answer of the program that it passes for.
     fn as_program(&self, method: &Method, path: &str) -> Option<Value> {
         let (identity, window) = self.identity?;
@@ -160,13 +177,13 @@ impl Scripted {
         (*method == Method::GET && !is_ours).then(|| identity.answer(path, window))?
     }
 
-    async fn embed(&self, body: Bytes) -> Result<Response<Body>, std::io::Error> {
-        let (delay, (status, answer)) = {
+    async fn embedded(&self, body: Bytes) -> (u16, Value) {
+        let (delay, answer) = {
             let embedder = &mut self.control.lock().embedder;
             (embedder.delay_ms, embedder.answer(&body))
         };
         tokio::time::sleep(Duration::from_millis(delay)).await;
-        Ok(json_reply(status, &answer))
+        answer
     }
 
     /// The recorded requests that hold the word of a query, as JSON.
@@ -193,12 +210,15 @@ impl Scripted {
         }
     }
 
-    async fn reply(
+    /// The answer to a request, whose path may say whether it is to be streamed.
+    async fn reply_as(
         &self,
         protocol: Protocol,
+        stream: Option<bool>,
         body: Bytes,
     ) -> Result<Response<Body>, std::io::Error> {
-        let asked = request::read_as(protocol, &body);
+        let mut asked = request::read_as(protocol, &body);
+        asked.stream = stream.unwrap_or(asked.stream);
         let directives = if request::is_directed_by_system(&body) {
             directives::parse(&request::system(&body))
         } else if asked.text.contains(reply::NOT_MADE) {
@@ -232,6 +252,7 @@ impl Scripted {
                 Protocol::Messages => messages::whole(&reply),
                 Protocol::Responses => responses::whole(&reply),
                 Protocol::Ollama => ollama::whole(&reply),
+                Protocol::Gemini => gemini::whole(&reply),
             };
             return Ok(full(200, "application/json", whole));
         }
@@ -240,9 +261,10 @@ impl Scripted {
             Protocol::Messages => messages::frames(&reply),
             Protocol::Responses => responses::frames(&reply),
             Protocol::Ollama => ollama::lines(&reply),
+            Protocol::Gemini => gemini::frames(&reply),
         };
         frames.truncate(directives.cut.unwrap_or(usize::MAX));
-        Ok(stream(protocol, frames, &directives))
+        Ok(streamed(protocol, frames, &directives))
     }
 
     fn note(&self, body: &Bytes) -> Duration {
@@ -293,10 +315,26 @@ impl Scripted {
     }
 }
 
+/// The protocol of a request for an answer.
+fn protocol_of(method: &Method, path: &str) -> Option<Protocol> {
+    const ENDS: [(&str, Protocol); 4] = [
+        ("/api/chat", Protocol::Ollama),
+        ("/chat/completions", Protocol::Chat),
+        ("/messages", Protocol::Messages),
+        ("/responses", Protocol::Responses),
+    ];
+    let is_post = *method == Method::POST;
+    let mut ends = ENDS
+        .iter()
+        .filter(|(end, _)| is_post && path.ends_with(end));
+    ends.next().map(|(_, protocol)| *protocol)
+}
+
 /// How each provider says that something is wrong.
 fn refused(protocol: Protocol, message: &str) -> Value {
     match protocol {
         Protocol::Ollama => json!({ "error": message }),
+        Protocol::Gemini => json!({"error": {"message": message, "status": "SCRIPTED"}}),
         _ => json!({"type": "error", "error": {"message": message, "type": "scripted",
             "code": Value::Null}}),
     }
@@ -340,7 +378,11 @@ fn json_reply(status: u16, body: &Value) -> Response<Body> {
 }
 
 /// The frames one by one with the directed pause, or all at once without one.
-fn stream(protocol: Protocol, mut frames: Vec<String>, directives: &Directives) -> Response<Body> {
+fn streamed(
+    protocol: Protocol,
+    mut frames: Vec<String>,
+    directives: &Directives,
+) -> Response<Body> {
     let kind = match protocol {
         Protocol::Ollama => "application/x-ndjson",
         _ => "text/event-stream",

@@ -14,7 +14,7 @@ use crate::{
     client::Client,
     endpoints::{Endpoint, Origin, Protocol},
     errors::LlmError,
-    in_process,
+    gemini, in_process,
     models::{Listed, ModelInfo, ModelKind, is_chat_or_embedding, parse_list},
     ollama,
     ollama::models::ShownModels,
@@ -494,7 +494,11 @@ impl Shelf {
             return ollama::models::list(client, endpoint, &self.shown, PATIENCE).await;
         }
         let bytes = client.model_list(endpoint, PATIENCE).await?;
-        let mut listed = parse_list(&bytes).ok_or_else(|| LlmError::InvalidResponse {
+        let parse = match endpoint.protocol() {
+            Protocol::Gemini => gemini::models::parse_list,
+            _ => parse_list,
+        };
+        let mut listed = parse(&bytes).ok_or_else(|| LlmError::InvalidResponse {
             provider: endpoint.name().to_owned(),
             message: "its list of models is none".to_owned(),
         })?;

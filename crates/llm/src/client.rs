@@ -19,7 +19,7 @@ use crate::{
     connect,
     endpoints::{Endpoint, Origin, Protocol},
     errors::LlmError,
-    forced, ollama,
+    forced, gemini, ollama,
     ollama::prompt_cut::PromptCheck,
     openai_chat, openai_responses,
     reading::Reading,
@@ -420,13 +420,16 @@ fn render_plainly(call: &Call, delivery: Delivery) -> WireBody {
         Protocol::OpenAiResponses => openai_responses::request::render(call, delivery),
         Protocol::Anthropic => anthropic::request::render(call, delivery),
         Protocol::Ollama => ollama::request::render(call, delivery),
+        Protocol::Gemini => gemini::request::render(call),
     }
 }
 
 /// Whether the provider does not take the reasoning of a history: because a key of another account
 /// signed it, or because the history was changed since.
 fn refuses_reasoning(error: &LlmError) -> bool {
-    const WORDS: [&str; 6] = [
+    const WORDS: [&str; 8] = [
+        "thought signature",
+        "thought_signature",
         "`signature` in `thinking`",
         "thinking` blocks",
         "redacted_thinking",
@@ -456,6 +459,7 @@ fn without_reasoning(call: &Call, body: &WireBody) -> WireBody {
         Protocol::OpenAiChat | Protocol::Ollama => {}
         Protocol::OpenAiResponses => openai_responses::request::without_reasoning(&mut request),
         Protocol::Anthropic => anthropic::request::without_reasoning(&mut request),
+        Protocol::Gemini => gemini::request::without_reasoning(&mut request),
     }
     WireBody::from_vec(request.to_string().into_bytes())
 }

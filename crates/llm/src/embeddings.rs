@@ -12,6 +12,7 @@ use crate::{
     client::Client,
     endpoints::{Endpoint, Protocol},
     errors::LlmError,
+    gemini,
 };
 
 /// Texts of one request: below what all known servers take (OpenAI 2,048, others 96 or 128).
@@ -44,6 +45,15 @@ impl Client {
     ) -> Result<Vec<Vec<f32>>, LlmError> {
         let mut vectors: Vec<Vec<f32>> = Vec::with_capacity(texts.len());
         for batch in batches(texts) {
+            if endpoint.protocol() == Protocol::Gemini {
+                let sent: Vec<Cow<'_, str>> = batch.iter().map(|text| sendable(text)).collect();
+                let sent: Vec<&str> = sent.iter().map(|text| &**text).collect();
+                let body = gemini::embeddings::request(model, &sent, dimensions);
+                let url = endpoint.model_url(model, "batchEmbedContents");
+                let answer = self.post_json(endpoint, &url, body.into()).await?;
+                vectors.extend(gemini::embeddings::read(endpoint, &answer, batch.len())?);
+                continue;
+            }
             let mut request = Request {
                 model,
                 input: batch.iter().map(|text| sendable(text)).collect(),

@@ -31,15 +31,18 @@ pub enum Protocol {
     Anthropic,
     /// Ollama's own chat API, in which the size of the context is the caller's.
     Ollama,
+    /// Gemini's.
+    Gemini,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::OpenAiChat,
         Self::OpenAiResponses,
         Self::Anthropic,
         Self::Ollama,
+        Self::Gemini,
     ];
 
     /// The name in the configuration.
@@ -50,6 +53,7 @@ impl Protocol {
             Self::OpenAiResponses => "openai-responses",
             Self::Anthropic => "anthropic",
             Self::Ollama => "ollama",
+            Self::Gemini => "gemini",
         }
     }
 
@@ -68,13 +72,15 @@ impl Protocol {
             Self::OpenAiResponses => "responses",
             Self::Anthropic => "messages",
             Self::Ollama => "api/chat",
+            // Below it, the model and what is wanted of it.
+            Self::Gemini => "models",
         }
     }
 
     /// The route of its list of models.
     const fn models_route(self) -> &'static str {
         match self {
-            Self::OpenAiChat | Self::OpenAiResponses | Self::Anthropic => "models",
+            Self::OpenAiChat | Self::OpenAiResponses | Self::Anthropic | Self::Gemini => "models",
             Self::Ollama => "api/tags",
         }
     }
@@ -295,9 +301,11 @@ impl Endpoint {
         let base = base_of(&config)?;
         let calls = below(&base, config.protocol.route());
         let mut models = below(&base, config.protocol.models_route());
-        if config.protocol == Protocol::Anthropic {
-            // Its lists come in pages; this is the longest.
-            models.set_query(Some("limit=1000"));
+        // Lists that come in pages; these are the longest.
+        match config.protocol {
+            Protocol::Anthropic => models.set_query(Some("limit=1000")),
+            Protocol::Gemini => models.set_query(Some("pageSize=1000")),
+            _ => {}
         }
         let mut endpoint = Self {
             base: base.as_str().trim_end_matches('/').to_owned(),
@@ -351,6 +359,7 @@ impl Endpoint {
             Protocol::OpenAiChat | Protocol::OpenAiResponses => "openai",
             Protocol::Anthropic => "anthropic",
             Protocol::Ollama => "ollama",
+            Protocol::Gemini => "google_ai",
         }
     }
 
@@ -396,8 +405,25 @@ impl Endpoint {
     }
 
     /// Where a call of a model goes to.
-    pub(crate) fn call_url(&self, _model: &str, _streamed: bool) -> Url {
-        self.calls.clone()
+    pub(crate) fn call_url(&self, model: &str, streamed: bool) -> Url {
+        if self.config.protocol != Protocol::Gemini {
+            return self.calls.clone();
+        }
+        if streamed {
+            let mut url = self.model_url(model, "streamGenerateContent");
+            url.set_query(Some("alt=sse"));
+            return url;
+        }
+        self.model_url(model, "generateContent")
+    }
+
+    /// Where something is wanted of a model, as Gemini has it.
+    pub(crate) fn model_url(&self, model: &str, wanted: &str) -> Url {
+        let mut url = self.calls.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push(&format!("{model}:{wanted}"));
+        }
+        url
     }
 
     pub(crate) const fn models_url(&self) -> &Url {
@@ -486,7 +512,7 @@ pub(crate) fn is_openai_reasoner(model: &str) -> bool {
 /// Whether a protocol's providers sign the reasoning that they want back.
 const fn signs(protocol: Protocol) -> bool {
     match protocol {
-        Protocol::OpenAiResponses | Protocol::Anthropic => true,
+        Protocol::OpenAiResponses | Protocol::Anthropic | Protocol::Gemini => true,
         Protocol::OpenAiChat | Protocol::Ollama => false,
     }
 }
@@ -507,10 +533,10 @@ fn headers_of(config: &EndpointConfig) -> Result<HeaderMap, EndpointError> {
     }
     if let Some(key) = &config.api_key {
         let key = key.expose().trim();
-        let (name, value) = if anthropic {
-            (HeaderName::from_static("x-api-key"), key.to_owned())
-        } else {
-            (AUTHORIZATION, format!("Bearer {key}"))
+        let (name, value) = match config.protocol {
+            Protocol::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
+            Protocol::Gemini => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
+            _ => (AUTHORIZATION, format!("Bearer {key}")),
         };
         let mut value = HeaderValue::from_str(&value).map_err(|_| refuse("API key"))?;
         value.set_sensitive(true);

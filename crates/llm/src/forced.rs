@@ -23,7 +23,8 @@ pub(crate) fn by_schema(call: &Call) -> Call {
         body: &MessageBody::text(instruction(&tools)),
         name: None,
     });
-    if call.endpoint.protocol() == Protocol::Anthropic {
+    let protocol = call.endpoint.protocol();
+    if matches!(protocol, Protocol::Anthropic | Protocol::Gemini) {
         // A history with tool calls needs the tools beside it.
         again.tool_choice = ToolChoice::None;
     } else {

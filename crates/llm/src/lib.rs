@@ -23,6 +23,7 @@ mod embeddings;
 mod endpoints;
 mod errors;
 mod forced;
+mod gemini;
 mod images;
 mod in_process;
 mod json;
@@ -86,6 +87,7 @@ pub fn parse_response(endpoint: &Endpoint, bytes: &[u8]) -> Result<Completion, L
         Protocol::OpenAiResponses => openai_responses::decoder::parse(endpoint, bytes),
         Protocol::Anthropic => anthropic::decoder::parse(endpoint, bytes),
         Protocol::Ollama => ollama::decoder::parse(endpoint, bytes),
+        Protocol::Gemini => gemini::decoder::parse(endpoint, bytes),
     }
 }
 

@@ -131,7 +131,8 @@ fn known_kind(id: &str, endpoint: &Endpoint) -> Option<ModelKind> {
         return Some(ModelKind::Embedding);
     }
     let talks = TALKING.iter().any(begins);
-    (talks || endpoint.protocol() == Protocol::Anthropic).then_some(ModelKind::Llm)
+    let is_makers = matches!(endpoint.protocol(), Protocol::Anthropic | Protocol::Gemini);
+    (talks || is_makers).then_some(ModelKind::Llm)
 }
 
 /// Embedding models are told by their names; no list says it.

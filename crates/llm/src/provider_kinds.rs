@@ -107,7 +107,7 @@ const fn server(name: &'static str, example: &'static str, protocol: Protocol) -
 }
 
 /// All kinds that we speak.
-const KINDS: [ProviderKind; 21] = [
+const KINDS: [ProviderKind; 22] = [
     ProviderKind {
         protocol: Protocol::Anthropic,
         ..chat("anthropic", "https://api.anthropic.com/v1", None)
@@ -148,6 +148,14 @@ const KINDS: [ProviderKind; 21] = [
         )
     },
     chat("fireworks", "https://api.fireworks.ai/inference/v1", None),
+    ProviderKind {
+        protocol: Protocol::Gemini,
+        ..chat(
+            "google_ai",
+            "https://generativelanguage.googleapis.com/v1beta",
+            Some("GEMINI_API_KEY"),
+        )
+    },
     chat(
         "groq",
         "https://api.groq.com/openai/v1",

@@ -56,13 +56,14 @@ const OVERFLOW: [&str; 29] = [
 ];
 
 /// What stands right before the tokens that they take. Same sources.
-const LIMITS: [&str; 6] = [
+const LIMITS: [&str; 7] = [
     "maximum context length is ",
     "maximum prompt length is ",
     "maximum model length of ",
     "context length of only ",
     "available context size (",
     " tokens > ",
+    "number of tokens allowed (",
 ];
 
 /// A smaller number is no window.
@@ -119,6 +120,11 @@ fn classify(
             limit,
         };
     }
+    // Gemini says so with 400.
+    let status = match status {
+        400 if says(&["api key not valid", "api_key_invalid"]) => 401,
+        other => other,
+    };
     match status {
         401 | 403 => LlmError::Authentication { provider, message },
         404 | 405 => LlmError::NotFound { provider, message },

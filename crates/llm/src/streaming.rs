@@ -15,6 +15,7 @@ use crate::{
     completion::{Completion, Delta, FinishReason},
     endpoints::{Endpoint, Protocol},
     errors::LlmError,
+    gemini,
     in_process::{self, LocalAnswer, LocalError, LocalPiece},
     lines::LineParser,
     ollama,
@@ -43,6 +44,7 @@ enum Decoder {
     OpenAiResponses(openai_responses::decoder::Decoder),
     Anthropic(anthropic::decoder::Decoder),
     Ollama(ollama::decoder::Decoder),
+    Gemini(gemini::decoder::Decoder),
 }
 
 impl Decoder {
@@ -52,6 +54,7 @@ impl Decoder {
             Protocol::OpenAiResponses => Self::OpenAiResponses(Default::default()),
             Protocol::Anthropic => Self::Anthropic(Default::default()),
             Protocol::Ollama => Self::Ollama(Default::default()),
+            Protocol::Gemini => Self::Gemini(Default::default()),
         }
     }
 
@@ -61,6 +64,7 @@ impl Decoder {
             Self::OpenAiResponses(decoder) => decoder.is_done(),
             Self::Anthropic(decoder) => decoder.is_done(),
             Self::Ollama(decoder) => decoder.is_done(),
+            Self::Gemini(decoder) => decoder.is_done(),
         }
     }
 
@@ -70,6 +74,7 @@ impl Decoder {
             Self::OpenAiResponses(decoder) => decoder.has_finished(),
             Self::Anthropic(decoder) => decoder.has_finished(),
             Self::Ollama(decoder) => decoder.has_finished(),
+            Self::Gemini(decoder) => decoder.has_finished(),
         }
     }
 
@@ -84,6 +89,7 @@ impl Decoder {
             Self::OpenAiResponses(decoder) => decoder.event(endpoint, data, out),
             Self::Anthropic(decoder) => decoder.event(endpoint, data, out),
             Self::Ollama(decoder) => decoder.event(endpoint, data, out),
+            Self::Gemini(decoder) => decoder.event(endpoint, data, out),
         }
     }
 
@@ -93,6 +99,7 @@ impl Decoder {
             Self::OpenAiResponses(decoder) => decoder.end(endpoint, out),
             Self::Anthropic(decoder) => decoder.end(endpoint, out),
             Self::Ollama(decoder) => decoder.end(endpoint, out),
+            Self::Gemini(decoder) => decoder.end(endpoint, out),
         }
     }
 }

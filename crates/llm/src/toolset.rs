@@ -5,7 +5,7 @@ use std::{ops::Range, sync::OnceLock};
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{anthropic, endpoints::Protocol, openai_chat, openai_responses, strict_schema};
+use crate::{anthropic, endpoints::Protocol, gemini, openai_chat, openai_responses, strict_schema};
 
 /// A tool as the model sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,7 @@ pub struct ToolSet {
     responses: OnceLock<Rendered>,
     anthropic: OnceLock<Rendered>,
     ollama: OnceLock<Rendered>,
+    gemini: OnceLock<Rendered>,
 }
 
 /// How a tool's arguments are described on the wire.
@@ -165,6 +166,11 @@ impl ToolSet {
             Protocol::Anthropic => self.anthropic.get_or_init(|| {
                 Rendered::new(self.plainly(), |out, spec, _| {
                     anthropic::render::tool(out, spec)
+                })
+            }),
+            Protocol::Gemini => self.gemini.get_or_init(|| {
+                Rendered::new(self.plainly(), |out, spec, _| {
+                    gemini::render::tool(out, spec)
                 })
             }),
         }

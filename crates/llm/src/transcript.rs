@@ -12,7 +12,7 @@ use crate::{
     },
     body::{BodyWriter, SHARED_FROM},
     endpoints::{Endpoint, Protocol},
-    ollama, openai_chat, openai_responses,
+    gemini, ollama, openai_chat, openai_responses,
     wire_form::wire_id,
 };
 
@@ -44,7 +44,7 @@ pub struct Transcript {
     pub(crate) open_calls: Vec<OpenCall>,
     /// Images of returns, for protocols whose returns hold none: a user's message shows them after the last return.
     pub(crate) returned_images: Vec<Image>,
-    /// What only Anthropic's form needs.
+    /// What only the forms with two speakers need: Anthropic's and Gemini's.
     pub(crate) turns: Turns,
     sealed_bytes: usize,
     len_bytes: usize,
@@ -126,6 +126,7 @@ impl Transcript {
             Protocol::OpenAiResponses => openai_responses::render::message(self, message),
             Protocol::Anthropic => anthropic::render::message(self, message),
             Protocol::Ollama => ollama::render::message(self, message),
+            Protocol::Gemini => gemini::render::message(self, message),
         }
         self.len_bytes += self.tail.len() - before;
         self.len_messages += 1;
@@ -181,6 +182,7 @@ impl Transcript {
             Protocol::OpenAiResponses => openai_responses::render::missing_return,
             Protocol::Ollama => ollama::render::missing_return,
             Protocol::Anthropic => return anthropic::render::write(self, body, Marks::Without),
+            Protocol::Gemini => return gemini::render::write(self, body),
         };
         self.write_marked(body, &[], b"");
         for call in &self.open_calls {

@@ -276,6 +276,7 @@ fn speak(config: &mut EndpointConfig, protocol: Protocol) {
         Protocol::OpenAiResponses => {}
         Protocol::Anthropic => "anthropic".clone_into(&mut config.provider_type),
         Protocol::Ollama => "ollama".clone_into(&mut config.provider_type),
+        Protocol::Gemini => "google_ai".clone_into(&mut config.provider_type),
     }
 }
 

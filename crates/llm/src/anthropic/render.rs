@@ -39,8 +39,8 @@ pub(crate) enum Marks {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Turns {
     /// Results that wait for those of the other calls, each with a comma before it.
-    results: Vec<u8>,
-    last: Option<Speaker>,
+    pub(crate) results: Vec<u8>,
+    pub(crate) last: Option<Speaker>,
     /// Where the last two user messages can be marked, the older first.
     ends: Vec<usize>,
     /// Ids of all calls: the provider refuses a history in which one comes twice.
@@ -49,8 +49,9 @@ pub(crate) struct Turns {
     thoughtful: Option<bool>,
 }
 
+/// Who spoke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speaker {
+pub(crate) enum Speaker {
     User,
     Assistant,
 }

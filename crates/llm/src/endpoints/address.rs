@@ -42,6 +42,12 @@ pub(super) fn base_of(config: &EndpointConfig) -> Result<Url, EndpointError> {
         url.set_path(&path);
         return Ok(url);
     }
+    if config.protocol == Protocol::Gemini {
+        if url.path() == "/" {
+            url.set_path("/v1beta");
+        }
+        return Ok(url);
+    }
     // Ollama, vLLM and others are usually named by host and port alone; all serve under /v1.
     if url.path() == "/" {
         url.set_path("/v1");
