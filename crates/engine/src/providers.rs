@@ -424,3 +424,52 @@ fn naming_too(error: ResolveError, own: Option<&Catalogue>) -> ResolveError {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mnemic_llm::{RetryPolicy, Timeouts};
+
+    use super::*;
+
+    fn row(name: &str, secrets: &Secrets) -> Provider {
+        let new = NewProvider {
+            name: name.to_owned(),
+            provider_type: "openai".to_owned(),
+            ..NewProvider::default()
+        };
+        let mut row = row_of(&new, Timestamp::default());
+        row.seal_key(secrets, "sk-1").unwrap();
+        row
+    }
+
+    #[test]
+    fn organizations_have_catalogues_of_their_own_which_follow_their_rows() {
+        let client = Client::new(Timeouts::default(), RetryPolicy::default()).unwrap();
+        let secrets = Secrets::new(b"key");
+        let added = Added::default();
+        let (one, two) = (OrganizationId::new(), OrganizationId::new());
+        let tools = (&client, &secrets);
+        let rows = vec![row("mine", &secrets), row("ours", &secrets)];
+        let first = added.catalogue(one, rows.clone(), tools).unwrap();
+        assert!(first.has("mine") && first.has("ours"));
+        assert!(added.catalogue(two, Vec::new(), tools).is_none());
+        let theirs = added.catalogue(two, vec![row("theirs", &secrets)], tools);
+        assert!(!theirs.unwrap().has("mine"));
+        // What is known of a provider outlives changes of others.
+        let kept = first.endpoints();
+        let fewer = added.catalogue(one, rows[..1].to_vec(), tools).unwrap();
+        assert!(fewer.has("mine") && !fewer.has("ours"));
+        assert!(Arc::ptr_eq(&kept[0], &fewer.endpoints()[0]));
+        assert!(added.catalogue(one, Vec::new(), tools).is_none());
+    }
+
+    #[test]
+    fn a_key_of_another_encryption_key_leaves_its_provider_out() {
+        let client = Client::new(Timeouts::default(), RetryPolicy::default()).unwrap();
+        let secrets = Secrets::new(b"key");
+        let rows = vec![row("mine", &Secrets::new(b"other")), row("ours", &secrets)];
+        let found = Added::default().catalogue(OrganizationId::new(), rows, (&client, &secrets));
+        let found = found.unwrap();
+        assert!(!found.has("mine") && found.has("ours"));
+    }
+}

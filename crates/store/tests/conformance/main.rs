@@ -28,6 +28,7 @@ mod own_threads;
 mod paging;
 mod passages;
 mod plans;
+mod providers;
 mod random;
 mod runs;
 mod sandbox_configs;
