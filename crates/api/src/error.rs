@@ -190,6 +190,12 @@ impl ApiError {
         }
     }
 
+    /// The same with another status.
+    #[must_use]
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     /// The status, for tests and logs.
     #[must_use]
     pub const fn status(&self) -> StatusCode {

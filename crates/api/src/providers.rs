@@ -1,11 +1,15 @@
 //! Model providers that clients add with keys of their own. Keys are never shown.
 
 use axum::extract::State;
+use http::StatusCode;
 use mnemic_core::{
     ids::{OrganizationId, ProviderId},
     time::Timestamp,
 };
-use mnemic_engine::providers::{NewProvider, ProviderKey, ProviderPatch};
+use mnemic_engine::{
+    EngineError,
+    providers::{NewProvider, ProviderKey, ProviderPatch},
+};
 use mnemic_store::{
     page::Order,
     providers::{self, Provider, ProviderFilter},
@@ -208,6 +212,17 @@ struct Told {
     message: String,
 }
 
+/// The error of a provider that was tried out. That it fails or does not answer is what was asked, and no
+/// failure of this server.
+fn untrue(error: EngineError) -> ApiError {
+    let is_theirs = matches!(error, EngineError::Llm(_));
+    let error = ApiError::from(error);
+    if is_theirs && error.status().is_server_error() {
+        return error.with_status(StatusCode::BAD_REQUEST);
+    }
+    error
+}
+
 fn valid(provider_type: &str) -> Json<Told> {
     Json(Told {
         message: format!("Valid api key for provider_type={provider_type}"),
@@ -231,7 +246,8 @@ async fn check(
         base_url: body.base_url,
         api_version: body.api_version,
     };
-    state.engine.check_provider(&new).await?;
+    let checked = state.engine.check_provider(&new).await;
+    checked.map_err(untrue)?;
     Ok(valid(&new.provider_type))
 }
 
@@ -317,7 +333,8 @@ async fn check_existing(
     Actor(scope): Actor,
     Path(id): Path<ProviderId>,
 ) -> Result<Json<Told>, ApiError> {
-    let row = state.engine.check_stored_provider(&scope, id).await?;
+    let checked = state.engine.check_stored_provider(&scope, id).await;
+    let row = checked.map_err(untrue)?;
     Ok(valid(&row.provider_type))
 }
 
@@ -330,6 +347,7 @@ async fn refresh(
     Actor(scope): Actor,
     Path(id): Path<ProviderId>,
 ) -> Result<Json<ProviderView>, ApiError> {
-    let row = state.engine.refresh_provider(&scope, id).await?;
+    let refreshed = state.engine.refresh_provider(&scope, id).await;
+    let row = refreshed.map_err(untrue)?;
     Ok(Json(ProviderView::of(row, scope.organization)))
 }
