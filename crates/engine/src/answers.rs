@@ -212,7 +212,7 @@ impl Turn {
         web::look_up(self, &calls, &mut actions).await?;
         let model = self
             .engine
-            .turn_model(&self.session, &Arc::clone(&self.request))
+            .turn_model(&self.live.scope, &self.session, &Arc::clone(&self.request))
             .await?;
         let max_chars = settle::max_return_chars(model.context_window);
         self.run_answered(waiting, actions, max_chars).await
