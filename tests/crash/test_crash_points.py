@@ -133,6 +133,49 @@ def test_an_approved_call_runs_once_though_the_process_dies_at(point, server):
     assert status == 200 and answer["stop_reason"]["stop_reason"] == "end_turn", answer
 
 
+@pytest.mark.parametrize("point", ["calls.started:1", "call.returned:1", "call.returned:2", "call.returned:3", "answers.taken:1"])
+def test_what_a_client_answered_is_not_lost_when_the_process_dies_at(point, server):
+    """A tool that was approved, one that the client ran, one that was denied, and an edit of memory, in one answer."""
+    server.start()
+    grants = {"folders": [{"path": str(server.granted), "access": "write"}]}
+    tool = {"source_code": NOTE.replace("FOLDER", str(server.granted)), "grants": grants, "default_requires_approval": True}
+    status, tool = server.request("POST", "/v1/tools/", tool)
+    assert status == 200, tool
+    agent = server.make_agent()
+    status, _ = server.request("PATCH", f"/v1/agents/{agent}/tools/attach/{tool['id']}")
+    assert status == 200
+    mine = [{"name": "pick", "description": "Picks.", "parameters": {"type": "object", "properties": {}}}]
+    calls = '[[call note {"word": "one"}]] [[call pick {}]] [[call note {"word": "two"}]] [[call memory_insert {"label": "human", "new_string": "wet"}]]'
+    body = {"messages": [{"role": "user", "content": f"{uuid.uuid4()} {calls}"}], "client_tools": mine}
+    status, asked = server.request("POST", f"/v1/agents/{agent}/messages", body)
+    assert status == 200, asked
+    ids = [call["tool_call_id"] for call in asked["messages"][-1]["tool_calls"]]
+    answers = [
+        {"type": "approval", "tool_call_id": ids[0], "approve": True},
+        {"type": "tool", "tool_call_id": ids[1], "tool_return": "red", "status": "success"},
+        {"type": "approval", "tool_call_id": ids[2], "approve": False, "reason": "too much"},
+    ]
+    approval = {"messages": [{"type": "approval", "approvals": answers}], "client_tools": mine}
+    server.kill()
+    server.start(crash=point)
+    try:
+        server.request("POST", f"/v1/agents/{agent}/messages", approval)
+    except Gone:
+        pass
+    eventually(lambda: not server.is_alive(), 10, f"the process dies at {point}")
+    server.kill()
+    server.start()
+    check(server, agent)
+    messages = server.pages(f"/v1/agents/{agent}/messages")
+    returned = {m["tool_call_id"]: m["tool_return"] for m in messages if m["message_type"] == "tool_return_message"}
+    assert returned[ids[1]] == "red" and "too much" in returned[ids[2]], returned
+    status, block = server.request("GET", f"/v1/agents/{agent}/core-memory/blocks/human")
+    assert block["value"].count("wet") == 1, "an edit is made once"
+    notes = server.granted / "notes"
+    noted = notes.read_text().splitlines() if notes.exists() else []
+    assert noted in ([], ["one"]) and (point == "calls.started:1" or noted == ["one"]), noted
+
+
 @pytest.mark.parametrize("point", ["accepted:1", "mid-stream:3", "answered:1", "close.written:1", "closed:1"])
 def test_a_background_stream_is_only_extended_after_a_crash_at(point, server):
     server.start()

@@ -187,6 +187,31 @@ def test_the_old_form_of_an_answer_is_for_all_calls(client, http, make_agent, as
     assert [one["tool_return"] for one in told if one["message_type"] == "tool_return_message"] == ["5", "2"]
 
 
+def test_an_answer_in_the_old_form_is_for_the_request_that_it_names(client, http, make_agent, asked):
+    agent = make_agent(tool_ids=[asked.id])
+    request = waiting(send(client, agent, f"[[steps 2]] {call(asked, a=2, b=3)}"))
+    body = {"messages": [{"type": "approval", "approve": True, "approval_request_id": request.id}]}
+    path = f"/v1/agents/{agent.id}/messages"
+    first = http.post(path, json=body).json()
+    assert first["stop_reason"]["stop_reason"] == "requires_approval", "the second call waits"
+    # Sent again, it is no answer to what waits now.
+    again = http.post(path, json=body)
+    assert again.status_code == 400 and "No tool call is currently awaiting approval" in again.text, again.text
+    second = http.get(f"/v1/agents/{agent.id}?include=agent.pending_approval").json()["pending_approval"]
+    body["messages"][0]["approval_request_id"] = second["id"]
+    assert http.post(path, json=body).json()["stop_reason"]["stop_reason"] == "end_turn"
+    repeated = http.post(path, json=body)
+    assert repeated.status_code == 200 and repeated.json()["messages"] == [], "nothing waits: it was taken in before"
+
+
+def test_a_client_tool_that_is_only_approved_is_not_run_by_the_server(client, make_agent, free):
+    agent = make_agent(tool_ids=[free.id])
+    mine = PICK | {"name": free.name}
+    [id] = ids(send(client, agent, call(free, a=1, b=2), client_tools=[mine]))
+    [(status, text)] = returns(answer(client, agent, approve(id), client_tools=[mine]))
+    assert status == "error" and "its result was not sent" in text
+
+
 def test_a_cancelled_request_is_denied_and_the_next_message_is_heard(client, model, token, make_agent, asked):
     agent = make_agent(tool_ids=[asked.id])
     waiting(send(client, agent, call(asked, a=2, b=3)))
@@ -242,6 +267,9 @@ def test_a_message_that_waited_in_line_is_told_that_the_agent_waits(client, http
     body = {"messages": [user(f"[[sleep 1500]] {call(asked, a=2, b=3)}")]}
     first = http.post(f"/v1/agents/{agent.id}/messages/async", json=body).json()
     second = http.post(f"/v1/agents/{agent.id}/messages/async", json={"messages": [user("hello?")]}).json()
+    third = http.post(f"/v1/agents/{agent.id}/messages", json={"messages": [user("and I?")]})
+    assert third.status_code == 409 and third.json()["detail"]["code"] == "PENDING_APPROVAL", third.text
+    assert third.headers["x-should-retry"] == "false"
     runs = [eventually(lambda: over(client, run["id"]), "it is over", 20) for run in (first, second)]
     assert [run.stop_reason for run in runs] == ["requires_approval", "error"]
     request = http.get(f"/v1/agents/{agent.id}?include=agent.pending_approval").json()["pending_approval"]

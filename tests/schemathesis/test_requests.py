@@ -12,8 +12,9 @@ from programs import MODEL, ScriptedModel, Server
 SECONDS = 90
 SEED = 20261123
 
-# Operations of which every request may be refused: some need a run that is at work just then, and luck has a part.
-REFUSED = 10
+# Operations of which every request may be refused: some need a run that is at work just then, a provider that can be
+# reached, a file, or a client of another maker's; and luck has a part.
+REFUSED = 22
 
 SOURCE = "def made(a: int):\n    \"\"\"Makes.\n\n    Args:\n        a: it\n    \"\"\"\n"
 
@@ -37,6 +38,12 @@ BODIES = {
     "UpdateSandboxConfigBody": {"config": {"use_venv": False}},
     "SandboxVariableBody": {"key": "CITY", "value": "Bath", "description": "where"},
     "UpdateSandboxVariableBody": {"value": "Wells"},
+}
+
+# What is deleted: of each noun some that nothing else needs.
+NOUNS = {
+    "agent": "agents", "block": "blocks", "conversation": "conversations", "run": "runs", "tool": "tools",
+    "identity": "identities",
 }
 
 CHECKS = ["not_a_server_error", "content_type_conformance", "response_schema_conformance"]
@@ -66,6 +73,8 @@ def talk(http, agent):
     path = f"/v1/sandbox-config/{made['sandbox_config_id']}/environment-variable"
     variable = {"key": f"OF_{agent}", "value": "Bath"}
     made["env_var_id"] = http.post(path, json=variable).raise_for_status().json()["id"]
+    identity = {"identifier_key": f"key-{agent}", "name": "Ada", "identity_type": "user"}
+    made["identity_id"] = http.post("/v1/identities/", json=identity).raise_for_status().json()["id"]
     conversation = http.post(f"/v1/conversations/?agent_id={agent}", json={}).raise_for_status().json()
     return made | {"conversation_id": conversation["id"]}
 
@@ -94,8 +103,8 @@ def settings(kept, doomed):
     lines += [
         f'"{name}" = {{ dictionary = "{values}", probability = {often} }}' for name, (values, often) in bound.items()
     ]
-    for noun in ("agent", "block", "conversation", "run", "tool"):
-        lines.append(f'[[operations]]\ninclude-name = "DELETE /v1/{noun}s/{{{noun}_id}}"')
+    for noun, nouns in NOUNS.items():
+        lines.append(f'[[operations]]\ninclude-name = "DELETE /v1/{nouns}/{{{noun}_id}}"')
         lines.append(f'parameters = {{ "path.{noun}_id" = {{ dictionary = "doomed_{noun}_id", probability = 0.9 }} }}')
     lines.append('[[operations]]\ninclude-name = "DELETE /v1/sandbox-config/environment-variable/{env_var_id}"')
     lines.append('parameters = { "path.env_var_id" = { dictionary = "doomed_env_var_id", probability = 0.9 } }')

@@ -23,6 +23,8 @@ pub struct ApiError {
     body: Value,
     retry_after: Option<u64>,
     never_retry: bool,
+    /// Whether the connection ends with the answer, because the rest of the request is not read.
+    closes: bool,
     /// What the log gets and the client does not.
     cause: Option<Box<str>>,
     about: Option<Box<About>>,
@@ -55,6 +57,7 @@ impl ApiError {
             body,
             retry_after: None,
             never_retry: false,
+            closes: false,
             cause: None,
             about: None,
         }
@@ -115,10 +118,18 @@ impl ApiError {
     /// 413: the body is over the server's limit.
     #[must_use]
     pub fn too_large(limit: usize) -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the request's body is larger than the server's limit of {limit} bytes"),
-        )
+        let detail =
+            format!("the request's body is larger than the server's limit of {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail).closing()
+    }
+
+    /// The same, said before the whole request was read: the client is told that the connection ends.
+    #[must_use]
+    pub fn closing(self) -> Self {
+        Self {
+            closes: true,
+            ..self
+        }
     }
 
     /// 503: try again.
@@ -174,6 +185,10 @@ impl ApiError {
     /// What a failed run's error is in HTTP.
     #[must_use]
     pub fn of_run(error: &RunError) -> Self {
+        let asked = error.detail.as_deref().and_then(|id| id.parse().ok());
+        if let ("pending_approval", Some(request_id)) = (error.error_type.as_str(), asked) {
+            return Self::pending(request_id);
+        }
         let status = provider_status(&error.error_type);
         let body = json!({
             "error": {
@@ -241,6 +256,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.never_retry {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));

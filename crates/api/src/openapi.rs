@@ -24,8 +24,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::{
     AppState, agent_files, agents, archival_memory, archives, blocks, capture, compaction,
     conversation_messages, conversations, core_memory, embeddings, health, identities,
-    message_search, messages, metrics, models, openai, providers, runs, sandbox_configs, steps, tags,
-    tools,
+    message_search, messages, metrics, models, openai, providers, runs, sandbox_configs, steps,
+    tags, tools,
 };
 
 /// What is wrong with a request, or with the server.

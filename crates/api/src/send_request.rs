@@ -497,9 +497,8 @@ fn answer_draft(n: usize, input: InputMessage) -> Result<Draft, ApiError> {
         answers.push(answer.checked()?);
     }
     if let (true, Some(approve)) = (answers.is_empty(), input.approve) {
-        answers.push(CallAnswer::Approval {
-            // For all calls that wait.
-            tool_call_id: String::new(),
+        answers.push(CallAnswer::All {
+            request_id: input.approval_request_id,
             approve,
             reason: input.reason,
         });

@@ -225,7 +225,11 @@ fn answers_are_read_in_all_their_forms() {
         ),
         (
             json!({"approve": false, "approval_request_id": "message-1", "reason": "no"}),
-            approval("", false, Some("no")),
+            CallAnswer::All {
+                request_id: Some("message-1".to_owned()),
+                approve: false,
+                reason: Some("no".to_owned()),
+            },
         ),
         (
             json!({"type": "approval", "approvals": [{"type": "tool", "tool_call_id": "c", "tool_return": parts, "status": "error"}]}),

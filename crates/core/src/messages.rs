@@ -173,6 +173,15 @@ pub enum CallAnswer {
         /// Why not.
         reason: Option<String>,
     },
+    /// A person let all calls of a request run, or none.
+    All {
+        /// The message with the calls; any that waits if none is named.
+        request_id: Option<String>,
+        /// Whether they may run.
+        approve: bool,
+        /// Why not.
+        reason: Option<String>,
+    },
     /// The client ran it.
     Tool {
         /// The call.
@@ -194,11 +203,12 @@ pub enum CallAnswer {
 }
 
 impl CallAnswer {
-    /// The call that it answers.
+    /// The call that it answers; nothing for all of them.
     #[must_use]
     pub fn tool_call_id(&self) -> &str {
         match self {
             Self::Approval { tool_call_id, .. } | Self::Tool { tool_call_id, .. } => tool_call_id,
+            Self::All { .. } => "",
         }
     }
 }

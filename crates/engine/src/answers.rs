@@ -80,13 +80,18 @@ pub(crate) fn answers(messages: &[Message]) -> Vec<&CallAnswer> {
         .collect()
 }
 
-/// The answer to a call; one without an id is for all of them.
-fn answer_to<'a>(answers: &[&'a CallAnswer], call: &ToolCall) -> Option<&'a CallAnswer> {
-    let is_for = |answer: &&&CallAnswer| {
-        let id = answer.tool_call_id();
-        id.is_empty() || id == call.id
-    };
-    answers.iter().find(is_for).copied()
+/// The answer to a call.
+fn answer_to(answers: &[&CallAnswer], call: &ToolCall) -> Option<CallAnswer> {
+    answers.iter().find_map(|answer| match answer {
+        CallAnswer::All {
+            approve, reason, ..
+        } => Some(CallAnswer::Approval {
+            tool_call_id: call.id.clone(),
+            approve: *approve,
+            reason: reason.clone(),
+        }),
+        one => (one.tool_call_id() == call.id).then(|| (*one).clone()),
+    })
 }
 
 fn denial(call: &ToolCall, reason: Option<&str>) -> ToolReturn {
@@ -101,7 +106,9 @@ fn denial(call: &ToolCall, reason: Option<&str>) -> ToolReturn {
 /// What a client says that its tool returned.
 fn returned(call: &ToolCall, answer: &CallAnswer) -> ToolReturn {
     match answer.clone() {
-        CallAnswer::Approval { reason, .. } => denial(call, reason.as_deref()),
+        CallAnswer::Approval { reason, .. } | CallAnswer::All { reason, .. } => {
+            denial(call, reason.as_deref())
+        }
         CallAnswer::Tool {
             status,
             text,
@@ -119,6 +126,22 @@ fn returned(call: &ToolCall, answer: &CallAnswer) -> ToolReturn {
             images,
         },
     }
+}
+
+/// The end of a run that can't do what it was asked.
+fn refused(error: &EngineError) -> TurnEnd {
+    let (error_type, detail) = match error {
+        EngineError::PendingApproval { request_id } => {
+            ("pending_approval", Some(request_id.to_string()))
+        }
+        _ => ("invalid_request", None),
+    };
+    let described = RunError {
+        error_type: error_type.to_owned(),
+        message: error.to_string(),
+        detail,
+    };
+    TurnEnd::Stop(StopReason::Error, Some(described))
 }
 
 impl Engine {
@@ -142,29 +165,18 @@ impl Turn {
 
     /// Gives the calls that wait at the end of the context their returns. The run can't go on where nobody answered them.
     pub(crate) async fn answer_waiting(&mut self) -> Result<Option<TurnEnd>, EngineError> {
-        let given = answers(&self.inputs).len();
         let Some(waiting) = self.session.waiting.clone() else {
-            return Ok((given > 0).then(|| self.go_on_without_answers()).flatten());
+            return self.hear_repeated().await;
         };
         let is_expired = self.engine.is_expired(&waiting);
         if let Err(error) = check(&waiting, &answers(&self.inputs), is_expired) {
-            let error_type = "pending_approval".to_owned();
-            let described = RunError {
-                error_type,
-                message: error.to_string(),
-                detail: None,
-            };
-            return Ok(Some(TurnEnd::Stop(StopReason::Error, Some(described))));
+            return Ok(Some(refused(&error)));
         }
         // Nothing runs, and nothing is written, before the acceptance is there.
         if !self.live.is_accepted().await {
             return Err(StoreError::LeaseLost.into());
         }
-        let begun = self.begun(&waiting).await?;
-        let returns = match begun {
-            Some(returns) => returns,
-            None => self.returns_of(&waiting).await?,
-        };
+        let returns = self.returns_of(&waiting).await?;
         let ends = self.is_over_with(&waiting, &returns);
         self.commit_answers(&waiting, returns).await?;
         if ends && self.inputs.is_empty() {
@@ -173,14 +185,21 @@ impl Turn {
         Ok(None)
     }
 
-    /// The answers were taken in before: a client sent them again, because it did not hear of that. There is nothing left
-    /// to do with them.
-    fn go_on_without_answers(&mut self) -> Option<TurnEnd> {
+    /// Nothing waits: answers can only be such that were taken in before, and are sent again by a client that did not hear
+    /// of it. There is nothing left to do with them.
+    async fn hear_repeated(&mut self) -> Result<Option<TurnEnd>, EngineError> {
+        if answers(&self.inputs).is_empty() {
+            return Ok(None);
+        }
+        let context = self.context_messages().await?;
+        if let Err(error) = check_repeated(&context, &answers(&self.inputs)) {
+            return Ok(Some(refused(&error)));
+        }
         self.inputs
             .retain(|message| message.body.answers.is_empty());
         let last = self.session.entries.last().map(|(_, sized)| sized.role);
         let is_heard = self.inputs.is_empty() && last != Some(Role::Tool);
-        is_heard.then_some(TurnEnd::Stop(StopReason::EndTurn, None))
+        Ok(is_heard.then_some(TurnEnd::Stop(StopReason::EndTurn, None)))
     }
 
     /// Whether a tool that ran ends the loop by a rule.
@@ -189,25 +208,37 @@ impl Turn {
         pairs.any(|(call, returned)| returned.status == ToolStatus::Success && self.ends_loop(call))
     }
 
+    /// What is to be done for a call, now that the others are answered.
+    fn action_for(&self, call: &ToolCall, waiting: &Waiting, answer: Option<CallAnswer>) -> Action {
+        let is_waiting = waiting.awaiting.contains(&call.id);
+        let mut clients = self.request.client_tools.iter();
+        let is_clients = clients.any(|tool| tool.name == call.name);
+        match answer {
+            Some(CallAnswer::Approval { approve: true, .. }) if is_clients => {
+                let reason = "it is the client's tool, and its result was not sent";
+                Action::Known(denial(call, Some(reason)))
+            }
+            Some(CallAnswer::Approval { approve: true, .. }) => {
+                dispatch::plan(&self.session, call, &self.request.above)
+            }
+            Some(answer) if is_waiting => Action::Known(returned(call, &answer)),
+            None if is_waiting => Action::Known(denial(call, Some("nobody answered in time"))),
+            _ => dispatch::plan(&self.session, call, &self.request.above),
+        }
+    }
+
     /// Runs what was approved and what waited for nobody, and takes what clients ran.
     async fn returns_of(&mut self, waiting: &Waiting) -> Result<Vec<ToolReturn>, EngineError> {
-        let mut actions = Vec::with_capacity(waiting.calls.len());
-        {
-            let given = answers(&self.inputs);
-            for call in &waiting.calls {
-                let is_waiting = waiting.awaiting.contains(&call.id);
-                actions.push(match answer_to(&given, call) {
-                    Some(CallAnswer::Approval { approve: true, .. }) => {
-                        dispatch::plan(&self.session, call, &self.request.above)
-                    }
-                    Some(answer) if is_waiting => Action::Known(returned(call, answer)),
-                    None if is_waiting => {
-                        Action::Known(denial(call, Some("nobody answered in time")))
-                    }
-                    _ => dispatch::plan(&self.session, call, &self.request.above),
-                });
-            }
-        }
+        let begun = self.begun(waiting).await?;
+        let given = answers(&self.inputs);
+        let mut actions: Vec<Action> = waiting
+            .calls
+            .iter()
+            .map(|call| match begun.get(&call.id) {
+                Some(returned) => Action::Known(returned.clone()),
+                None => self.action_for(call, waiting, answer_to(&given, call)),
+            })
+            .collect();
         let calls = waiting.calls.clone();
         web::look_up(self, &calls, &mut actions).await?;
         let model = self

@@ -36,9 +36,9 @@ pub use self::{
 use crate::{
     Engine, EngineError,
     agents::{AgentState, Relations},
+    clipping,
     dispatch::MemoryChanges,
     sandbox_configs::Common,
-    settle,
 };
 
 /// Characters of an error that a model sees (V1 contract, section 5).
@@ -160,32 +160,12 @@ impl ToolRun {
             name: call.name.clone(),
             status: self.status,
             text: self.text.clone(),
-            stdout: first_lines(&self.stdout, max_chars),
-            stderr: first_lines(&self.stderr, max_chars),
+            stdout: self.stdout.clone(),
+            stderr: self.stderr.clone(),
             images: self.images.clone(),
         };
-        settle::clipped(returned, max_chars)
+        clipping::clipped(returned, max_chars)
     }
-}
-
-/// The lines that so many characters have room for, and how many more there were: a conversation keeps them for ever.
-fn first_lines(lines: &[String], max_chars: usize) -> Vec<String> {
-    let mut room = max_chars;
-    let fits = |line: &&String| {
-        let length = line.chars().count();
-        let fits = length <= room;
-        room = room.saturating_sub(length);
-        fits
-    };
-    let mut kept: Vec<String> = lines.iter().take_while(fits).cloned().collect();
-    if kept.len() < lines.len() {
-        kept.push(format!(
-            "[cut: {} of {} lines are kept]",
-            kept.len(),
-            lines.len()
-        ));
-    }
-    kept
 }
 
 /// A value as models read it: texts as they are, nothing as Python says it.

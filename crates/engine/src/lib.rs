@@ -11,6 +11,7 @@ mod answers;
 pub mod archives;
 pub mod blocks;
 mod client;
+mod clipping;
 mod compaction;
 pub mod custom;
 mod dispatch;

@@ -11,7 +11,7 @@ use mnemic_core::{
     compaction::{self, Sized},
     conversations::Thread,
     ids::{AgentId, ConversationId, MessageId},
-    messages::Message,
+    messages::{Message, Role},
     scope::Scope,
     time::Timestamp,
     tokens,
@@ -206,12 +206,19 @@ impl Session {
         let prompt = head.prompt_message_id;
         // An agent that forgets between turns sees only its prompt, and a turn that is not over.
         let forgets = session.frame.agent.message_buffer_autoclear;
-        let waits = messages.last().filter(|last| Waiting::of(last).is_some());
-        let open = waits.and_then(|last| last.run_id);
-        let is_seen = |message: &&Message| {
-            Some(message.id) != prompt && (!forgets || (open.is_some() && message.run_id == open))
+        let waits = messages
+            .last()
+            .is_some_and(|last| Waiting::of(last).is_some());
+        let begin = messages
+            .iter()
+            .rposition(|message| waits && message.role == Role::User);
+        let from = match (forgets, begin) {
+            (false, _) => 0,
+            (true, Some(begin)) => begin,
+            (true, None) => messages.len(),
         };
-        for message in messages.iter().filter(is_seen) {
+        let seen = messages.iter().skip(from);
+        for message in seen.filter(|message| Some(message.id) != prompt) {
             session.push(message);
         }
         Ok(session)

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Engine, EngineError, Granularity, compaction,
+    Engine, EngineError, Granularity, clipping, compaction,
     dispatch::{self, Action, Editor},
     ending,
     events::Event,
@@ -168,7 +168,7 @@ impl StepCommit {
                 Box::pin(async move {
                     leases::renew(tx, &lease).await?;
                     let returned = resolve(tx, &live, &call, &planned, now).await?;
-                    let returned = clipped(returned, max);
+                    let returned = clipping::clipped(returned, max);
                     steps::return_call(tx, step_id, &returned).await?;
                     Ok::<_, EngineError>(returned)
                 })
@@ -265,16 +265,6 @@ pub(crate) async fn resolve(
         Planned::Remember(passage) => dispatch::remember(tx, &editor, call, passage).await,
         Planned::Outside(outside) => dispatch::keep(tx, &editor, call, outside).await,
     }
-}
-
-/// Cuts a return that is too long for the model, and says so in it.
-pub(crate) fn clipped(mut result: ToolReturn, max_chars: usize) -> ToolReturn {
-    let length = result.text.chars().count();
-    if length > max_chars {
-        let head: String = result.text.chars().take(max_chars).collect();
-        result.text = format!("{head}\n[cut: {max_chars} of {length} characters are shown]");
-    }
-    result
 }
 
 /// What a closing commit left behind.
@@ -525,7 +515,7 @@ async fn returns(
     let mut returns = Vec::with_capacity(commit.calls.len());
     for (call, planned) in commit.calls.iter().zip(&commit.planned) {
         let returned = resolve(tx, &context.live, call, planned, now).await?;
-        returns.push(clipped(returned, commit.max_return_chars));
+        returns.push(clipping::clipped(returned, commit.max_return_chars));
     }
     Ok(returns)
 }

@@ -430,6 +430,9 @@ struct Shown {
     calls: Vec<(usize, ShownCall)>,
 }
 
+/// The index of calls that wait: apart from the others, which have the same one in a history whether some wait or not.
+const REQUESTS: usize = 127;
+
 #[derive(Clone)]
 struct ShownCall {
     id: String,
@@ -443,13 +446,11 @@ enum Kind {
     Hidden,
     Text,
     Calls,
-    Requests,
 }
 
 impl Shown {
     fn index(&mut self, kind: Kind) -> usize {
-        let is_call = matches!(kind, Kind::Calls | Kind::Requests);
-        let ended = if is_call { 0 } else { self.ended };
+        let ended = if kind == Kind::Calls { 0 } else { self.ended };
         let open = self.order.iter().skip(ended);
         if let Some(index) = open.into_iter().position(|known| *known == kind) {
             return ended + index;
@@ -518,7 +519,7 @@ impl Shown {
             arguments,
         }];
         if call.waits {
-            (self.index(Kind::Requests), Part::ApprovalRequest { calls })
+            (REQUESTS, Part::ApprovalRequest { calls })
         } else {
             (self.index(Kind::Calls), Part::ToolCalls { calls })
         }

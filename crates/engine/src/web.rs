@@ -14,9 +14,8 @@ use mnemic_tools::page::{self, Source};
 use tokio::sync::Semaphore;
 
 use crate::{
-    Engine, EngineError,
+    Engine, EngineError, clipping,
     dispatch::{self, Action},
-    settle,
     turn::Turn,
 };
 
@@ -159,7 +158,7 @@ pub(crate) async fn look_up(
                 Ok(text) => dispatch::succeeded(&call, text),
                 Err(text) => dispatch::failed(&call, text),
             };
-            (at, settle::clipped(returned, max_chars))
+            (at, clipping::clipped(returned, max_chars))
         }
     });
     let looking: Vec<_> = looking.collect();

@@ -211,6 +211,15 @@ pub async fn start_calls(
     tx.insert_rows("tool_calls", &columns, rows).await
 }
 
+/// Forgets what was noted of a step's calls, once their returns stand elsewhere.
+///
+/// # Errors
+/// The database's.
+pub async fn forget_calls(tx: &mut Tx<'_>, step_id: StepId) -> Result<(), StoreError> {
+    let sql = "DELETE FROM tool_calls WHERE step_id = $1";
+    tx.execute(sql, params![step_id]).await.map(drop)
+}
+
 /// Notes what a started call returned.
 ///
 /// # Errors

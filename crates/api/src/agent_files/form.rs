@@ -72,6 +72,12 @@ impl FromRequest<AppState> for ImportForm {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        Self::read(request, state).await.map_err(ApiError::closing)
+    }
+}
+
+impl ImportForm {
+    async fn read(request: Request, state: &AppState) -> Result<Self, ApiError> {
         check_origin(request.headers(), &state.settings.cors_origins)?;
         let limit = state.settings.body_limit_bytes;
         let read = Multipart::from_request(request, state).await;

@@ -209,6 +209,9 @@ fn approval_response(
     let first = answers.first().map(|answer| match answer {
         CallAnswer::Approval {
             approve, reason, ..
+        }
+        | CallAnswer::All {
+            approve, reason, ..
         } => (*approve, reason.clone()),
         CallAnswer::Tool { .. } => (true, None),
     });
@@ -220,6 +223,13 @@ fn approval_response(
             reason,
         } => AnswerView::Approval {
             tool_call_id,
+            approve,
+            reason,
+        },
+        CallAnswer::All {
+            approve, reason, ..
+        } => AnswerView::Approval {
+            tool_call_id: String::new(),
             approve,
             reason,
         },

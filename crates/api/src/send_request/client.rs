@@ -12,6 +12,8 @@ use crate::{error::ApiError, validation::Issue};
 
 /// Tools of one request.
 const MAX_TOOLS: usize = 256;
+/// Images of one return, each of which takes much of a model's context.
+const MAX_IMAGES: usize = 8;
 /// Characters of a tool's name, as providers take them.
 const MAX_NAME: usize = 64;
 
@@ -186,6 +188,10 @@ fn content(returned: Value) -> Result<(String, Vec<Image>), ApiError> {
         let data = part.pointer("/source/data").and_then(Value::as_str);
         match (field("type"), field("text"), data) {
             (Some("text"), Some(text), _) => texts.push(text.to_owned()),
+            (Some("image"), _, Some(_)) if images.len() >= MAX_IMAGES => {
+                let msg = "a return may have at most 8 images";
+                return Err(wrong("tool_return", msg, Value::Null));
+            }
             (Some("image"), _, Some(data)) => {
                 images.push(image(data)?);
                 texts.push(format!("[image {}]", images.len()));

@@ -6,6 +6,7 @@ use mnemic_core::{
     agent_file::{AgentEntry, BlockEntry},
     agents::{AgentLabels, LlmConfig},
     blocks::DEFAULT_LIMIT,
+    scope::Scope,
 };
 use serde_json::Value;
 
@@ -19,12 +20,14 @@ impl Engine {
     /// What it takes to make an agent of a file, without what it is linked to.
     pub(super) async fn request_of(
         &self,
+        scope: &Scope,
         entry: &AgentEntry,
         options: &ImportOptions,
         left_out: &mut Vec<String>,
     ) -> Result<CreateAgent, EngineError> {
-        let (model, llm_config) = self.model_of_file(entry, options).await?;
-        let (embedding, embedding_config) = self.embedding_of(entry, options, left_out).await;
+        let (model, llm_config) = self.model_of_file(scope, entry, options).await?;
+        let (embedding, embedding_config) =
+            self.embedding_of(scope, entry, options, left_out).await;
         let said = |key: &str| entry.rest.get(key).and_then(Value::as_bool);
         Ok(CreateAgent {
             name: name_of(entry, options),
@@ -74,6 +77,7 @@ impl Engine {
     /// The importer's model, else that of the file by its name: where and how it is reached is this server's to say.
     async fn model_of_file(
         &self,
+        scope: &Scope,
         entry: &AgentEntry,
         options: &ImportOptions,
     ) -> Result<(Option<String>, Option<LlmConfig>), EngineError> {
@@ -87,7 +91,7 @@ impl Engine {
         let Some(handle) = own.as_ref().map(handle_of).or_else(|| entry.model.clone()) else {
             return Ok((None, None));
         };
-        let known = self.config_of(&handle).await.map_err(|error| {
+        let known = self.config_of(scope, &handle).await.map_err(|error| {
             EngineError::Invalid(format!(
                 "the agent '{}' of the file uses the model {handle}, which this server can't use ({error}): name \
                  another with the form field `model`",
@@ -115,6 +119,7 @@ impl Engine {
     /// The importer's embedding model, else that of the file, else this server's: vectors are made anew in any case.
     async fn embedding_of(
         &self,
+        scope: &Scope,
         entry: &AgentEntry,
         options: &ImportOptions,
         left_out: &mut Vec<String>,
@@ -128,7 +133,7 @@ impl Engine {
             return (None, None);
         };
         let chunk_size = own.and_then(|config| config.get("embedding_chunk_size")?.as_i64());
-        match self.embedding_config_of(handle, chunk_size).await {
+        match self.embedding_config_of(scope, handle, chunk_size).await {
             Ok(config) => (None, Some(config)),
             Err(_) => {
                 left_out.push(format!(

@@ -128,7 +128,9 @@ impl Engine {
         let memory = self.memory_of(scope, &file, &mut left_out).await?;
         let mut agents = Vec::with_capacity(file.agents.len());
         for (entry, (said, further)) in file.agents.into_iter().zip(said) {
-            let request = self.request_of(&entry, &options, &mut left_out).await?;
+            let request = self
+                .request_of(scope, &entry, &options, &mut left_out)
+                .await?;
             options.name = None;
             let extras = file
                 .mnemic
@@ -138,10 +140,13 @@ impl Engine {
                 .unwrap_or_default();
             let mut threads = Vec::with_capacity(further.len());
             for (thread, said) in further {
-                threads.push((self.conversation_of(thread, &mut left_out).await, said));
+                threads.push((
+                    self.conversation_of(scope, thread, &mut left_out).await,
+                    said,
+                ));
             }
             agents.push(ReadyAgent {
-                draft: self.draft(request).await?,
+                draft: self.draft(scope, request).await?,
                 entry,
                 archive_ids: extras.archive_ids,
                 identity_ids: extras.identity_ids,
@@ -161,12 +166,13 @@ impl Engine {
 
     async fn conversation_of(
         &self,
+        scope: &Scope,
         entry: ConversationEntry,
         left_out: &mut Vec<String>,
     ) -> NewConversation {
         let mut model = entry.model;
         if let Some(handle) = &model
-            && self.config_of(handle).await.is_err()
+            && self.config_of(scope, handle).await.is_err()
         {
             left_out.push(format!(
                 "the model {handle} of a conversation, which this server does not have"

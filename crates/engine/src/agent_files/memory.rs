@@ -84,7 +84,7 @@ impl Engine {
         check_description(entry.description.as_ref())?;
         let embedding_config = match &entry.embedding {
             None => None,
-            Some(handle) => match self.embedding_config_of(handle, None).await {
+            Some(handle) => match self.embedding_config_of(scope, handle, None).await {
                 Ok(config) => Some(config),
                 Err(_) => {
                     left_out.push(format!(

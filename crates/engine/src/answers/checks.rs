@@ -19,23 +19,37 @@ pub(crate) fn check(
     answers: &[&CallAnswer],
     is_expired: bool,
 ) -> Result<(), EngineError> {
+    match answers {
+        [] if is_expired => return Ok(()),
+        [] => {
+            return Err(EngineError::PendingApproval {
+                request_id: waiting.message_id,
+            });
+        }
+        [CallAnswer::All { request_id, .. }] => {
+            let waits = waiting.message_id.to_string();
+            let fits = request_id.as_ref().is_none_or(|id| *id == waits);
+            return if fits { Ok(()) } else { Err(nothing_waits()) };
+        }
+        _ => {}
+    }
     let mut given: Vec<&str> = answers.iter().map(|answer| answer.tool_call_id()).collect();
     let mut expected: Vec<&str> = waiting.awaiting.iter().map(String::as_str).collect();
     given.sort_unstable();
     expected.sort_unstable();
-    match given.as_slice() {
-        [] if is_expired => Ok(()),
-        [] => Err(EngineError::PendingApproval {
-            request_id: waiting.message_id,
-        }),
-        // One for all.
-        [""] => Ok(()),
-        _ if given == expected => Ok(()),
-        _ => Err(EngineError::Invalid(format!(
-            "INVALID_ARGUMENT: Invalid tool call IDs. Expected {expected:?}, but received {given:?}: answer each call that \
-             waits, once"
-        ))),
+    if given == expected {
+        return Ok(());
     }
+    Err(EngineError::Invalid(format!(
+        "INVALID_ARGUMENT: Invalid tool call IDs. Expected {expected:?}, but received {given:?}: answer each call that \
+         waits, once"
+    )))
+}
+
+fn nothing_waits() -> EngineError {
+    EngineError::Invalid(
+        "INVALID_ARGUMENT: Cannot process approval response: No tool call is currently awaiting approval.".to_owned(),
+    )
 }
 
 /// Whether answers were taken in before: their calls have returns at the end of the context.
@@ -51,11 +65,21 @@ pub(crate) fn check_repeated(
         .flat_map(|message| &message.body.tool_returns)
         .map(|result| result.tool_call_id.as_str())
         .collect();
-    let mut ids = answers.iter().map(|answer| answer.tool_call_id());
-    if ids.all(|id| returned.contains(id)) {
+    let is_answered = |answer: &&CallAnswer| match answer {
+        CallAnswer::All { request_id, .. } => {
+            let named = request_id.as_deref().unwrap_or_default();
+            let mut asked = context
+                .iter()
+                .filter(|message| message.id.to_string() == named);
+            asked.any(|message| {
+                let mut ids = message.body.awaiting.iter();
+                ids.all(|id| returned.contains(id.as_str()))
+            })
+        }
+        one => returned.contains(one.tool_call_id()),
+    };
+    if answers.iter().all(is_answered) {
         return Ok(());
     }
-    Err(EngineError::Invalid(
-        "INVALID_ARGUMENT: Cannot process approval response: No tool call is currently awaiting approval.".to_owned(),
-    ))
+    Err(nothing_waits())
 }

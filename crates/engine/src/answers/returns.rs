@@ -1,12 +1,12 @@
 //! The returns of answered calls: running what was approved, and the commit with which all of them enter the context.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::future::try_join_all;
 use mnemic_core::{
     conversations::Thread,
-    ids::MessageId,
-    messages::{Message, MessageBody, Role, ToolCall, ToolReturn},
+    ids::{MessageId, StepId},
+    messages::{CallAnswer, Message, MessageBody, Role, ToolCall, ToolReturn},
     parts, tokens,
 };
 use mnemic_store::{
@@ -17,9 +17,9 @@ use mnemic_store::{
     steps, turns,
 };
 
-use super::Waiting;
+use super::{Waiting, answer_to};
 use crate::{
-    Engine, EngineError,
+    Engine, EngineError, clipping,
     dispatch::Action,
     events::Event,
     live::LiveRun,
@@ -39,6 +39,7 @@ struct Taking {
     signature: String,
     progress: Progress,
     messages: Vec<Message>,
+    step_id: Option<StepId>,
     parcel: Parcel,
 }
 
@@ -52,6 +53,9 @@ impl Taking {
         let (id, next) = (live.conversation_id, self.next_position);
         let revision = context::append(tx, id, next, &ids, now).await?;
         runs::progress(tx, live.id, &self.progress).await?;
+        if let Some(step_id) = self.step_id {
+            steps::forget_calls(tx, step_id).await?;
+        }
         let head = turns::head(tx, &live.scope, live.agent_id, Thread::Id(id)).await?;
         let frame = if head.signature == self.signature {
             None
@@ -64,73 +68,123 @@ impl Taking {
     }
 }
 
+/// When a call is noted, so that it never runs twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Noting {
+    /// Before it runs: nobody can tell afterwards what became of it.
+    Before,
+    /// In the commit with its effect.
+    With,
+    /// Never: it has no effect, or ran already.
+    Never,
+}
+
+impl Noting {
+    const fn of(action: &Action) -> Self {
+        match action {
+            Action::External(_) => Self::Before,
+            Action::Edit { .. } | Action::Change(_) | Action::Remember(_) => Self::With,
+            Action::Search(_) | Action::Web(_) | Action::Known(_) => Self::Never,
+        }
+    }
+}
+
+/// Answers as they are kept: each names its call, and what a client's tool returned is in its return.
+fn kept(waiting: &Waiting, given: &[CallAnswer], returns: &[ToolReturn]) -> Vec<CallAnswer> {
+    let given: Vec<&CallAnswer> = given.iter().collect();
+    let pairs = waiting.calls.iter().zip(returns);
+    let answered = pairs.filter(|(call, _)| waiting.awaiting.contains(&call.id));
+    let kept = answered.filter_map(|(call, returned)| {
+        let mut answer = answer_to(&given, call)?;
+        if let CallAnswer::Tool {
+            text,
+            images,
+            stdout,
+            stderr,
+            ..
+        } = &mut answer
+        {
+            text.clone_from(&returned.text);
+            images.clear();
+            stdout.clone_from(&returned.stdout);
+            stderr.clone_from(&returned.stderr);
+        }
+        Some(answer)
+    });
+    kept.collect()
+}
+
 impl Turn {
-    /// The returns of calls that began before the process died: none of them is run again. None if none began.
+    /// The returns of calls that began before the process died, by their ids: none of them is run again.
     pub(super) async fn begun(
         &self,
         waiting: &Waiting,
-    ) -> Result<Option<Vec<ToolReturn>>, EngineError> {
+    ) -> Result<HashMap<String, ToolReturn>, EngineError> {
         let Some(step_id) = waiting.step_id else {
-            return Ok(None);
+            return Ok(HashMap::new());
         };
         let store = &self.engine.inner.store;
         let begun = store.read(move |tx| Box::pin(async move { steps::calls(tx, step_id).await }));
         let begun: Vec<(ToolCall, Option<ToolReturn>)> = begun.await?;
-        if begun.is_empty() {
-            return Ok(None);
-        }
-        let known = |call: &ToolCall| {
-            let found = begun.iter().find(|(begun, _)| begun.id == call.id);
-            found
-                .and_then(|(_, returned)| returned.clone())
-                .unwrap_or_else(|| recovery::unknown_effect(call))
+        let known = |(call, returned): (ToolCall, Option<ToolReturn>)| {
+            let returned = returned.unwrap_or_else(|| recovery::unknown_effect(&call));
+            (call.id, returned)
         };
-        Ok(Some(waiting.calls.iter().map(known).collect()))
+        Ok(begun.into_iter().map(known).collect())
     }
 
-    /// Runs the calls. With effects outside of the database they are noted as begun before, and each return is committed
-    /// on its own, as in a step.
+    /// Runs the calls. Those with effects outside of the database are noted before they begin, and each return of a call
+    /// with effects is committed on its own, as in a step.
     pub(super) async fn run_answered(
         &mut self,
         waiting: &Waiting,
         actions: Vec<Action>,
         max_chars: usize,
     ) -> Result<Vec<ToolReturn>, EngineError> {
-        let reaches_out = |action: &Action| matches!(action, Action::External(_));
-        let noted = waiting.step_id.filter(|_| actions.iter().any(reaches_out));
-        if let Some(step_id) = noted {
-            let (lease, calls) = (self.lease.clone(), waiting.calls.clone());
-            let store = &self.engine.inner.store;
-            let started = store.write(move |tx| {
-                Box::pin(async move {
-                    leases::renew(tx, &lease).await?;
-                    steps::start_calls(tx, step_id, &calls).await
-                })
-            });
-            started.await?;
-            failpoints::hit("calls.started");
-        }
         let mut returns = Vec::with_capacity(waiting.calls.len());
         for group in settle::groups(waiting.calls.iter().zip(actions)) {
+            let noting: Vec<Noting> = group.iter().map(|(_, action)| Noting::of(action)).collect();
             let calls: Vec<&ToolCall> = group.iter().map(|(call, _)| *call).collect();
+            let outside = calls.iter().zip(&noting);
+            let outside = outside.filter(|(_, noting)| **noting == Noting::Before);
+            let outside: Vec<ToolCall> = outside.map(|(call, _)| (*call).clone()).collect();
+            if let (Some(step_id), false) = (waiting.step_id, outside.is_empty()) {
+                self.note_begun(step_id, outside).await?;
+            }
             let turn = &*self;
             let running = group
                 .into_iter()
                 .map(|(call, action)| settle::planned(turn, call, action));
-            for (call, planned) in calls.into_iter().zip(try_join_all(running).await?) {
-                returns.push(self.return_of(call, planned, (noted, max_chars)).await?);
+            let planned = try_join_all(running).await?;
+            for ((call, planned), noting) in calls.into_iter().zip(planned).zip(noting) {
+                let place = waiting.step_id.map(|step_id| (step_id, noting));
+                returns.push(self.return_of(call, planned, (place, max_chars)).await?);
                 failpoints::hit("call.returned");
             }
         }
         Ok(returns)
     }
 
-    /// Commits what one call changes, and notes its return where the call was noted.
+    async fn note_begun(&self, step_id: StepId, calls: Vec<ToolCall>) -> Result<(), EngineError> {
+        let lease = self.lease.clone();
+        let store = &self.engine.inner.store;
+        let noted = store.write(move |tx| {
+            Box::pin(async move {
+                leases::renew(tx, &lease).await?;
+                steps::start_calls(tx, step_id, &calls).await
+            })
+        });
+        noted.await?;
+        failpoints::hit("calls.started");
+        Ok(())
+    }
+
+    /// The return of a call, with what it changes and its note in one commit.
     async fn return_of(
         &self,
         call: &ToolCall,
         planned: Planned,
-        (noted, max_chars): (Option<mnemic_core::ids::StepId>, usize),
+        (place, max_chars): (Option<(StepId, Noting)>, usize),
     ) -> Result<ToolReturn, EngineError> {
         let (lease, live, now) = (
             self.lease.clone(),
@@ -143,8 +197,11 @@ impl Turn {
             Box::pin(async move {
                 leases::renew(tx, &lease).await?;
                 let returned = settle::resolve(tx, &live, &call, &planned, now).await?;
-                let returned = settle::clipped(returned, max_chars);
-                if let Some(step_id) = noted {
+                let returned = clipping::clipped(returned, max_chars);
+                if let Some((step_id, Noting::With)) = place {
+                    steps::start_calls(tx, step_id, std::slice::from_ref(&call)).await?;
+                }
+                if let Some((step_id, Noting::Before | Noting::With)) = place {
                     steps::return_call(tx, step_id, &returned).await?;
                 }
                 Ok::<_, EngineError>(returned)
@@ -164,6 +221,9 @@ impl Turn {
             .inputs
             .extract_if(.., |input| is_answer(input))
             .collect();
+        for message in &mut taken {
+            message.body.answers = kept(waiting, &message.body.answers, &returns);
+        }
         taken.push(self.returned_message(waiting, returns));
         let shown: Vec<Event> = taken
             .last()
@@ -181,6 +241,7 @@ impl Turn {
             signature: self.session.frame.signature.clone(),
             progress: self.progress.clone(),
             messages: taken.clone(),
+            step_id: waiting.step_id,
             parcel,
         };
         let store = &self.engine.inner.store;

@@ -139,7 +139,12 @@ fn returns(transcript: &mut Transcript, returns: &[ToolReturn]) {
             } else {
                 shown_content(results, returned);
             }
-            close_result(results, returned.status);
+            // The provider refuses images in what is marked as an error; the text says that it is one.
+            let status = match returned.images.as_slice() {
+                [] => returned.status,
+                _ => ToolStatus::Success,
+            };
+            close_result(results, status);
         }
     }
     if transcript.open_calls.is_empty() {

@@ -588,4 +588,15 @@ fn images_that_a_tool_returned_stand_in_its_result() {
         sent[2]["content"],
         json!([{"type": "tool_result", "tool_use_id": "c1", "content": [text("a chart"), image]}])
     );
+    let failed = messages(|transcript| {
+        said(Role::User, "draw")(transcript);
+        push(transcript, Role::Assistant, &called("c1", "{}"));
+        let mut body = pictured("c1");
+        body.tool_returns[0].status = ToolStatus::Error;
+        push(transcript, Role::Tool, &body);
+    });
+    assert_eq!(
+        failed, sent,
+        "an error with images is refused by the provider"
+    );
 }

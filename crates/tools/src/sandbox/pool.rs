@@ -128,6 +128,8 @@ impl Pool {
 
     /// Nobody keeps interpreters ready any more: they do not start.
     pub fn stop(&self) {
-        self.state.lock().is_kept = false;
+        let mut state = self.state.lock();
+        state.is_kept = false;
+        state.ready.clear();
     }
 }
