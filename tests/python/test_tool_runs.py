@@ -720,3 +720,38 @@ def test_a_program_of_a_model_returns_images(client, make_agent):
     returned = of_kind(answer.messages, "tool_return_message")[0]
     assert json.loads(returned.tool_return)["results"] == ["[image 1]"], returned
     assert returned.tool_returns[0].tool_return[1].source.data == PIXEL
+
+
+def test_in_one_persons_turn_what_another_said_is_not_there(http, make_agent, tool, token):
+    # Backwards, since what Ada's own agent asks for is in her history.
+    found = "return [status, sum(word[::-1] in text.decode() for word in body['find'])]"
+    made = tool(ASKS.replace("return [status, text.decode()]", found))
+    agent = make_agent(tool_ids=[made.id])
+
+    def chat(user, text):
+        body = {"model": agent.id, "user": f"{user}-{token}", "messages": [{"role": "user", "content": text}]}
+        answer = http.post("/v1/chat/completions", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["choices"][0]["message"]["content"]
+
+    chat("ben", f"the heron {token} is mine")
+    chat("ada", "hello")
+    threads = http.get("/v1/conversations/", params={"agent_id": agent.id}).json()
+    [bens] = [one["id"] for one in threads if token in http.get(f"/v1/conversations/{one['id']}/messages").text]
+    said = http.get(f"/v1/conversations/{bens}/messages").json()
+    [run] = {one["run_id"] for one in said if one["message_type"] == "user_message"}
+    own = [one["id"] for one in said if one["message_type"] == "user_message"]
+
+    def asked(method, path, body=None):
+        """The status, and how many words of Ben's were in the answer."""
+        args = {"method": method, "path": path, "body": (body or {}) | {"find": [f"the heron {token}"[::-1], run[::-1]]}}
+        return json.loads(chat("ada", f"[[call {made.name} {json.dumps(args)}]]").removeprefix("Done: "))
+
+    of_agent = f"?agent_id={agent.id}&limit=100"
+    for path in (f"agents/{agent.id}/messages{of_agent}", f"conversations/{of_agent}", f"runs/{of_agent}", f"steps/{of_agent}"):
+        assert asked("GET", f"/v1/{path}") == [200, 0], path
+    assert asked("POST", "/v1/messages/search", {"query": "heron"}) == [200, 0]
+    for path in (f"conversations/{bens}", f"conversations/{bens}/messages", f"messages/{own[0]}", f"runs/{run}", f"runs/{run}/messages"):
+        assert asked("GET", f"/v1/{path}")[0] == 404, path
+    status, _ = asked("POST", f"/v1/conversations/{bens}/messages", {"messages": [{"role": "user", "content": "hi"}]})
+    assert status in (404, 409), "nor can it be spoken to there"
