@@ -12,6 +12,7 @@ from letta_client import Letta
 
 from contexts import NAMES_FACTS, WINDOW
 from programs import MODEL, ScriptedModel, Server
+from tool_calls import ASKS, DOCS
 
 ENGINES = os.environ.get("MNEMIC_ENGINES", "sqlite,postgres").split(",")
 
@@ -121,3 +122,42 @@ def small(make_agent):
         return make_agent(context_window_limit=fields.pop("window", WINDOW), compaction_settings=settings, **fields)
 
     return make
+
+
+@pytest.fixture
+def tool(client, token):
+    """Makes tools of sources in which NAME stands for a name that no other test uses."""
+
+    def tool(source, suffix="", **fields):
+        name = f"f_{token}{suffix}"
+        return client.tools.create(source_code=source.replace("NAME", name).replace("DOCS", DOCS), **fields)
+
+    return tool
+
+
+@pytest.fixture
+def run(http):
+    """Runs a source once."""
+
+    def run(source, args=None, **fields):
+        body = {"source_code": source.replace("NAME", "f").replace("DOCS", DOCS), "args": args or {}, **fields}
+        answer = http.post("/v1/tools/run", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    return run
+
+
+@pytest.fixture
+def asks(http, make_agent, tool):
+    """An agent, and a function that has a tool of it ask the server something: its status and body."""
+    made = tool(ASKS)
+    agent = make_agent(tool_ids=[made.id])
+
+    def ask(method, path, body):
+        args = {"method": method, "path": path, "body": body}
+        answer = http.post(f"/v1/agents/{agent.id}/tools/{made.name}/run", json={"args": args}).json()
+        assert answer["status"] == "success", answer
+        return answer["func_return"]
+
+    return agent, ask

@@ -6,68 +6,10 @@ import time
 
 import httpx
 import pytest
-from letta_client import Letta
 
-from programs import MODEL, Server, eventually
+from programs import eventually
 from talk import of_kind, send, system_prompt
-
-DOCS = '"""Does it.\n\n    Args:\n        a (int): first\n    """'
-
-
-@pytest.fixture
-def tool(client, token):
-    """Makes tools of sources in which NAME stands for a name that no other test uses."""
-
-    def tool(source, suffix="", **fields):
-        name = f"f_{token}{suffix}"
-        return client.tools.create(source_code=source.replace("NAME", name).replace("DOCS", DOCS), **fields)
-
-    return tool
-
-
-@pytest.fixture
-def run(http):
-    """Runs a source once."""
-
-    def run(source, args=None, **fields):
-        body = {"source_code": source.replace("NAME", "f").replace("DOCS", DOCS), "args": args or {}, **fields}
-        answer = http.post("/v1/tools/run", json=body)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def online(engine, model):
-    """A server that may fetch packages, with its client."""
-    server = Server(engine, model, MNEMIC_OFFLINE="false", MNEMIC_MODELS_FETCH="false").start()
-    with Letta(base_url=server.url, api_key="sk-none", max_retries=0, timeout=120) as sdk:
-        yield sdk
-    server.close()
-
-
-@pytest.fixture
-def packaged(online, token):
-    """Makes a tool there and an agent that has it."""
-
-    def packaged(source, *packages):
-        name = f"f_{token}"
-        source = source.replace("NAME", name).replace("DOCS", DOCS)
-        made = online.tools.create(source_code=source, pip_requirements=[{"name": package} for package in packages])
-        return made, online.agents.create(model=MODEL, tool_ids=[made.id], tags=[token])
-
-    return packaged
-
-
-def called(client, agent, name, **arguments):
-    """What a tool's call brought, as the client sees it."""
-    answer = send(client, agent, f"[[call {name} {json.dumps(arguments)}]]")
-    return of_kind(answer.messages, "tool_return_message")[-1]
-
-
-def block(client, agent, label="human"):
-    return client.agents.blocks.retrieve(label, agent_id=agent.id).value
+from tool_calls import PIXEL, block, called
 
 
 def test_an_agent_calls_a_tool_and_its_model_reads_what_it_returned(client, model, token, make_agent, tool):
@@ -145,62 +87,6 @@ def test_secrets_of_the_agent_are_variables_and_those_of_the_server_are_not(clie
     assert seen == {"KEY": "s3cret"} | ids
     other = make_agent(tool_ids=[made.id])
     assert "KEY" not in json.loads(called(client, other, made.name, a=1).tool_return)
-
-
-def test_what_is_granted_is_opened_as_far_as_the_administrator_lets_it(own_server, tmp_path):
-    shared, closed = tmp_path / "shared", tmp_path / "closed"
-    for folder in (shared, closed):
-        folder.mkdir(mode=0o777)
-        folder.chmod(0o777)
-        (folder / "in.txt").write_text("words")
-    tmp_path.chmod(0o755)
-    server = own_server(MNEMIC_TOOL_FOLDERS=str(shared), MNEMIC_TOOL_VARIABLES="CITY", CITY="Bath", OTHER="x")
-    with httpx.Client(base_url=server.url, timeout=60) as http:
-
-        def refused(grants):
-            body = {"source_code": read, "grants": grants}
-            answer = http.post("/v1/tools/", json=body)
-            assert answer.status_code == 400, answer.text
-            return answer.json()["detail"]
-
-        def run(source, grants):
-            body = {"source_code": source, "grants": grants}
-            tool = http.post("/v1/tools/", json=body)
-            assert tool.status_code == 200, tool.text
-            assert tool.json()["grants"]["variables"] == grants.get("variables", [])
-            agent = http.post("/v1/agents/", json={"model": MODEL, "tool_ids": [tool.json()["id"]]}).json()
-            name = tool.json()["name"]
-            return http.post(f"/v1/agents/{agent['id']}/tools/{name}/run", json={"args": {}}).json()
-
-        read = f"def f():\n    '''d'''\n    return open('{shared}/in.txt').read()"
-        write = f"def f():\n    '''d'''\n    open('{shared}/out.txt', 'w').write('x')\n    return 'written'"
-        folder = {"path": str(shared)}
-        assert run(read, {"folders": [folder]})["func_return"] == "words"
-        denied = run(read, {})
-        assert denied["status"] == "error" and f"no grant for the folder {shared}" in denied["func_return"]
-        assert run(write, {"folders": [folder]})["status"] == "error" and not (shared / "out.txt").exists()
-        assert run(write, {"folders": [folder | {"access": "write"}]})["func_return"] == "written"
-        assert (shared / "out.txt").read_text() == "x"
-        for beyond in (closed, f"{shared}/../closed", tmp_path / "missing", "shared"):
-            assert "tool_folders" in refused({"folders": [{"path": str(beyond)}]})
-        later = shared / "later"
-        assert "can't be opened" in run(read, {"folders": [{"path": str(later)}]})["func_return"]
-        later.mkdir()
-        assert run(read, {"folders": [{"path": str(later)}]})["status"] == "error", "it is opened, and not the one above"
-        city = "import os\ndef f():\n    '''d'''\n    return os.environ.get('CITY')"
-        assert run(city, {"variables": ["CITY"]})["func_return"] == "Bath"
-        assert run(city, {})["func_return"] is None
-        beyond = refused({"variables": ["OTHER"]})
-        assert "OTHER" in beyond and "tool_variables" in beyond
-        kept = http.post("/v1/tools/", json={"source_code": city, "grants": {"variables": ["CITY"]}}).json()
-        agent = http.post("/v1/agents/", json={"model": MODEL, "tool_ids": [kept["id"]]}).json()
-    # What was granted once is not there for ever.
-    server.terminate()
-    server.environment["MNEMIC_TOOL_VARIABLES"] = ""
-    server.start()
-    with httpx.Client(base_url=server.url, timeout=60) as http:
-        answer = http.post(f"/v1/agents/{agent['id']}/tools/{kept['name']}/run", json={"args": {}}).json()
-        assert answer["status"] == "error" and "tool_variables" in answer["func_return"], answer
 
 
 def test_a_client_runs_a_tool_of_an_agent(client, make_agent, tool):
@@ -334,165 +220,6 @@ def test_calls_of_one_turn_run_beside_each_other_where_the_tool_says_so(client, 
     assert overlap == beside
 
 
-PYDANTIC = '''
-from typing import List
-from pydantic import BaseModel, Field
-
-class Item(BaseModel):
-    sku: str = Field(description="which")
-    count: int = Field(1, description="how many")
-
-def NAME(items: List[Item]) -> Item:
-    """Adds up.
-
-    Args:
-        items: what
-    """
-    return Item(sku="+".join(item.sku for item in items), count=sum(item.count for item in items))
-'''
-
-
-def test_packages_that_a_tool_needs_are_there(online, packaged):
-    made, agent = packaged(PYDANTIC, "pydantic")
-    returned = called(online, agent, made.name, items=[{"sku": "a"}, {"sku": "b", "count": 3}])
-    assert returned.status == "success", returned.tool_return
-    assert json.loads(returned.tool_return) == {"sku": "a+b", "count": 4}
-
-
-CLIENT = '''
-def NAME(a: int, client) -> str:
-    DOCS
-    agents = [agent.id for agent in client.agents.list(tags=["TOKEN"])]
-    passage = client.agents.passages.create(agents[0], text=f"{a} boats")
-    try:
-        client.agents.messages.create(agents[0], messages=[{"role": "user", "content": "hello"}])
-    except Exception as error:
-        refused = type(error).__name__
-    try:
-        client.blocks.retrieve("block-00000000-0000-4000-8000-000000000000")
-    except Exception as error:
-        missing = type(error).__name__
-    return [agents, refused, missing]
-'''
-
-
-def test_a_tool_reaches_its_server_through_the_sdk_and_nothing_else(online, packaged, token):
-    made, agent = packaged(CLIENT.replace("TOKEN", token), "letta-client")
-    assert "client" not in made.json_schema["parameters"]["properties"]
-    returned = called(online, agent, made.name, a=4)
-    assert returned.status == "success", (returned.tool_return, returned.stderr)
-    assert json.loads(returned.tool_return) == [[agent.id], "ConflictError", "NotFoundError"]
-    (passage,) = online.agents.passages.list(agent.id)
-    assert passage.text == "4 boats"
-
-
-def test_a_tool_that_uses_the_client_without_its_package_says_what_to_add(run):
-    answer = run("def NAME():\n    return client.agents.list()")
-    assert answer["status"] == "error" and "letta-client" in answer["tool_return"], answer
-
-
-def test_tools_that_call_themselves_over_and_over_come_to_an_end(online, packaged):
-    made, agent = packaged(
-        "def NAME(a: int, client, agent_id: str):\n    DOCS\n"
-        "    return client.agents.tools.run('NAME', agent_id=agent_id, args={'a': a + 1}).func_return",
-        "letta-client",
-    )
-    assert "too many times over" in called(online, agent, made.name, a=1).tool_return
-
-
-def test_packages_that_can_not_be_had_are_told_with_the_reason(online, packaged, http):
-    made, agent = packaged("def NAME(a: int):\n    DOCS\n    return 1", "no-such-package-of-mnemic")
-    told = called(online, agent, made.name, a=1).tool_return
-    assert "no-such-package-of-mnemic" in told and "can't be installed" in told
-    body = {"source_code": "def f():\n    return 1", "args": {}, "pip_requirements": [{"name": "pydantic"}]}
-    assert "offline" in http.post("/v1/tools/run", json=body).json()["tool_return"]
-
-
-def code(client, agent, source, name="run_code", **arguments):
-    returned = called(client, agent, name, code=source, **arguments)
-    return json.loads(returned.tool_return)
-
-
-def test_a_model_runs_code(client, make_agent):
-    agent = make_agent(tools=["run_code"])
-    done = code(client, agent, "import math\nprint('pi')\nmath.floor(math.pi)")
-    assert done == {"results": [3], "logs": {"stdout": ["pi"], "stderr": []}, "error": None}
-    done = code(client, agent, "console.log(1 + 1)", language="js")
-    assert done["logs"]["stdout"] == ["2"] and done["error"] is None
-    wrong = code(client, agent, "x = 1\nx / 0")["error"]
-    assert (wrong["name"], wrong["line"]) == ("ZeroDivisionError", 2) and "line 2" in wrong["traceback"]
-    closed = code(client, agent, "import socket\nsocket.create_connection(('127.0.0.1', 1))")["error"]
-    assert "no grant for the network" in closed["value"]
-    assert "python" in called(client, agent, "run_code", code="x", language="r").tool_return
-
-
-def test_a_model_runs_code_that_calls_the_agents_tools(client, make_agent, tool):
-    made = tool("def NAME(a: int, agent_state=None):\n    DOCS\n    print('asked', a)\n    return {'a': a * 2}")
-    broken = tool("def NAME(a: int):\n    DOCS\n    raise ValueError('no')", suffix="_b")
-    agent = make_agent(tool_ids=[made.id, broken.id], tools=["run_code_with_tools"])
-    source = f"sum({made.name}(n)['a'] for n in range(3)) + {made.name}(a=10)['a']"
-    done = code(client, agent, source, "run_code_with_tools")
-    assert done["results"] == [26] and done["logs"]["stdout"] == ["asked 0", "asked 1", "asked 2", "asked 10"], done
-    done = code(client, agent, f"{broken.name}(1)", "run_code_with_tools")
-    assert "ValueError: no" in done["error"]["value"]
-    done = code(client, agent, "client._door.ask('GET', '/v1/agents/')[0]", "run_code_with_tools")
-    assert done["results"] == [403]
-
-
-def test_a_tool_needs_no_password_for_its_own_server_and_can_not_pretend_to_be_another_user(own_server):
-    server = own_server(MNEMIC_SECURE="true", MNEMIC_PASSWORD="open")
-    source = "def f():\n    return [client._door.ask('GET', '/v1/agents/')[0], client._door.ask('GET', '/v1/no/such')[0]]"
-    with httpx.Client(base_url=server.url, timeout=60, headers={"authorization": "Bearer open"}) as http:
-        answer = http.post("/v1/tools/run", json={"source_code": source, "args": {}}).json()
-    assert answer["tool_return"] == "[200,404]", answer
-    assert httpx.post(f"{server.url}/v1/tools/run", json={"source_code": source, "args": {}}).status_code == 401
-
-
-def test_garbage_on_the_call_channel_is_the_callers_own_error(run):
-    forged = (
-        "import os, struct\ndef f():\n    client\n"
-        "    for fd in range(3, 20):\n        try:\n            os.write(fd, struct.pack('<I', 9) + b'no answer')\n        except OSError:\n            pass\n"
-        "    return 1"
-    )
-    answer = run(forged)
-    assert answer["status"] == "error" and "can't be read" in answer["tool_return"], answer
-    assert run("def f():\n    return 2")["tool_return"] == "2"
-
-
-def test_a_host_that_was_granted_is_reached_and_no_other(own_server, model):
-    """The scripted model's address stands for a service of the web."""
-    source = (
-        "import urllib.request\ndef f(path: str):\n    \"\"\"d\n\n    Args:\n        path: p\n    \"\"\"\n"
-        "    return urllib.request.urlopen(path, timeout=20).read().decode()"
-    )
-    server = own_server(MNEMIC_ALLOW_PRIVATE_URLS="true", MNEMIC_TOOL_HOSTS=f"{model.address},*.example.com:8443")
-    strict = own_server()
-    for one, hosts, told in (
-        (server, [model.address], "scripted"),
-        (server, [], "no grant for the network"),
-        (server, ["api.example.com:8443"], f"no grant for the host {model.address}"),
-        (strict, [model.address], "no public address"),
-    ):
-        with httpx.Client(base_url=one.url, timeout=60) as http:
-            for beyond in (["example.org"], ["http://a b"]) if one is server else ():
-                refused = http.post("/v1/tools/", json={"source_code": source, "grants": {"hosts": beyond}})
-                assert refused.status_code == 400 and beyond[0] in refused.text, refused.text
-            made = http.post("/v1/tools/", json={"source_code": source, "grants": {"hosts": hosts}}).json()
-            agent = http.post("/v1/agents/", json={"model": MODEL, "tool_ids": [made["id"]]}).json()
-            body = {"args": {"path": f"http://{model.address}/v1/models"}}
-            answer = http.post(f"/v1/agents/{agent['id']}/tools/f/run", json=body).json()
-            text = json.dumps(answer)
-            assert told in text and (answer["status"] == "success") == (told == "scripted"), (hosts, answer)
-
-
-def test_code_that_calls_tools_needs_no_turn_of_its_own_for_them(own_server, own_client):
-    server = own_server(MNEMIC_TOOLS_AT_ONCE="1", MNEMIC_TOOL_TIMEOUT_SECONDS="20")
-    sdk = own_client(server)
-    made = sdk.tools.create(source_code="def twice(a: int):\n    DOCS\n    return a * 2".replace("DOCS", DOCS))
-    agent = sdk.agents.create(model=MODEL, tool_ids=[made.id], tools=["run_code_with_tools"])
-    assert code(sdk, agent, "twice(2) + twice(3)", "run_code_with_tools")["results"] == [10]
-
-
 def test_who_calls_is_what_the_server_says_and_not_an_argument(client, http, make_agent, tool):
     made = tool("def NAME(a: int, agent_id: str, agent_state: dict):\n    DOCS\n    return [agent_id, agent_state['id']]")
     agent = make_agent(tool_ids=[made.id])
@@ -500,99 +227,6 @@ def test_who_calls_is_what_the_server_says_and_not_an_argument(client, http, mak
     assert json.loads(called(client, agent, made.name, **forged).tool_return) == [agent.id, agent.id]
     answer = http.post(f"/v1/agents/{agent.id}/tools/{made.name}/run", json={"args": forged}).json()
     assert answer["func_return"] == [agent.id, agent.id]
-
-
-ASKS = """
-def NAME(method: str, path: str, body: dict):
-    '''Asks.
-
-    Args:
-        method: m
-        path: p
-        body: b
-    '''
-    import json
-    status, _, text = client._door.ask(method, path, "application/json", json.dumps(body).encode())
-    return [status, text.decode()]
-"""
-
-
-@pytest.fixture
-def asks(http, make_agent, tool):
-    """An agent, and a function that has a tool of it ask the server something: its status and body."""
-    made = tool(ASKS)
-    agent = make_agent(tool_ids=[made.id])
-
-    def ask(method, path, body):
-        args = {"method": method, "path": path, "body": body}
-        answer = http.post(f"/v1/agents/{agent.id}/tools/{made.name}/run", json={"args": args}).json()
-        assert answer["status"] == "success", answer
-        return answer["func_return"]
-
-    return agent, ask
-
-
-def test_a_tool_can_not_grant_itself_or_others_anything(client, http, asks, token):
-    _, ask = asks
-    source = f"def g_{token}():\n    '''d'''\n    return 1"
-    granted = {"hosts": ["example.com"]}
-    status, text = ask("PUT", "/v1/tools/", {"source_code": source, "grants": granted})
-    assert status == 400 and "can't grant" in text
-    assert client.tools.list(name=f"g_{token}").items == []
-    status, _ = ask("POST", "/v1/tools/", {"source_code": source})
-    assert status == 200, "a tool without grants is made"
-    own = http.post("/v1/tools/", json={"source_code": source, "grants": granted}).json()
-    for method, path, body in (
-        ("POST", "/v1/tools/", {"source_code": source + " + 1"}),
-        ("PATCH", f"/v1/tools/{own['id']}", {"source_code": source + " + 1"}),
-        ("PATCH", f"/v1/tools/{own['id']}", {"grants": {"hosts": ["example.org"]}}),
-    ):
-        assert ask(method, path, body)[0] == 400, (method, body)
-    kept = http.get(f"/v1/tools/{own['id']}").json()
-    assert kept["source_code"] == source and kept["grants"]["hosts"] == ["example.com"]
-
-
-def test_a_tool_can_not_send_to_the_agent_in_whose_turn_it_is_whatever_the_way(client, asks):
-    agent, ask = asks
-    body = {"messages": [{"role": "user", "content": "hello"}]}
-    conversation = client.conversations.create(agent_id=agent.id)
-    for path in (
-        f"/v1/agents/{agent.id}/messages",
-        f"/v1/agents/{agent.id.replace('-', '%2D')}/messages/async",
-        f"/v1/conversations/{conversation.id}/messages",
-    ):
-        status, text = ask("POST", path, body)
-        assert status == 409 and "can't be sent a message" in text, (path, text)
-
-
-def test_turns_of_other_agents_wait_for_no_turn_of_the_tool_that_waits_for_them(own_server, own_client):
-    server = own_server(MNEMIC_TOOLS_AT_ONCE="1", MNEMIC_TOOL_TIMEOUT_SECONDS="20")
-    sdk = own_client(server)
-    asking = sdk.tools.create(source_code=ASKS.replace("NAME", "asking"))
-    plain = sdk.tools.create(source_code="def plain(a: int):\n    DOCS\n    return a + 1".replace("DOCS", DOCS))
-    below = sdk.agents.create(model=MODEL, tool_ids=[plain.id, asking.id])
-    above = sdk.agents.create(model=MODEL, tool_ids=[asking.id])
-
-    def sends(agent, text):
-        path = f"/v1/agents/{agent.id}/messages"
-        return {"method": "POST", "path": path, "body": {"messages": [{"role": "user", "content": text}]}}
-
-    def through(text):
-        return sdk.agents.tools.run("asking", agent_id=above.id, args=sends(below, text)).func_return
-
-    status, text = through('[[call plain {"a": 1}]]')
-    assert status == 200 and '"tool_return":"2"' in text
-    status, text = through(f"[[call asking {json.dumps(sends(above, 'hello'))}]]")
-    assert status == 200 and "can't be sent a message from there" in text
-
-
-def test_the_servers_own_folders_are_never_granted(own_server, tmp_path):
-    server = own_server(MNEMIC_TOOL_FOLDERS="/")
-    with httpx.Client(base_url=server.url, timeout=60) as http:
-        for path in (server.folder, server.folder / "data", server.folder / "data" / "tool-scratch"):
-            body = {"source_code": "def f():\n    '''d'''\n    return 1", "grants": {"folders": [{"path": str(path)}]}}
-            answer = http.post("/v1/tools/", json=body)
-            assert answer.status_code == 400 and "own data" in answer.text, answer.text
 
 
 def test_calls_that_change_memory_come_one_after_the_other(client, make_agent, tool):
@@ -616,20 +250,6 @@ def test_odd_texts_and_names_do_not_lose_a_result(client, make_agent, tool, run)
     agent = make_agent(tool_ids=[made.id], secrets={"A=B": "x", "GOOD": "y", "LETTA_TOOL_ID": "forged"})
     seen = dict(json.loads(called(client, agent, made.name, a=1).tool_return))
     assert seen["GOOD"] == "y" and seen["LETTA_TOOL_ID"] == made.id
-
-
-def test_what_a_tool_changes_through_its_client_is_the_calls_doing(client, http, make_agent, tool):
-    made = tool(ASKS)
-    agent = make_agent(tool_ids=[made.id])
-    human = client.agents.blocks.retrieve("human", agent_id=agent.id)
-    change = {"method": "PATCH", "path": f"/v1/blocks/{human.id}", "body": {"value": "Bo."}}
-    answer = send(client, agent, f"[[call {made.name} {json.dumps(change)}]]")
-    assert of_kind(answer.messages, "tool_return_message")[0].status == "success"
-    newest = http.get(f"/v1/blocks/{human.id}/history").json()[0]
-    call = of_kind(answer.messages, "tool_call_message")[0].tool_call
-    assert newest["value"] == "Bo." and newest["author"]["agent_id"] == agent.id, newest
-    author = newest["author"]
-    assert author["user_id"] and author["tool_call_id"] == call.tool_call_id and author["run_id"] == answer.messages[0].run_id, newest
 
 
 def test_a_client_runs_the_servers_own_tools_of_an_agent(client, http, model, token, make_agent):
@@ -670,29 +290,6 @@ def test_what_a_tool_prints_is_kept_as_far_as_its_return_may_be_long(client, mak
     assert returned.stdout == ["x" * 9] * 11 + ["[cut: 11 of 100 lines are kept]"]
 
 
-def test_a_program_can_not_call_what_a_person_has_to_approve(client, http, make_agent, tool):
-    free = tool("def NAME(a: int):\n    DOCS\n    return a", suffix="_free")
-    asked = tool("def NAME(a: int):\n    DOCS\n    return a", suffix="_asked", default_requires_approval=True)
-    agent = make_agent(tool_ids=[free.id, asked.id], tools=["run_code_with_tools"])
-    assert code(client, agent, f"{free.name}(2)", "run_code_with_tools")["results"] == [2]
-    told = code(client, agent, f"{asked.name}(2)", "run_code_with_tools")
-    assert told["results"] == [] and told["error"]["name"] == "NameError", told
-    other = tool(ASKS, suffix="_asks")
-    client.agents.tools.attach(other.id, agent_id=agent.id)
-    path = f"/v1/agents/{agent.id}/tools/{asked.name}/run"
-    around = {"method": "POST", "path": path, "body": {"args": {"a": 1}}}
-    answer = http.post(f"/v1/agents/{agent.id}/tools/{other.name}/run", json={"args": around}).json()
-    assert json.loads(answer["func_return"][1])["status"] == "error" and "approve" in answer["func_return"][1]
-    by_person = http.post(path, json={"args": {"a": 1}}).json()
-    assert by_person["func_return"] == 1
-
-
-# A picture of one pixel.
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-
-
 def test_an_image_that_a_tool_returns_is_seen_by_its_model_and_shown_to_clients(client, model, token, make_agent, tool):
     made = tool(f"import base64\ndef NAME(a: int):\n    DOCS\n    return {{'n': a, 'chart': base64.b64decode('{PIXEL}')}}")
     agent = make_agent(tool_ids=[made.id])
@@ -712,46 +309,3 @@ def test_an_image_that_a_tool_returns_is_seen_by_its_model_and_shown_to_clients(
     # Later turns send the same.
     send(client, agent, "And now?")
     assert model.requests(token)[-1]["messages"][: at + 2] == seen[: at + 2]
-
-
-def test_a_program_of_a_model_returns_images(client, make_agent):
-    agent = make_agent(tools=["run_code"])
-    answer = send(client, agent, f"""[[call run_code {json.dumps({"language": "js", "code": f"const pixel = '{PIXEL}'; Buffer.from(pixel, 'base64')"})}]]""")
-    returned = of_kind(answer.messages, "tool_return_message")[0]
-    assert json.loads(returned.tool_return)["results"] == ["[image 1]"], returned
-    assert returned.tool_returns[0].tool_return[1].source.data == PIXEL
-
-
-def test_in_one_persons_turn_what_another_said_is_not_there(http, make_agent, tool, token):
-    # Backwards, since what Ada's own agent asks for is in her history.
-    found = "return [status, sum(word[::-1] in text.decode() for word in body['find'])]"
-    made = tool(ASKS.replace("return [status, text.decode()]", found))
-    agent = make_agent(tool_ids=[made.id])
-
-    def chat(user, text):
-        body = {"model": agent.id, "user": f"{user}-{token}", "messages": [{"role": "user", "content": text}]}
-        answer = http.post("/v1/chat/completions", json=body)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["choices"][0]["message"]["content"]
-
-    chat("ben", f"the heron {token} is mine")
-    chat("ada", "hello")
-    threads = http.get("/v1/conversations/", params={"agent_id": agent.id}).json()
-    [bens] = [one["id"] for one in threads if token in http.get(f"/v1/conversations/{one['id']}/messages").text]
-    said = http.get(f"/v1/conversations/{bens}/messages").json()
-    [run] = {one["run_id"] for one in said if one["message_type"] == "user_message"}
-    own = [one["id"] for one in said if one["message_type"] == "user_message"]
-
-    def asked(method, path, body=None):
-        """The status, and how many words of Ben's were in the answer."""
-        args = {"method": method, "path": path, "body": (body or {}) | {"find": [f"the heron {token}"[::-1], run[::-1]]}}
-        return json.loads(chat("ada", f"[[call {made.name} {json.dumps(args)}]]").removeprefix("Done: "))
-
-    of_agent = f"?agent_id={agent.id}&limit=100"
-    for path in (f"agents/{agent.id}/messages{of_agent}", f"conversations/{of_agent}", f"runs/{of_agent}", f"steps/{of_agent}"):
-        assert asked("GET", f"/v1/{path}") == [200, 0], path
-    assert asked("POST", "/v1/messages/search", {"query": "heron"}) == [200, 0]
-    for path in (f"conversations/{bens}", f"conversations/{bens}/messages", f"messages/{own[0]}", f"runs/{run}", f"runs/{run}/messages"):
-        assert asked("GET", f"/v1/{path}")[0] == 404, path
-    status, _ = asked("POST", f"/v1/conversations/{bens}/messages", {"messages": [{"role": "user", "content": "hi"}]})
-    assert status in (404, 409), "nor can it be spoken to there"
