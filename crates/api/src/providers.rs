@@ -132,7 +132,7 @@ async fn list(
 /// A new provider.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+struct CreateProviderBody {
     /// Letters, digits, `-`, `_` and `.`; the handles of its models are `name/model`.
     #[schema(min_length = 1, max_length = 100)]
     name: String,
@@ -165,11 +165,11 @@ fn opt_key<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<Option<Provide
 
 /// Add a provider with a key of one's own. Its models can be used at once, as `name/model`.
 #[utoipa::path(post, path = "/v1/providers", tag = "providers", operation_id = "create_provider",
-    request_body = CreateBody, responses((status = 200, body = ProviderView)))]
+    request_body = CreateProviderBody, responses((status = 200, body = ProviderView)))]
 async fn create(
     State(state): State<AppState>,
     Actor(scope): Actor,
-    Json(body): Json<CreateBody>,
+    Json(body): Json<CreateProviderBody>,
 ) -> Result<Json<ProviderView>, ApiError> {
     let new = NewProvider {
         name: body.name,
@@ -186,7 +186,7 @@ async fn create(
 
 /// A provider that is tried out.
 #[derive(Debug, Deserialize, ToSchema)]
-struct CheckBody {
+struct CheckProviderBody {
     /// What it is.
     provider_type: String,
     /// Its key.
@@ -231,11 +231,11 @@ fn valid(provider_type: &str) -> Json<Told> {
 
 /// Try a key with a provider; nothing is stored.
 #[utoipa::path(post, path = "/v1/providers/check", tag = "providers",
-    operation_id = "check_provider", request_body = CheckBody, responses((status = 200, body = Told)))]
+    operation_id = "check_provider", request_body = CheckProviderBody, responses((status = 200, body = Told)))]
 async fn check(
     State(state): State<AppState>,
     Actor(_): Actor,
-    Json(body): Json<CheckBody>,
+    Json(body): Json<CheckProviderBody>,
 ) -> Result<Json<Told>, ApiError> {
     let new = NewProvider {
         name: body.provider_type.clone(),
@@ -270,7 +270,7 @@ async fn retrieve(
 /// What changes of a provider; what is left out, or null, stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct UpdateBody {
+struct UpdateProviderBody {
     /// Its key.
     #[serde(default, deserialize_with = "opt_key")]
     #[schema(value_type = Option<String>)]
@@ -290,12 +290,12 @@ struct UpdateBody {
 /// Change a provider.
 #[utoipa::path(patch, path = "/v1/providers/{provider_id}", tag = "providers",
     operation_id = "modify_provider", params(("provider_id" = String, Path)),
-    request_body = UpdateBody, responses((status = 200, body = ProviderView)))]
+    request_body = UpdateProviderBody, responses((status = 200, body = ProviderView)))]
 async fn modify(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(id): Path<ProviderId>,
-    Json(body): Json<UpdateBody>,
+    Json(body): Json<UpdateProviderBody>,
 ) -> Result<Json<ProviderView>, ApiError> {
     let or_none = |text: String| Some(text).filter(|text| !text.trim().is_empty());
     let patch = ProviderPatch {

@@ -13,7 +13,7 @@ use super::{
     ask::{self, Ask, Earlier},
     input::{self, NO_FORMAT, NO_TOOLS, Said},
     reading,
-    responses_stream::Steps,
+    responses_stream::{ResponseEvent, Steps},
     responses_view::{Frame, ResponseView, item_id, message, run_of},
 };
 use crate::{
@@ -121,7 +121,7 @@ fn said(input: Value) -> Result<(Content, Option<String>), ApiError> {
 #[utoipa::path(post, path = "/v1/responses", tag = "openai", operation_id = "create_response",
     request_body = ResponsesRequest,
     responses((status = 200, description = "The response; with stream=true a stream of its events",
-        content((ResponseView = "application/json"), (String = "text/event-stream")))))]
+        content((ResponseView = "application/json"), (ResponseEvent = "text/event-stream")))))]
 async fn create(
     State(state): State<AppState>,
     Actor(scope): Actor,

@@ -3,7 +3,9 @@
 use bytes::BytesMut;
 use mnemic_core::runs::RunError;
 use mnemic_engine::Event;
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{
     errors::OpenAiError,
@@ -11,6 +13,19 @@ use super::{
     responses_view::{ResponseView, item_id, message, part},
 };
 use crate::sse::{self, Renderer};
+
+/// An event of a streamed response. What else it holds depends on its type, as OpenAI's description of its API says.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ResponseEvent {
+    /// What happened, such as `response.output_text.delta`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Its number, from 0.
+    sequence_number: u64,
+    /// The fields of its type, an object.
+    #[serde(flatten)]
+    fields: Value,
+}
 
 /// Writes the events of a response, each with its name and number.
 pub struct Steps {
@@ -38,11 +53,12 @@ impl Steps {
         steps
     }
 
-    fn write(&mut self, kind: &str, mut event: Value) {
-        if let Some(event) = event.as_object_mut() {
-            event.insert("type".to_owned(), json!(kind));
-            event.insert("sequence_number".to_owned(), json!(self.number));
-        }
+    fn write(&mut self, kind: &'static str, fields: Value) {
+        let event = ResponseEvent {
+            kind,
+            sequence_number: self.number,
+            fields,
+        };
         self.number += 1;
         self.out.extend_from_slice(b"event: ");
         self.out.extend_from_slice(kind.as_bytes());
@@ -50,7 +66,7 @@ impl Steps {
         sse::write_frame(&mut self.out, &event);
     }
 
-    fn of_response(&mut self, kind: &str) {
+    fn of_response(&mut self, kind: &'static str) {
         let event = json!({ "response": self.response });
         self.write(kind, event);
     }
