@@ -50,6 +50,17 @@ def no_weights(folder):
     return {"MNEMIC_MODELS_DIR": str(folder / "models"), "MNEMIC_OFFLINE": "true"}
 
 
+@contextlib.contextmanager
+def configured(engine, model, providers):
+    """A server whose providers a file names; {address} in it is that of the scripted model."""
+    server = Server(engine, None)
+    (server.folder / "mnemic.toml").write_text(providers.format(address=model.address))
+    try:
+        yield server.start()
+    finally:
+        server.close()
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

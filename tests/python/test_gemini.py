@@ -3,7 +3,7 @@
 import pytest
 
 from conftest import client_of
-from programs import Server
+from programs import configured
 from talk import kinds, of_kind, reply, send, stream
 from test_images import DATA
 
@@ -20,11 +20,8 @@ api_key = "AIza-none"
 
 @pytest.fixture(scope="module")
 def server(engine, model):
-    running = Server(engine, None)
-    (running.folder / "mnemic.toml").write_text(PROVIDER.format(address=model.address))
-    running.start()
-    yield running
-    running.close()
+    with configured(engine, model, PROVIDER) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import letta_client
 import pytest
 
 from conftest import client_of
-from programs import Server, eventually
+from programs import configured, eventually
 from talk import of_kind, reply, send, stop_reason, stream
 from test_images import DATA, said
 
@@ -22,11 +22,8 @@ MODEL = "ollama/scripted"
 
 @pytest.fixture(scope="module")
 def server(engine, model):
-    running = Server(engine, None)
-    (running.folder / "mnemic.toml").write_text(PROVIDERS.format(address=model.address))
-    running.start()
-    yield running
-    running.close()
+    with configured(engine, model, PROVIDERS) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

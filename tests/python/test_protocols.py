@@ -7,7 +7,7 @@ import letta_client
 import pytest
 
 from conftest import client_of
-from programs import Server
+from programs import configured
 from talk import kinds, of_kind, raw_stream, reply, send, stop_reason, stream
 from test_images import DATA, said
 
@@ -36,11 +36,8 @@ base_url = "http://{address}/v1"
 
 @pytest.fixture(scope="module")
 def server(engine, model):
-    running = Server(engine, None)
-    (running.folder / "mnemic.toml").write_text(PROVIDERS.format(address=model.address))
-    running.start()
-    yield running
-    running.close()
+    with configured(engine, model, PROVIDERS) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -169,20 +166,14 @@ def test_reasoning_goes_back_with_its_signature(client, agent, model, token, pro
 
 
 def test_reasoning_survives_a_restart(engine, model, token, protocol):
-    own = Server(engine, None)
-    (own.folder / "mnemic.toml").write_text(PROVIDERS.format(address=model.address))
-    own.start()
-    try:
-        with client_of(own) as client:
-            agent = client.agents.create(model=HANDLES[protocol])
-            send(client, agent, f"[[reasoning deep]] {token}")
-            own.kill()
-            own.start()
-            send(client, agent, f"again {token}")
+    with configured(engine, model, PROVIDERS) as own, client_of(own) as client:
+        agent = client.agents.create(model=HANDLES[protocol])
+        send(client, agent, f"[[reasoning deep]] {token}")
+        own.kill()
+        own.start()
+        send(client, agent, f"again {token}")
         [(thoughts, _)] = proof(model.last_request(f"again {token}"), protocol)
         assert thoughts == "deep"
-    finally:
-        own.close()
 
 
 def test_reasoning_goes_to_no_other_provider_and_comes_back_to_its_own(client, agent, model, token, protocol):

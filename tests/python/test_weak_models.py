@@ -6,7 +6,7 @@ import letta_client
 import pytest
 
 from conftest import client_of
-from programs import Server
+from programs import configured
 from talk import of_kind, reply, send, stop_reason, stream
 
 PROVIDERS = """
@@ -35,11 +35,8 @@ STREAMING = pytest.mark.parametrize("streaming", [False, True])
 
 @pytest.fixture(scope="module")
 def server(engine, model):
-    running = Server(engine, None)
-    (running.folder / "mnemic.toml").write_text(PROVIDERS.format(address=model.address))
-    running.start()
-    yield running
-    running.close()
+    with configured(engine, model, PROVIDERS) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -263,6 +263,32 @@ async fn blocks_of(
     ))
 }
 
+/// What becomes of an identity's link.
+#[derive(Clone, Copy)]
+enum Link {
+    Attach,
+    Detach,
+}
+
+/// Links an identity to something, or takes the link away.
+async fn link(
+    state: &AppState,
+    scope: Scope,
+    (identity, to): (IdentityId, Attachment),
+    link: Link,
+) -> Result<(), ApiError> {
+    let linked = state.engine.store().write(move |tx| {
+        Box::pin(async move {
+            let linked = match link {
+                Link::Attach => identities::attach(tx, &scope, identity, to).await,
+                Link::Detach => identities::detach(tx, &scope, identity, to).await,
+            };
+            linked.map_err(ApiError::from)
+        })
+    });
+    linked.await
+}
+
 /// Attach an identity to an agent, so that the agent is found by it.
 #[utoipa::path(patch, path = "/v1/agents/{agent_id}/identities/attach/{identity_id}",
     tag = "identities", operation_id = "attach_identity_to_agent",
@@ -273,14 +299,8 @@ async fn attach_to_agent(
     Actor(scope): Actor,
     Path((agent, identity)): Path<(AgentId, IdentityId)>,
 ) -> Result<Json<Value>, ApiError> {
-    let attached = state.engine.store().write(move |tx| {
-        Box::pin(async move {
-            identities::attach(tx, &scope, identity, Attachment::Agent(agent))
-                .await
-                .map_err(ApiError::from)
-        })
-    });
-    attached.await?;
+    let to = Attachment::Agent(agent);
+    link(&state, scope, (identity, to), Link::Attach).await?;
     Ok(Json(Value::Null))
 }
 
@@ -294,14 +314,8 @@ async fn detach_from_agent(
     Actor(scope): Actor,
     Path((agent, identity)): Path<(AgentId, IdentityId)>,
 ) -> Result<Json<Value>, ApiError> {
-    let detached = state.engine.store().write(move |tx| {
-        Box::pin(async move {
-            identities::detach(tx, &scope, identity, Attachment::Agent(agent))
-                .await
-                .map_err(ApiError::from)
-        })
-    });
-    detached.await?;
+    let to = Attachment::Agent(agent);
+    link(&state, scope, (identity, to), Link::Detach).await?;
     Ok(Json(Value::Null))
 }
 
@@ -315,14 +329,12 @@ async fn attach_to_block(
     Actor(scope): Actor,
     Path((block, identity)): Path<(BlockId, IdentityId)>,
 ) -> Result<Json<BlockView>, ApiError> {
-    let attached = state.engine.store().write(move |tx| {
-        Box::pin(async move {
-            identities::attach(tx, &scope, identity, Attachment::Block(block)).await?;
-            let found = blocks::get(tx, &scope, block).await?;
-            Ok::<_, ApiError>(found)
-        })
+    let to = Attachment::Block(block);
+    link(&state, scope.clone(), (identity, to), Link::Attach).await?;
+    let found = state.engine.store().read(move |tx| {
+        Box::pin(async move { blocks::get(tx, &scope, block).await.map_err(ApiError::from) })
     });
-    Ok(Json(attached.await?.into()))
+    Ok(Json(found.await?.into()))
 }
 
 /// Detach an identity from a block; both stay.
@@ -335,12 +347,10 @@ async fn detach_from_block(
     Actor(scope): Actor,
     Path((block, identity)): Path<(BlockId, IdentityId)>,
 ) -> Result<Json<BlockView>, ApiError> {
-    let detached = state.engine.store().write(move |tx| {
-        Box::pin(async move {
-            identities::detach(tx, &scope, identity, Attachment::Block(block)).await?;
-            let found = blocks::get(tx, &scope, block).await?;
-            Ok::<_, ApiError>(found)
-        })
+    let to = Attachment::Block(block);
+    link(&state, scope.clone(), (identity, to), Link::Detach).await?;
+    let found = state.engine.store().read(move |tx| {
+        Box::pin(async move { blocks::get(tx, &scope, block).await.map_err(ApiError::from) })
     });
-    Ok(Json(detached.await?.into()))
+    Ok(Json(found.await?.into()))
 }

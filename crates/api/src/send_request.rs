@@ -147,6 +147,15 @@ pub enum AnswerForm {
 }
 
 impl AnswerForm {
+    /// A stream if one is asked for.
+    #[must_use]
+    pub const fn of(stream: Option<bool>) -> Self {
+        match stream {
+            Some(true) => Self::Stream,
+            _ => Self::Json,
+        }
+    }
+
     /// What the run's metadata calls it.
     const fn run_type(self) -> &'static str {
         match self {
@@ -206,6 +215,18 @@ pub struct Sent<T = SendBody> {
     pub fingerprint: Fingerprint,
     /// The running tools that sent it.
     pub above: Above,
+}
+
+impl<T> Sent<T> {
+    /// The body, and what came with it.
+    pub fn parted(self) -> (T, Sent<()>) {
+        let rest = Sent {
+            body: (),
+            fingerprint: self.fingerprint,
+            above: self.above,
+        };
+        (self.body, rest)
+    }
 }
 
 impl<T: DeserializeOwned> FromRequest<AppState> for Sent<T> {

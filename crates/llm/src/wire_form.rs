@@ -5,10 +5,10 @@
 
 use std::borrow::Cow;
 
-use mnemic_core::messages::{ContentPart, Image, MessageBody};
+use mnemic_core::messages::{ContentPart, Image, MessageBody, Role};
 use serde_json::json;
 
-use crate::json;
+use crate::{json, transcript::MessageView};
 
 /// OpenAI's limit on the length of call ids.
 const MAX_ID: usize = 40;
@@ -16,6 +16,37 @@ const MAX_ID: usize = 40;
 const MAX_NAME: usize = 64;
 /// What the model reads in place of a return that the history does not hold.
 pub(crate) const NO_RETURN: &str = "The result of this call was not recorded.";
+
+/// Stands for a message without any text.
+const NOTHING: &str = "(This message is empty.)";
+
+/// What somebody said, as parts in the form of a protocol that has no field for a speaker's name.
+pub(crate) fn spoken_parts(
+    view: &MessageView<'_>,
+    text_part: fn(&mut Vec<u8>, &str),
+    image_part: fn(&mut Vec<u8>, &str, &str),
+) -> Vec<u8> {
+    let mut parts = Vec::new();
+    let is_user = view.role == Role::User;
+    let named = view.name.map(wire_name);
+    let mut name = named.filter(|name| is_user && !name.is_empty());
+    for part in &view.body.content {
+        match part {
+            ContentPart::Text { text } => match name.take() {
+                Some(name) => text_part(&mut parts, &format!("{name}: {text}")),
+                None => text_part(&mut parts, text),
+            },
+            ContentPart::Image { media_type, data } if is_user => {
+                image_part(&mut parts, media_type, data);
+            }
+            _ => {}
+        }
+    }
+    if parts.is_empty() {
+        text_part(&mut parts, NOTHING);
+    }
+    parts
+}
 
 /// What shows the images of tools where their returns can't.
 pub(crate) fn shown(images: Vec<Image>) -> MessageBody {

@@ -225,17 +225,10 @@ async fn create(
     Actor(scope): Actor,
     sent: Sent<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let Sent {
-        body,
-        fingerprint,
-        above,
-    } = sent;
+    let (body, sent) = sent.parted();
     body.check()?;
     let (content, name) = input::newest(body.messages, "messages")?;
-    let form = match body.stream {
-        Some(true) => AnswerForm::Stream,
-        _ => AnswerForm::Json,
-    };
+    let form = AnswerForm::of(body.stream);
     let ask = Ask {
         model: body.model.clone(),
         user: input::user([body.user, body.safety_identifier])?,
@@ -243,11 +236,6 @@ async fn create(
         content,
         name,
         form,
-    };
-    let sent = Sent {
-        body: (),
-        fingerprint,
-        above,
     };
     let run = ask::begin(&state, &scope, ask, sent).await?;
     let id = format!("chatcmpl-{}", run.run_id);

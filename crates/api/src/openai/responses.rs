@@ -127,19 +127,12 @@ async fn create(
     Actor(scope): Actor,
     sent: Sent<ResponsesRequest>,
 ) -> Result<Response, ApiError> {
-    let Sent {
-        body,
-        fingerprint,
-        above,
-    } = sent;
+    let (body, sent) = sent.parted();
     body.check()?;
     let thread = body.thread()?;
     let (content, name) = said(body.input)?;
     let user = input::user([body.user, body.safety_identifier])?;
-    let form = match body.stream {
-        Some(true) => AnswerForm::Stream,
-        _ => AnswerForm::Json,
-    };
+    let form = AnswerForm::of(body.stream);
     let ask = Ask {
         model: body.model.clone(),
         user: user.clone(),
@@ -147,11 +140,6 @@ async fn create(
         content,
         name,
         form,
-    };
-    let sent = Sent {
-        body: (),
-        fingerprint,
-        above,
     };
     let run = ask::begin(&state, &scope, ask, sent).await?;
     let mut response = ResponseView::begun(Frame {

@@ -14,7 +14,7 @@ use crate::{
     json,
     toolset::ToolSpec,
     transcript::{MessageView, OpenCall, Style, Transcript},
-    wire_form::{NO_RETURN, sendable_parts, wire_arguments, wire_id, wire_name},
+    wire_form::{NO_RETURN, sendable_parts, spoken_parts, wire_arguments, wire_id, wire_name},
 };
 
 /// What asks the provider to keep everything up to the end of a block in its prompt cache.
@@ -23,8 +23,6 @@ pub(crate) const MARK: &[u8] = br#","cache_control":{"type":"ephemeral"}"#;
 const BEFORE: &str = "(The conversation before this point is not shown.)";
 /// Stands after one that ends with them.
 const GO_ON: &str = "(Go on.)";
-/// Stands for a message without any text.
-const NOTHING: &str = "(This message is empty.)";
 
 /// Whether cache marks are put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,27 +236,7 @@ fn text_block(out: &mut Vec<u8>, text: &str) {
 }
 
 fn spoken(transcript: &mut Transcript, view: &MessageView<'_>) {
-    let mut blocks = Vec::new();
-    let mut name = view
-        .name
-        .map(wire_name)
-        .filter(|name| view.role == Role::User && !name.is_empty());
-    for part in &view.body.content {
-        match part {
-            // The protocol has no field for a speaker's name.
-            ContentPart::Text { text } => match name.take() {
-                Some(name) => text_block(&mut blocks, &format!("{name}: {text}")),
-                None => text_block(&mut blocks, text),
-            },
-            ContentPart::Image { media_type, data } if view.role == Role::User => {
-                image_block(&mut blocks, media_type, data);
-            }
-            _ => {}
-        }
-    }
-    if blocks.is_empty() {
-        text_block(&mut blocks, NOTHING);
-    }
+    let blocks = spoken_parts(view, text_block, image_block);
     user_message(transcript, &blocks);
     transcript.turns.thoughtful = None;
 }

@@ -13,15 +13,13 @@ use crate::{
     json,
     toolset::ToolSpec,
     transcript::{MessageView, OpenCall, Style, Transcript},
-    wire_form::{NO_RETURN, sendable_parts, wire_arguments, wire_id, wire_name},
+    wire_form::{NO_RETURN, sendable_parts, spoken_parts, wire_arguments, wire_id, wire_name},
 };
 
 /// Stands before a history that begins with the model's own words.
 const BEFORE: &str = "(The conversation before this point is not shown.)";
 /// Stands after one that ends with them.
 const GO_ON: &str = "(Go on.)";
-/// Stands for a message without any text.
-const NOTHING: &str = "(This message is empty.)";
 
 /// Appends one tool.
 pub(crate) fn tool(out: &mut Vec<u8>, spec: &ToolSpec) {
@@ -142,27 +140,7 @@ fn inline(out: &mut Vec<u8>, media_type: &str, data: &str) {
 }
 
 fn spoken(transcript: &mut Transcript, view: &MessageView<'_>) {
-    let mut parts = Vec::new();
-    let mut name = view
-        .name
-        .map(wire_name)
-        .filter(|name| view.role == Role::User && !name.is_empty());
-    for part in &view.body.content {
-        match part {
-            // The protocol has no field for a speaker's name.
-            ContentPart::Text { text } => match name.take() {
-                Some(name) => text_part(&mut parts, &format!("{name}: {text}")),
-                None => text_part(&mut parts, text),
-            },
-            ContentPart::Image { media_type, data } if view.role == Role::User => {
-                inline(&mut parts, media_type, data);
-            }
-            _ => {}
-        }
-    }
-    if parts.is_empty() {
-        text_part(&mut parts, NOTHING);
-    }
+    let parts = spoken_parts(view, text_part, inline);
     say(transcript, Speaker::User, &parts);
 }
 
