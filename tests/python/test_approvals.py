@@ -404,3 +404,64 @@ def test_skills_of_a_client_are_told_to_the_model(client, http, model, token, ma
 def test_client_tools_that_no_model_can_call_are_refused(http, make_agent, tools):
     body = {"messages": [user("hello")], "client_tools": tools}
     assert http.post(f"/v1/agents/{make_agent().id}/messages", json=body).status_code == 422
+
+
+def test_an_agent_that_forgets_keeps_its_question_through_every_answer(client, model, token, make_agent, asked):
+    agent = make_agent(tool_ids=[asked.id], message_buffer_autoclear=True)
+    [id] = ids(send(client, agent, f"[[steps 2]] {token} {call(asked, a=2, b=3)}"))
+    [id] = ids(answer(client, agent, approve(id)))
+    answer(client, agent, approve(id))
+    roles = [message["role"] for message in model.requests(token)[-1]["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "assistant", "tool"]
+
+
+def test_a_stream_and_the_history_name_the_same_calls_alike(client, http, make_agent, asked, free):
+    agent = make_agent(tool_ids=[asked.id, free.id])
+    body = {"messages": [user(call(asked, a=2, b=3) + call(free, a=1, b=1))], "stream_tokens": True, "streaming": True}
+    frames = [data for _, data in raw_stream(http, f"/v1/agents/{agent.id}/messages", body) if isinstance(data, dict)]
+    kinds = ("approval_request_message", "tool_call_message")
+    streamed = {frame["message_type"]: frame["otid"] for frame in frames if frame["message_type"] in kinds}
+    kept = {one.message_type: one.otid for one in history(client, agent) if one.message_type in kinds}
+    assert streamed == kept and len(kept) == 2
+
+
+def test_what_a_client_returns_is_kept_as_far_as_a_model_may_see_it(client, make_agent):
+    agent = make_agent()
+    first = send(client, agent, CALL, client_tools=[PICK])
+    huge = result(ids(first)[0], "x" * 600_000, stdout=["y" * 600_000])
+    answer(client, agent, huge, client_tools=[PICK])
+    told = history(client, agent)
+    response, returned = told[-3], told[-2]
+    assert (response.message_type, returned.message_type) == ("approval_response_message", "tool_return_message")
+    assert "[cut:" in returned.tool_return and len(returned.tool_return) < 200_000
+    assert response.approvals[0].tool_return == returned.tool_return
+    assert len("".join(returned.stdout)) < 200_000
+
+
+def test_a_return_of_a_client_may_have_eight_images(client, make_agent):
+    agent = make_agent()
+    [id] = ids(send(client, agent, CALL, client_tools=[PICK]))
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
+    with pytest.raises(APIStatusError) as refused:
+        answer(client, agent, result(id, [image] * 9), client_tools=[PICK])
+    assert refused.value.status_code == 422
+    assert returns(answer(client, agent, result(id, [image] * 8), client_tools=[PICK]))[0][0] == "success"
+
+
+def test_what_was_noted_of_an_answer_does_not_outlive_it(client, http, make_agent, asked):
+    agent = make_agent(tool_ids=[asked.id])
+    [id] = ids(send(client, agent, call(asked, a=2, b=3)))
+    before = client.agents.retrieve(agent.id).message_ids
+    assert returns(answer(client, agent, approve(id))) == [("success", "5")]
+    http.patch(f"/v1/agents/{agent.id}", json={"message_ids": before}).raise_for_status()
+    [(status, text)] = returns(answer(client, agent, approve(id, approve=False, reason="not again")))
+    assert status == "error" and "not again" in text
+
+
+def test_an_answer_that_waited_in_line_is_checked_as_well(client, http, make_agent):
+    agent = make_agent()
+    body = {"messages": [user("[[sleep 1500]] hello")]}
+    http.post(f"/v1/agents/{agent.id}/messages/async", json=body).raise_for_status()
+    answers = {"messages": [{"type": "approval", "approvals": [approve("call_never")]}]}
+    refused = http.post(f"/v1/agents/{agent.id}/messages", json=answers)
+    assert refused.status_code == 400 and "No tool call is currently awaiting approval" in refused.text, refused.text
