@@ -1,4 +1,4 @@
-"""Runs what README.md and docs/ tell their readers to run.
+"""Runs what README.md, docs/ and the clients' pages tell their readers to run.
 
 A fenced block is run when the line before it is `<!-- test: NAME -->` or `<!-- test: NAME -> WORDS -->`;
 WORDS must then stand in what it prints. Blocks of bash, python and typescript are run as programs, toml is
@@ -18,7 +18,7 @@ import httpx
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "blackbox"))
 
-from programs import DETECT_NOTHING, MODEL, ScriptedModel, Server, named, no_weights  # noqa: E402
+from programs import DETECT_NOTHING, MODEL, ScriptedModel, Server, free_port, named, no_weights  # noqa: E402
 
 MARK = "<!-- test: "
 BLOCK = re.compile(
@@ -41,7 +41,8 @@ class Reader:
         (folder / "bin" / "mnemic").symlink_to(named("MNEMIC_BIN"))
         self.environment = os.environ | {
             "CURL_HOME": str(folder), "LETTA_API_KEY": "sk-none", "MNEMIC_URL": server.url,
-            "MNEMIC_DATA_DIR": str(folder / "data"), **no_weights(folder), **DETECT_NOTHING,
+            "MNEMIC_DATA_DIR": str(folder / "data"), "MNEMIC_PORT": str(free_port()),
+            "PYTHONPATH": str(ROOT / "clients" / "python" / "src"), **no_weights(folder), **DETECT_NOTHING,
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         }
 
@@ -79,13 +80,15 @@ class Reader:
         agent = httpx.post(f"{self.server.url}/v1/agents/", json={"model": MODEL}).raise_for_status().json()
         method, path = name.split()
         url = self.server.url + path.replace("AGENT_ID", agent["id"])
-        answer = httpx.request(method, url, content=text, headers={"content-type": "application/json"})
-        assert answer.status_code == 200, answer.text
+        body = text.replace("AGENT_ID", agent["id"])
+        answer = httpx.request(method, url, content=body, headers={"content-type": "application/json"})
+        assert answer.is_success, answer.text
         return answer.text
 
 
 def blocks():
-    for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benches" / "README.md"]:
+    clients = sorted((ROOT / "clients").glob("*/README.md"))
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benches" / "README.md", *clients]:
         text, name = document.read_text(), document.relative_to(ROOT)
         found = list(BLOCK.finditer(text))
         assert len(found) == text.count(MARK), f"{name}: a mark stands right before no block"
@@ -96,7 +99,10 @@ def main():
     failed, passed = 0, 0
     with tempfile.TemporaryDirectory() as folder:
         model = ScriptedModel()
-        server = Server("sqlite", model).start()
+        # What documents give somebody has to be there.
+        plans = Path(folder) / "plans.toml"
+        plans.write_text("[plans.pro]\nmessages_per_day = 1_000_000\n")
+        server = Server("sqlite", model, MNEMIC_CONFIG=str(plans)).start()
         reader = Reader(server, Path(folder))
         try:
             for document, block in blocks():

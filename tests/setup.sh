@@ -77,18 +77,34 @@ make_venv() {
     touch "$2/done"
 }
 
-# The packages of tests/typescript, kept outside the clone and linked into it.
+# The packages of the TypeScript tests, and our client for them to import.
 need_node() {
-    [ -z "${NODE_PACKAGES:-}" ] || return 0
+    [ -z "${NODE_READY:-}" ] || return 0
     command -v npm >/dev/null || fail "Node 20 or newer with npm is needed"
-    local from=tests/typescript folder
-    folder="$CACHE/node-$({ node --version; cat $from/package.json $from/package-lock.json; } | sha256sum | cut -c1-16)"
+    node_packages tests/typescript
+    need_client
+    mkdir -p tests/node_modules/@mnemic
+    ln -sfn ../../../clients/typescript tests/node_modules/@mnemic/client
+    NODE_READY=yes
+}
+
+# Our TypeScript client, built.
+need_client() {
+    [ -z "${CLIENT_READY:-}" ] || return 0
+    node_packages clients/typescript
+    step "TypeScript client" npm --prefix clients/typescript run --silent build
+    CLIENT_READY=yes
+}
+
+# node_packages FOLDER: its packages, kept outside the clone and linked into it.
+node_packages() {
+    local from=$1 folder
+    folder="$CACHE/node-$({ node --version; cat "$from/package.json" "$from/package-lock.json"; } | sha256sum | cut -c1-16)"
     [ -e "$folder/done" ] || step "Node packages" install_node_packages "$from" "$folder"
     if [ "$(readlink "$from/node_modules")" != "$folder/node_modules" ]; then
         rm -rf "$from/node_modules"
         ln -s "$folder/node_modules" "$from/node_modules"
     fi
-    export NODE_PACKAGES="$folder/node_modules"
 }
 
 install_node_packages() {
@@ -98,6 +114,35 @@ install_node_packages() {
     # Nothing of them has to be built: their scripts do not run.
     npm --prefix "$2" ci --silent --ignore-scripts --no-audit --no-fund || return 1
     touch "$2/done"
+}
+
+# The packages of examples/nextjs-chat, in it, as those of its readers are; with the client as it was just built.
+need_example() {
+    need_client
+    local at=examples/nextjs-chat stamp
+    stamp=$({ node --version; cat $at/package.json $at/package-lock.json; } | sha256sum)
+    if [ "$(cat $at/node_modules/.stamp 2>/dev/null)" != "$stamp" ]; then
+        step "Node packages" npm --prefix $at ci --silent --ignore-scripts --no-audit --no-fund
+        echo "$stamp" >$at/node_modules/.stamp
+    fi
+    rm -rf $at/node_modules/@mnemic/client/dist
+    cp -r clients/typescript/dist $at/node_modules/@mnemic/client/dist
+}
+
+# A browser; CHROMIUM may name another one.
+need_chromium() {
+    [ -z "${CHROMIUM:-}" ] || return 0
+    if ! command -v chromium >/dev/null; then
+        step "Chromium" install_chromium
+    fi
+    export CHROMIUM
+    CHROMIUM=$(command -v chromium)
+}
+
+install_chromium() {
+    local as_root=""
+    [ "$(id -u)" = 0 ] || as_root=sudo
+    $as_root apt-get update -qq && $as_root apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
 }
 
 # The weights of the embedding model, fetched once by the program's own command. Only tests of embeddings point

@@ -28,6 +28,12 @@ PIXEL = (
 )
 
 
+def directive(name, **arguments):
+    """What makes the scripted model call a tool. Directives within the arguments are for whoever is told them."""
+    text = json.dumps(arguments).replace("[[", "\\u005b\\u005b").replace("]]", "\\u005d\\u005d")
+    return f"[[call {name} {text}]]"
+
+
 def called(client, agent, name, **arguments):
     """What a tool's call brought, as the client sees it."""
     answer = send(client, agent, f"[[call {name} {json.dumps(arguments)}]]")

@@ -125,3 +125,30 @@ def test_a_turn_that_is_accepted_with_the_end_of_the_one_before_knows_what_was_s
     [of_second] = [request for request in requests if second in request]
     assert first in of_second, "the model is told what was said before"
     check(server, agent["id"], [first, second])
+
+
+def test_a_turn_with_three_tools_in_parallel_costs_at_most_four_commits(server):
+    server.start()
+    tool = {
+        "source_code": 'def note(word: str) -> str:\n    """Notes.\n\n    Args:\n        word: what to note\n    """\n    return word\n',
+        "enable_parallel_execution": True,
+    }
+    status, made = server.request("POST", "/v1/tools/", tool)
+    assert status == 200, made
+    agent = server.make_agent()
+    status, attached = server.request("PATCH", f"/v1/agents/{agent}/tools/attach/{made['id']}")
+    assert status == 200, attached
+    server.kill()
+    # Whatever the start itself commits; the fifth commit after it would end the process.
+    for at_start in range(10):
+        server.start(crash=f"commit.after:{at_start + 1}")
+        survived = server.is_alive()
+        server.kill()
+        if survived:
+            break
+    server.start(crash=f"commit.after:{at_start + 5}")
+    calls = " ".join(f'[[call note {{"word": "{word}"}}]]' for word in ("one", "two", "three"))
+    status, answer = server.send(agent, calls)
+    assert status == 200 and server.is_alive(), answer
+    returns = [m for m in answer["messages"] if m["message_type"] == "tool_return_message"]
+    assert len(returns) == 3 or len(returns[0]["tool_returns"]) == 3

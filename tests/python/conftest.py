@@ -17,6 +17,14 @@ from tool_calls import ASKS, DOCS
 ENGINES = os.environ.get("MNEMIC_ENGINES", "sqlite,postgres").split(",")
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Shows what tests have to tell besides that they passed."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == "told":
+                terminalreporter.write_line(value)
+
+
 @pytest.fixture(scope="session")
 def model():
     """The scripted model that all servers ask."""

@@ -3,10 +3,9 @@
 import json
 
 import httpx
-import httpx
 import pytest
 
-from programs import MODEL
+from programs import MODEL, eventually
 from talk import reply, send
 
 SOURCE = '''
@@ -106,7 +105,7 @@ def same_as(file):
     file = json.loads(json.dumps(file))
     file["created_at"] = None
     for agent in file["agents"]:
-        extras = file["mnemic"]["agents"].get(agent["id"], {})
+        extras = file["mnemic"].get("agents", {}).get(agent["id"], {})
         for thread in [agent, *extras.get("conversations", [])]:
             if thread["messages"]:
                 assert thread["messages"][0]["role"] == "system"
@@ -377,7 +376,7 @@ OLDER = {
          "tool_call_id": None, "tool_calls": [], "tool_returns": [], "created_at": "2025-04-01T10:00:00+00:00"},
         {"role": "user", "content": [{"type": "text", "text": "I like tea."}], "tool_calls": None,
          "created_at": "2025-04-01T10:01:00"},
-        {"role": "assistant", "content": None, "created_at": "2025-04-01T10:01:01+00:00", "tool_calls": [
+        {"role": "assistant", "content": [{"type": "text", "text": "Tea is worth noting."}], "created_at": "2025-04-01T10:01:01+00:00", "tool_calls": [
             {"id": "call_1", "type": "function", "function": {"name": "send_message", "arguments": "{\"message\": \"Noted: tea.\"}"}}]},
         {"role": "tool", "content": [{"type": "text", "text": "Sent."}], "tool_call_id": "call_1", "name": "send_message",
          "tool_calls": [], "tool_returns": [], "created_at": "2025-04-01T10:01:02+00:00"},
@@ -403,6 +402,9 @@ def test_files_of_the_older_form_are_imported(http, client, model, token):
     assert "elsewhere" not in state.llm_config.model_endpoint and state.llm_config.context_window == 32000
     assert [(one.label, one.value) for one in state.blocks] == [("human", "Ada sails.")]
     assert len(state.message_ids) == 5
+    history = client.agents.messages.list(twin, order="asc").items
+    thought, said = next(pair for pair in zip(history, history[1:]) if getattr(pair[1], "content", "") == "Noted: tea.")
+    assert (thought.message_type, thought.reasoning, said.message_type) == ("reasoning_message", "Tea is worth noting.", "assistant_message")
     send(client, twin, f"Do you know {token}?")
     texts = json.dumps(model.last_request(f"Do you know {token}?")["messages"])
     assert "I like tea." in texts and "Noted: tea." in texts and "The old prompt." not in texts

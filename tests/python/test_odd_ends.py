@@ -1,5 +1,6 @@
 """Runs whose agent, conversation, request or context comes to an odd end: nothing hangs, nothing is lost."""
 
+import re
 import subprocess
 import threading
 import time
@@ -193,3 +194,35 @@ def test_operators_see_how_much_there_is_of_what_grows(http, make_agent):
     assert float(values["mnemic_search_indexes"]) >= 1
     assert float(values["mnemic_search_index_bytes"]) > 0
     assert {"mnemic_live_runs", "mnemic_embedding_backlog"} <= set(values)
+
+
+PARALLEL = """
+def NAME(n: int) -> int:
+    \"\"\"Doubles.
+
+    Args:
+        n: what is doubled
+    \"\"\"
+    return 2 * n
+"""
+
+
+@pytest.mark.parametrize("tools", ["the server's own", "what somebody wrote"])
+def test_a_turn_with_three_tools_in_parallel_takes_at_most_four_commits(own_server, own_client, token, tools):
+    server = own_server(MNEMIC_DEFAULT_EMBEDDING="none")
+    client = own_client(server)
+    commits = lambda: int(re.search(r"^mnemic_commits_total (\d+)", httpx.get(f"{server.url}/metrics").text, re.M)[1])
+    if tools == "what somebody wrote":
+        made = client.tools.create(source_code=PARALLEL.replace("NAME", "double"), enable_parallel_execution=True)
+        agent, call = client.agents.create(model=MODEL, tool_ids=[made.id]), '[[call double {"n": 2}]]'
+    else:
+        agent, call = client.agents.create(model=MODEL), '[[call conversation_search {"query": "boats"}]]'
+    send(client, agent, "hello")
+    counted = []
+    for n in range(3):
+        before = commits()
+        answer = send(client, agent, f"{n} {call * 3}")
+        counted.append(commits() - before)
+        assert len(of_kind(answer.messages, "tool_return_message")) == 3 and answer.usage.step_count == 2
+    # Leases are renewed beside, now and then.
+    assert min(counted) <= 4, counted

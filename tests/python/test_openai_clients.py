@@ -76,6 +76,18 @@ def test_two_users_have_threads_of_their_own(gpt, client, agent, model, token):
     assert len(client.conversations.list(agent_id=agent.id)) == 2
 
 
+@pytest.mark.parametrize("field", ["user", "safety_identifier"])
+def test_an_empty_user_is_refused_and_never_taken_for_everybody(gpt, agent, field):
+    ask = {"model": agent.id, "extra_body": {field: ""}}
+    for call in (
+        lambda: gpt.chat.completions.create(messages=[{"role": "user", "content": "hi"}], **ask),
+        lambda: gpt.responses.create(input="hi", **ask),
+    ):
+        with pytest.raises(openai.BadRequestError, match="must not be empty") as raised:
+            call()
+        assert raised.value.param == "user"
+
+
 def test_first_messages_of_one_user_at_once_make_one_thread(gpt, client, agent, token):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda n: ask(gpt, agent, f"{n} {token}", user=token), range(8)))
@@ -143,8 +155,8 @@ def test_errors_are_those_that_the_package_knows(gpt, agent, token):
         gpt.chat.completions.create(model="nobody", messages=[{"role": "user", "content": "hello"}])
     assert (missing.value.code, missing.value.param) == ("model_not_found", "model")
     with pytest.raises(openai.BadRequestError) as refused:
-        ask(gpt, agent, "hello", tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
-    assert refused.value.param == "tools"
+        ask(gpt, agent, "hello", n=2)
+    assert refused.value.param == "n"
     with pytest.raises(openai.RateLimitError):
         ask(gpt, agent, f"[[error 429]] {token}")
     with pytest.raises(openai.APIError, match="(?i)scripted|error"):

@@ -43,3 +43,15 @@ def test_only_those_who_know_it_come_in(locked, own_client):
 def test_the_password_is_in_no_log(locked, own_client):
     own_client(locked, api_key=PASSWORD).agents.list()
     assert PASSWORD not in locked.log(10_000)
+
+
+def test_a_password_is_told_right_from_wrong(locked, http):
+    with httpx.Client(base_url=locked.url, headers={"authorization": f"Bearer {PASSWORD}"}) as inside:
+        right = inside.post("/v1/auth", json={"password": PASSWORD})
+        assert right.status_code == 200, right.text
+        assert right.json() == {"uuid": "00000000-0000-4000-8000-000000000000", "is_admin": True}
+        for wrong in ({"password": "nope"}, {"password": ""}, {}):
+            assert inside.post("/v1/auth", json=wrong).status_code == 401, wrong
+        assert inside.post("/v1/auth", json={"password": 5}).status_code == 422
+    # A server without a password takes any.
+    assert http.post("/v1/auth", json={"password": "x"}).status_code == 200

@@ -1,6 +1,8 @@
 """Requests and refusals, whatever they are about: ids, slashes, sizes, headers."""
 
+import http.client
 import re
+import socket
 
 import pytest
 
@@ -124,6 +126,8 @@ def test_pages_of_this_machine_may_call_the_api(http):
     answer = http.options("/v1/agents/", headers=headers)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
+    shown = http.get("/v1/agents/", headers=headers).headers["access-control-expose-headers"]
+    assert {name.strip() for name in shown.split(",")} >= {"x-request-id", "retry-after"}
     foreign = http.options("/v1/agents/", headers={**headers, "origin": "http://evil.example"})
     assert "access-control-allow-origin" not in foreign.headers
 
@@ -155,3 +159,22 @@ def test_the_form_of_answers_is_sent_to_the_model_and_the_agents_own_one_wins(cl
     assert sent(agent, "own") == form("river")
     client.agents.update(agent.id, response_format={"type": "text"})
     assert sent(agent, "text") is None
+
+
+@pytest.mark.parametrize("comes", ["with the head", "after the answer"])
+@pytest.mark.parametrize("method, path", [("POST", "/v1/nothing"), ("PUT", "/v1/health")])
+def test_after_a_refusal_the_connection_goes_on_or_is_said_to_end(server, method, path, comes):
+    body = b'{"messages": []}'
+    head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        line.sendall(head + (body if comes == "with the head" else b""))
+        answer = http.client.HTTPResponse(line, method=method)
+        answer.begin()
+        assert answer.status in (404, 405) and answer.read()
+        if answer.getheader("connection") == "close":
+            assert comes == "after the answer"
+            return
+        line.sendall((body if comes == "after the answer" else b"") + b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n")
+        following = http.client.HTTPResponse(line, method="GET")
+        following.begin()
+        assert following.status == 200

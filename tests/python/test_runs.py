@@ -136,6 +136,41 @@ def test_feedback_stays_on_a_step(client, run):
     assert ids(client.steps.list(agent_id=run.agent_id, feedback="positive")) == [step.id]
 
 
+def test_feedback_is_changed_and_taken_back(client, run):
+    one, two = list(client.runs.steps.list(run.id))
+    listed = lambda **query: ids(client.steps.list(agent_id=run.agent_id, **query))
+    client.steps.feedback.create(one.id, feedback="positive")
+    client.steps.feedback.create(one.id, feedback="negative")
+    client.steps.feedback.create(two.id, feedback="positive")
+    assert client.steps.retrieve(one.id).feedback == "negative"
+    assert (listed(feedback="negative"), listed(feedback="positive")) == ([one.id], [two.id])
+    client.steps.feedback.create(one.id, feedback=None)
+    assert client.steps.retrieve(one.id).feedback is None
+    assert listed(feedback="negative") == [] and listed(has_feedback=True) == [two.id]
+    assert client.steps.retrieve(two.id).feedback == "positive"
+    with pytest.raises(letta_client.UnprocessableEntityError):
+        client.steps.feedback.create(one.id, feedback="splendid")
+
+
+def test_a_steps_metrics_say_how_long_it_took(client, run):
+    steps = list(client.runs.steps.list(run.id, order="asc"))
+    for step in steps:
+        metrics = client.steps.metrics.retrieve(step.id)
+        assert (metrics.id, metrics.run_id, metrics.agent_id) == (step.id, run.id, run.agent_id)
+        assert 0 < metrics.llm_request_ns <= metrics.step_ns <= run.total_duration_ns
+    starts = [client.steps.metrics.retrieve(step.id).step_start_ns for step in steps]
+    assert starts == sorted(starts) and starts[0] > 0
+    with pytest.raises(letta_client.NotFoundError):
+        client.steps.metrics.retrieve("step-00000000-0000-4000-8000-0000000000ff")
+
+
+def test_the_trace_of_a_step_is_asked_for_by_the_sdk(client, run):
+    step = list(client.runs.steps.list(run.id))[0]
+    assert client.steps.trace.retrieve(step.id) is None, "traces are not kept; the answer is one that the SDK reads"
+    with pytest.raises(letta_client.NotFoundError):
+        client.steps.trace.retrieve("step-00000000-0000-4000-8000-0000000000ff")
+
+
 def test_unknown_ones_are_404(client):
     with pytest.raises(letta_client.NotFoundError):
         client.runs.retrieve(UNKNOWN)
@@ -147,3 +182,14 @@ def test_a_run_can_be_deleted(client, http, run):
     assert http.delete(f"/v1/runs/{run.id}").status_code == 200
     with pytest.raises(letta_client.NotFoundError):
         client.runs.retrieve(run.id)
+
+
+def test_the_internal_list_of_runs_is_the_list_of_runs(http, client, agent):
+    for text in ("one", "two"):
+        send(client, agent, text)
+    query = {"agent_id": agent.id}
+    runs = http.get("/v1/runs/", params=query).json()
+    assert len(runs) == 2
+    assert http.get("/v1/_internal_runs/", params=query).json() == runs
+    assert http.get("/v1/_internal_runs/", params={**query, "limit": 1, "order": "asc"}).json() == runs[1:]
+    assert http.get("/v1/_internal_runs/", params={"run_id": runs[0]["id"]}).json() == runs[:1]

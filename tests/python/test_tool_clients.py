@@ -206,5 +206,16 @@ def test_in_one_persons_turn_what_another_said_is_not_there(http, make_agent, to
     assert asked("POST", "/v1/messages/search", {"query": "heron"}) == [200, 0]
     for path in (f"conversations/{bens}", f"conversations/{bens}/messages", f"messages/{own[0]}", f"runs/{run}", f"runs/{run}/messages"):
         assert asked("GET", f"/v1/{path}")[0] == 404, path
+    # Nor does another agent that knows Ben tell Ada's of him.
+    other = make_agent()
+    body = {"model": other.id, "user": f"ben-{token}", "messages": [{"role": "user", "content": f"the heron {token} is mine"}]}
+    http.post("/v1/chat/completions", json=body).raise_for_status()
+    bens_words = {"user": f"ben-{token}", "messages": [{"role": "user", "content": "what is mine?"}]}
+    assert asked("POST", "/v1/chat/completions", bens_words | {"model": other.id}) == [404, 0]
+    assert asked("POST", "/v1/responses", {"model": other.id, "user": f"ben-{token}", "input": "what is mine?"}) == [404, 0]
+    status, _ = asked("POST", "/v1/chat/completions", {"model": other.id, "messages": bens_words["messages"]})
+    assert status == 200, "it speaks there as Ada"
+    spoken = http.get("/v1/conversations/", params={"agent_id": other.id}).json()
+    assert len([one for one in spoken if "what is mine?" in http.get(f"/v1/conversations/{one['id']}/messages").text]) == 1
     status, _ = asked("POST", f"/v1/conversations/{bens}/messages", {"messages": [{"role": "user", "content": "hi"}]})
     assert status in (404, 409), "nor can it be spoken to there"

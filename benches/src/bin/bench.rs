@@ -15,6 +15,7 @@ use mnemic_benches::load::{
     process::{self, Running},
     report::{self, Report},
     scenarios::Bench,
+    streams::Tools,
 };
 use serde_json::json;
 
@@ -36,6 +37,9 @@ struct Options {
     /// Leave SQLite out.
     #[arg(long)]
     postgres_only: bool,
+    /// Measure streams and commits only.
+    #[arg(long)]
+    streams_only: bool,
     /// A tenth of the work.
     #[arg(long)]
     quick: bool,
@@ -122,7 +126,12 @@ async fn measure(
         server: server.address,
         model: scripted.address,
     };
+    if options.streams_only {
+        streams(&bench, &mut report, server.pid()).await?;
+        return Ok(report);
+    }
     turns(&bench, &mut report, scale).await?;
+    streams(&bench, &mut report, server.pid()).await?;
     loaded(
         &bench,
         &mut report,
@@ -187,6 +196,29 @@ async fn turns(bench: &Bench, report: &mut Report, scale: usize) -> io::Result<(
         p50(&firsts) - p50(&alone),
         "under 1",
     );
+    Ok(())
+}
+
+async fn streams(bench: &Bench, report: &mut Report, server: u32) -> io::Result<()> {
+    let run = bench.long_run(10_000).await?;
+    for (name, after) in [
+        ("10,000 events told again: the first, p50 ms", 0),
+        ("10,000 events told again: the 9,000th, p50 ms", 8_999),
+    ] {
+        let resumed = bench.resumes(&run, after, 30).await?;
+        report.add(name, resumed.p50, "under 20");
+    }
+    let open = bench.open_streams(500, server).await?;
+    report.add("500 streams open: memory more, MB", open, "under 100");
+    for (name, tools) in [
+        ("turn with three own tools in parallel: commits", Tools::Own),
+        (
+            "turn with three written tools in parallel: commits",
+            Tools::Written,
+        ),
+    ] {
+        report.add(name, bench.commits(tools, 9).await?, "at most 4");
+    }
     Ok(())
 }
 

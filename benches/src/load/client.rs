@@ -136,3 +136,46 @@ impl Connection {
         })
     }
 }
+
+/// A stream that is read as far as somebody wants.
+pub struct OpenStream {
+    body: hyper::body::Incoming,
+    /// The connection lives as long as this.
+    _sender: SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    /// Makes a request whose answer is a stream, and hands the stream over.
+    ///
+    /// # Errors
+    /// The connection broke, or the answer is another one.
+    pub async fn open_stream(mut self, path: &str, body: Bytes) -> io::Result<OpenStream> {
+        let response = self.begin("POST", path, body).await?;
+        if response.status() != 200 {
+            return Err(io::Error::other(format!("{path}: {}", response.status())));
+        }
+        Ok(OpenStream {
+            body: response.into_body(),
+            _sender: self.sender,
+        })
+    }
+}
+
+impl OpenStream {
+    /// Reads until a frame holds a text.
+    ///
+    /// # Errors
+    /// The stream ended before.
+    pub async fn wait_for(&mut self, text: &str) -> io::Result<()> {
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(other)?;
+            let data = frame.data_ref().map(|data| String::from_utf8_lossy(data));
+            if data.is_some_and(|data| data.contains(text)) {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other(format!(
+            "the stream ended before '{text}'"
+        )))
+    }
+}

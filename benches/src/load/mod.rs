@@ -6,4 +6,5 @@ pub mod memory;
 pub mod process;
 pub mod report;
 pub mod scenarios;
+pub mod streams;
 pub mod texts;

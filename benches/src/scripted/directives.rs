@@ -44,6 +44,8 @@ pub struct Directives {
     pub refusal: Option<String>,
     /// Answers with the words of the request that begin so.
     pub keep: Option<String>,
+    /// Answers with the words of the whole conversation that begin so.
+    pub keep_all: Option<String>,
     /// Makes the calls as text, in this form.
     pub plain: Option<String>,
     /// The call to make when one was not made for its arguments.
@@ -116,6 +118,7 @@ fn read(found: &mut Directives, inside: &str) {
         "mend" => found.mend = Some(call()),
         "read" => found.read = rest.trim().parse().ok(),
         "keep" => found.keep = Some(rest.trim().to_owned()),
+        "keep-all" => found.keep_all = Some(rest.trim().to_owned()),
         _ => {}
     }
 }

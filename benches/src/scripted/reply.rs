@@ -11,6 +11,9 @@ use super::{
 /// Words of an answer when nothing else is asked for.
 const WORDS: usize = 20;
 
+/// The tool by which agents of the older loop speak.
+const SPEAK: &str = "send_message";
+
 /// Words by which a call is asked for again.
 pub(super) const NOT_MADE: &str = " was not made: ";
 
@@ -37,6 +40,10 @@ pub(super) fn of(asked: &Asked, directives: &Directives, body: &[u8]) -> Reply {
     } else {
         None
     };
+    if let (Some(said), true) = (&text, request::has_to_call(body, SPEAK)) {
+        calls.push(spoken(asked, said, body));
+        text = None;
+    }
     if asked.by_choice {
         text = Some(chosen(&calls, text));
         calls.clear();
@@ -90,6 +97,21 @@ fn calls(asked: &Asked, directives: &Directives, body: &[u8]) -> Vec<Value> {
     wanted.iter().enumerate().map(call).collect()
 }
 
+/// What is said, by the tool by which agents of the older loop speak.
+fn spoken(asked: &Asked, said: &str, body: &[u8]) -> Value {
+    let mut arguments = serde_json::Map::new();
+    if thinks(body) {
+        arguments.insert("thinking".to_owned(), json!("I answer."));
+    }
+    arguments.insert("message".to_owned(), json!(said));
+    let arguments = Value::Object(arguments).to_string();
+    let id = format!(
+        "call_{}s",
+        hash(&[asked.text.as_str(), &asked.steps.to_string()])
+    );
+    json!({"index": 0, "id": id, "type": "function", "function": {"name": SPEAK, "arguments": arguments}})
+}
+
 /// Name and arguments of a call, the arguments as they are told.
 fn parts(call: &Value) -> (&str, &str) {
     let text = |path: &str| call.pointer(path).and_then(Value::as_str);
@@ -139,10 +161,20 @@ fn memory_call(text: &str, body: &[u8]) -> Option<DirectedCall> {
     } else {
         return None;
     };
+    // Thoughts come first, as their schema says.
+    let arguments = match arguments.to_string().strip_prefix('{') {
+        Some(own) if thinks(body) => format!("{{\"thinking\":\"I note it.\",{own}"),
+        _ => arguments.to_string(),
+    };
     Some(DirectedCall {
         name: name.to_owned(),
-        arguments: arguments.to_string(),
+        arguments,
     })
+}
+
+/// Whether thoughts are an argument of calls, as in the older loop.
+fn thinks(body: &[u8]) -> bool {
+    request::holds(body, b"\"thinking\":{")
 }
 
 fn text(asked: &Asked, directives: &Directives, body: &[u8]) -> String {
@@ -151,6 +183,10 @@ fn text(asked: &Asked, directives: &Directives, body: &[u8]) -> String {
     }
     if let Some(start) = &directives.keep {
         return kept(&asked.text, start);
+    }
+    if let Some(start) = &directives.keep_all {
+        let all = String::from_utf8_lossy(body).replace("\\n", " ");
+        return kept(&all, start);
     }
     if directives.echo_system {
         return request::system(body);

@@ -177,7 +177,7 @@ fn contains(body: &[u8], word: &[u8]) -> bool {
     holds(head, word) || holds(tail, word)
 }
 
-fn holds(part: &[u8], word: &[u8]) -> bool {
+pub(super) fn holds(part: &[u8], word: &[u8]) -> bool {
     part.windows(word.len()).any(|window| window == word)
 }
 
@@ -266,6 +266,18 @@ pub(super) fn offers(body: &[u8], name: &str) -> bool {
         format!("\"enum\":[\"{name}\"]"),
     ];
     written.iter().any(|word| holds(body, word.as_bytes()))
+}
+
+/// Whether an answer has to be a call, and this tool may be called.
+pub(super) fn has_to_call(body: &[u8], name: &str) -> bool {
+    let ways = [
+        "\"tool_choice\":\"required\"",
+        "\"tool_choice\":{\"type\":\"any\"",
+        "\"mode\":\"ANY\"",
+    ];
+    // In a history a call of it has no description.
+    let described = format!("\"name\":\"{name}\",\"description\"");
+    holds(body, described.as_bytes()) && ways.iter().any(|way| holds(body, way.as_bytes()))
 }
 
 fn text(content: &Value) -> String {

@@ -20,6 +20,7 @@ use crate::{
     actor::{Actor, ProjectId, Visitor},
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, body_id, query_id},
+    people::{self, UserQuery},
 };
 
 /// The routes of this file.
@@ -70,14 +71,17 @@ struct ImportedView {
 
 /// An agent as a file.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/export", tag = "agents",
-    operation_id = "export_agent", params(("agent_id" = String, Path), ExportQuery),
+    operation_id = "export_agent", params(("agent_id" = String, Path), ExportQuery, UserQuery),
     responses((status = 200, body = serde_json::Value)))]
 async fn export(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(id): Path<AgentId>,
     Query(query): Query<ExportQuery>,
+    Query(user): Query<UserQuery>,
 ) -> Result<Response, ApiError> {
+    // Of all people, or what is common and one person's own.
+    let scope = people::scope_of(&scope, user.user_id)?;
     if query.use_legacy_format == Some(true) {
         return Err(ApiError::bad_request(
             "the legacy format can be imported, but is no longer written: leave use_legacy_format out",

@@ -22,7 +22,7 @@ pub use self::{
 };
 use crate::{
     AppState,
-    actor::{Actor, ClientVersion, ProjectId},
+    actor::{Actor, ClientVersion, IsPlain, ProjectId},
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query},
     page::PageQuery,
@@ -68,12 +68,19 @@ async fn create(
     State(state): State<AppState>,
     Actor(scope): Actor,
     ProjectId(project): ProjectId,
+    IsPlain(is_plain): IsPlain,
     Json(body): Json<CreateAgentBody>,
 ) -> Result<Json<AgentView>, ApiError> {
-    let id = state
-        .engine
-        .create_agent(&scope, body.into_request(project)?)
-        .await?;
+    let mut request = body.into_request(project)?;
+    if is_plain && let Some(name) = request.model.take() {
+        // An agent that is there already comes back, whatever model is named.
+        let full = state.engine.full_handle(&scope, &name).await;
+        request.model = Some(match full {
+            Err(_) if request.if_not_exists => name,
+            full => full?,
+        });
+    }
+    let id = state.engine.create_agent(&scope, request).await?;
     Ok(Json(
         state.engine.agent(&scope, id, Relations::ALL).await?.into(),
     ))

@@ -1,6 +1,7 @@
 //! A run's events folded into one JSON answer (V1 contract, section 3.2).
 
 use mnemic_core::{
+    ids::RunId,
     messages::ToolCall,
     parts::{MessagePart, Part},
     runs::{RunError, StopReason, Usage},
@@ -31,12 +32,35 @@ pub struct LettaResponse {
     pub turns: Option<()>,
 }
 
+impl LettaResponse {
+    /// What the agent said, message by message.
+    #[must_use]
+    pub fn spoken(&self) -> Vec<(&str, &str)> {
+        self.messages
+            .iter()
+            .filter_map(LettaMessage::spoken)
+            .collect()
+    }
+
+    /// This answer and one that came after it, as one.
+    #[must_use]
+    pub fn followed_by(mut self, next: Self) -> Self {
+        self.messages.extend(next.messages);
+        Self {
+            messages: self.messages,
+            usage: self.usage.followed_by(next.usage),
+            ..next
+        }
+    }
+}
+
 /// What the events of a run come to.
 #[derive(Debug, Default)]
 struct Fold {
     parts: Vec<MessagePart>,
     stop_reason: Option<StopReason>,
     usage: (Usage, i64, Option<i64>),
+    run_ids: Vec<RunId>,
     failed: Option<RunError>,
     done: bool,
 }
@@ -66,7 +90,9 @@ impl Fold {
                 usage,
                 step_count,
                 context_tokens,
+                run_ids,
             } => {
+                self.run_ids.clone_from(run_ids);
                 self.usage = (*usage, *step_count, Some(*context_tokens));
             }
             Event::Failed { error } => self.failed = Some(error.clone()),
@@ -105,7 +131,7 @@ impl Fold {
                 .map(|part| letta_message(part, Shown::Whole, None))
                 .collect(),
             stop_reason: stop_reason.into(),
-            usage: UsageView::of(&usage, step_count, context_tokens),
+            usage: UsageView::of(&usage, step_count, context_tokens).with_runs(&self.run_ids),
             logprobs: None,
             turns: None,
         })
@@ -117,10 +143,13 @@ fn extend(whole: &mut Part, fragment: &Part) {
     match (whole, fragment) {
         (Part::Assistant { text }, Part::Assistant { text: more }) => text.push_str(more),
         (
-            Part::Reasoning { text, signature },
+            Part::Reasoning {
+                text, signature, ..
+            },
             Part::Reasoning {
                 text: more,
                 signature: proof,
+                ..
             },
         ) => {
             text.push_str(more);
@@ -211,6 +240,7 @@ mod tests {
                 usage,
                 step_count: 1,
                 context_tokens: 15,
+                run_ids: Vec::new(),
             },
             Event::Done,
         ])

@@ -25,6 +25,7 @@ use crate::{
     error::ApiError,
     extract::{Json, Path, Query, body_id},
     page::PageQuery,
+    people::{self, UserQuery},
     validation::Issue,
 };
 
@@ -113,6 +114,9 @@ pub struct PassageBody {
     metadata: Option<Map<String, Value>>,
     /// When what it says was so; now when left out.
     created_at: Option<String>,
+    /// The end user whose own it is; common to all users when left out.
+    #[serde(alias = "userId")]
+    pub user_id: Option<String>,
 }
 
 impl PassageBody {
@@ -151,7 +155,7 @@ struct PassagesQuery {
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/archival-memory", tag = "archival memory",
     operation_id = "list_passages",
     params(("agent_id" = String, Path), PageQuery, ("search" = Option<String>, Query,
-        description = "Only those that contain this text.")),
+        description = "Only those that contain this text."), UserQuery),
     responses((status = 200, body = Vec<PassageView>)))]
 async fn list(
     State(state): State<AppState>,
@@ -159,7 +163,9 @@ async fn list(
     Path(agent): Path<AgentId>,
     query: PageQuery,
     Query(wanted): Query<PassagesQuery>,
+    Query(user): Query<UserQuery>,
 ) -> Result<Json<Vec<PassageView>>, ApiError> {
+    let scope = people::scope_of(&scope, user.user_id)?;
     let default = if wanted.ascending == Some(false) {
         Order::Desc
     } else {
@@ -197,8 +203,9 @@ async fn create(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(agent): Path<AgentId>,
-    Json(body): Json<PassageBody>,
+    Json(mut body): Json<PassageBody>,
 ) -> Result<Json<Vec<PassageView>>, ApiError> {
+    let scope = people::scope_with(&state, &scope, (agent, body.user_id.take())).await?;
     let new = vec![body.passage()?];
     let (archive, made) = state.engine.insert_memories(&scope, agent, new).await?;
     let made = made.into_iter();
@@ -303,14 +310,16 @@ struct FoundPassages {
 
 /// Search an agent's archival memory by words and by meaning.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/archival-memory/search", tag = "archival memory",
-    operation_id = "search_archival_memory", params(("agent_id" = String, Path), SearchQuery),
+    operation_id = "search_archival_memory", params(("agent_id" = String, Path), SearchQuery, UserQuery),
     responses((status = 200, body = FoundPassages)))]
 async fn search_of_agent(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(agent): Path<AgentId>,
     Query(query): Query<SearchQuery>,
+    Query(user): Query<UserQuery>,
 ) -> Result<Json<FoundPassages>, ApiError> {
+    let scope = people::scope_with(&state, &scope, (agent, user.user_id)).await?;
     let zone = state.engine.timezone_of(&scope, agent).await?;
     let bound = |name: &str, text: &Option<String>, bound| {
         let Some(text) = text else { return Ok(None) };

@@ -1,5 +1,7 @@
 //! Archives: stores of passages that agents share.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use http::StatusCode;
 use mnemic_core::{
@@ -29,6 +31,7 @@ use crate::{
     extract::{Json, Path, Query, query_id},
     page::PageQuery,
     patch::given,
+    people,
 };
 
 /// The routes of this file.
@@ -289,8 +292,9 @@ async fn create_passage(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(id): Path<ArchiveId>,
-    Json(body): Json<PassageBody>,
+    Json(mut body): Json<PassageBody>,
 ) -> Result<Json<PassageView>, ApiError> {
+    let scope = people::scope_of(&scope, body.user_id.take())?;
     let new = vec![body.passage()?];
     let (archive, made) = state.engine.insert_passages(&scope, id, new).await?;
     let made = made.into_iter().next();
@@ -306,8 +310,19 @@ async fn create_passages(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(id): Path<ArchiveId>,
-    Json(body): Json<PassagesBody>,
+    Json(mut body): Json<PassagesBody>,
 ) -> Result<Json<Vec<PassageView>>, ApiError> {
+    let users: BTreeSet<Option<String>> = body
+        .passages
+        .iter_mut()
+        .map(|one| one.user_id.take())
+        .collect();
+    if users.len() > 1 {
+        return Err(ApiError::unprocessable(
+            "the passages of one request are of one user, or all common: send those of others apart",
+        ));
+    }
+    let scope = people::scope_of(&scope, users.into_iter().next().flatten())?;
     let new = body.passages.into_iter().map(PassageBody::passage);
     let new = new.collect::<Result<Vec<_>, _>>()?;
     let (archive, made) = state.engine.insert_passages(&scope, id, new).await?;

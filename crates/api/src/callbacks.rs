@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use mnemic_core::{
-    ids::RunId,
+    ids::{JobId, RunId},
     runs::{Callback, Run, RunStatus},
 };
 use mnemic_engine::{Engine, EngineError};
 use mnemic_llm::{UrlError, UrlGuard};
 use mnemic_store::{
-    StoreError, callbacks,
+    StoreError, batches, callbacks,
     jobs::{self, Job, Outcome},
 };
 use serde_json::{Value, json};
@@ -65,13 +65,24 @@ pub async fn deliver(engine: Engine, allow_private_urls: bool) {
 async fn claim(engine: &Engine) -> Result<Option<Job>, StoreError> {
     let me = engine.boot_id().to_owned();
     let claimed = engine.store().write(move |tx| {
-        Box::pin(async move { jobs::claim(tx, &me, &[callbacks::KIND], LEASE_MICROS).await })
+        Box::pin(async move {
+            jobs::claim(
+                tx,
+                &me,
+                &[callbacks::KIND, callbacks::BATCH_KIND],
+                LEASE_MICROS,
+            )
+            .await
+        })
     });
     claimed.await
 }
 
 /// Posts one run's end and notes what became of it.
 async fn work(engine: Engine, guard: UrlGuard, job: Job) {
+    if job.kind == callbacks::BATCH_KIND {
+        return work_for_batch(engine, guard, job).await;
+    }
     let id = job.payload.get("run_id").and_then(Value::as_str);
     let Some(id) = id.and_then(|id| id.parse::<RunId>().ok()) else {
         tracing::error!(job = %job.id, "a callback's job names no run");
@@ -129,7 +140,62 @@ async fn post(
         "completed_at": run.completed_at,
         "metadata": metadata,
     });
-    let posted = guard.post_json(&url, body.to_string().into_bytes(), TIMEOUT);
+    Ok(send(engine, guard, (&url, &body), job.attempts).await)
+}
+
+/// Posts a batch's end and notes what became of it.
+async fn work_for_batch(engine: Engine, guard: UrlGuard, job: Job) {
+    let id = job.payload.get("batch_id").and_then(Value::as_str);
+    let Some(id) = id.and_then(|id| id.parse::<JobId>().ok()) else {
+        tracing::error!(job = %job.id, "a callback's job names no batch");
+        return;
+    };
+    let scope = job.scope.clone();
+    let read = engine.store().read(move |tx| {
+        Box::pin(async move {
+            let batch = batches::get(tx, &scope, id).await?;
+            Ok::<_, StoreError>((batch, batches::items(tx, id).await?))
+        })
+    });
+    let (callback, outcome) = match read.await {
+        Ok((batch, items)) => {
+            let body = json!({
+                "job_id": id,
+                "status": batch.status,
+                "completed_at": batch.completed_at,
+                "metadata": crate::batches::metadata(&batch, &items),
+            });
+            let url = batch.callback_url.clone().unwrap_or_default();
+            send(&engine, &guard, (&url, &body), job.attempts).await
+        }
+        Err(StoreError::NotFound { .. }) => (Callback::default(), Outcome::Completed(Value::Null)),
+        Err(error) => {
+            tracing::warn!(batch = %id, %error, "a callback could not be made; it is tried again");
+            return;
+        }
+    };
+    let (me, now) = (engine.boot_id().to_owned(), engine.now());
+    let noted = engine.store().write(move |tx| {
+        Box::pin(async move {
+            batches::record(tx, &job.scope, id, &callback).await?;
+            jobs::settle(tx, &me, (job.id, job.attempts), &outcome, now).await?;
+            jobs::forget(tx, job.id).await
+        })
+    });
+    if let Err(error) = noted.await {
+        let error: StoreError = error;
+        tracing::warn!(batch = %id, %error, "what became of a callback could not be noted");
+    }
+}
+
+/// Posts a body, and says what became of it.
+async fn send(
+    engine: &Engine,
+    guard: &UrlGuard,
+    (url, body): (&str, &Value),
+    attempts: i64,
+) -> (Callback, Outcome) {
+    let posted = guard.post_json(url, body.to_string().into_bytes(), TIMEOUT);
     let posted = posted.await;
     let now = engine.now();
     let (status_code, error, again) = match posted {
@@ -154,7 +220,7 @@ async fn post(
     };
     let outcome = match error {
         Some(error) if again => {
-            let exponent = u32::try_from(job.attempts.saturating_sub(1)).unwrap_or(0);
+            let exponent = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0);
             let pause = FIRST_PAUSE_MICROS.saturating_mul(3_i64.saturating_pow(exponent));
             Outcome::Failed {
                 error,
@@ -163,5 +229,5 @@ async fn post(
         }
         _ => Outcome::Completed(Value::Null),
     };
-    Ok((callback, outcome))
+    (callback, outcome)
 }

@@ -18,6 +18,7 @@ use crate::{
     content::{self, Content, Piece},
     error::ApiError,
     extract::{Json, Path, body_id},
+    people,
     send_request::{InputRole, check_otid},
     validation::{Issue, Loc},
 };
@@ -37,6 +38,9 @@ struct CaptureBody {
     messages: Option<Vec<Turn>>,
     /// The conversation that they belong to; the agent's default one when left out.
     conversation_id: Option<String>,
+    /// The end user who spoke; the turns go into their own thread.
+    #[serde(alias = "userId")]
+    user_id: Option<String>,
     /// The messages of the proxied request; those after its last answer are taken in.
     #[schema(value_type = Option<Vec<serde_json::Value>>)]
     request_messages: Option<Vec<ProxiedMessage>>,
@@ -93,10 +97,11 @@ async fn capture(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(agent): Path<AgentId>,
-    Json(body): Json<CaptureBody>,
+    Json(mut body): Json<CaptureBody>,
 ) -> Result<Json<Captured>, ApiError> {
+    let scope = people::scope_of(&scope, body.user_id.take())?;
     let thread = match body.conversation_id.as_deref() {
-        None | Some("default") => Thread::Default,
+        None | Some("default") => people::thread_of(&state, &scope, agent).await?,
         Some(id) => Thread::Id(body_id("conversation_id", id)?),
     };
     let turns = body.turns()?;

@@ -32,6 +32,7 @@ use crate::{
     letta_messages::{LettaMessage, StreamFrame},
     messages::HistoryQuery,
     page::PageQuery,
+    people,
     runs::{ResumeBody, newest_active},
     send_request::{AnswerForm, SendBody, Sent},
     sse,
@@ -156,7 +157,7 @@ async fn list(
         .as_deref()
         .map(|id| query_id("agent_id", id))
         .transpose()?;
-    let wanted = filter.wanted();
+    let shows = filter.shows();
     let found = state
         .engine
         .store()
@@ -167,7 +168,7 @@ async fn list(
                     conversation_id: Some(conversation.id),
                     ..MessageFilter::default()
                 };
-                history::page(tx, &scope, &filter, page, wanted.as_deref()).await
+                history::page(tx, &scope, &filter, page, &shows).await
             })
         })
         .await?;
@@ -186,25 +187,18 @@ async fn send(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(named): Path<Named>,
-    sent: Sent,
+    mut sent: Sent,
 ) -> Result<Response, ApiError> {
-    let agent = sent
-        .body
-        .agent_id
-        .as_deref()
-        .map(|id| body_id("agent_id", id))
-        .transpose()?;
-    let form = match sent.body.streaming {
-        Some(false) => AnswerForm::Json,
-        _ => AnswerForm::Stream,
-    };
+    let agent = sent.body.agent()?;
+    let form = AnswerForm::of_thread(sent.body.streaming);
+    let scope = people::scope_of(&scope, sent.body.user_id.take())?;
     let conversation = named.read(&state, &scope, agent).await?;
     let target = Target {
         agent: conversation.agent_id,
         thread: thread(&conversation),
         when_busy: WhenBusy::Refuse,
     };
-    let scope = scope.of_subject(conversation.subject);
+    let scope = scope.narrowed_to(conversation.subject);
     turns::run(&state, &scope, target, sent, form).await
 }
 

@@ -10,11 +10,11 @@ use mnemic_core::{
 use mnemic_store::{
     Tx, context,
     conversations::{
-        self, ConversationFilter, ConversationOrder, ConversationPatch, NewConversation,
+        self, Archived, ConversationFilter, ConversationOrder, ConversationPatch, NewConversation,
     },
     page::Order,
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -25,6 +25,7 @@ use crate::{
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, query_id},
     page::PageQuery,
+    patch::given,
     validation::Issue,
 };
 
@@ -60,6 +61,16 @@ pub struct ConversationView {
     /// A model in place of the agent's.
     model: Option<String>,
     model_settings: Option<Value>,
+    /// Tokens that a request of this conversation may take, in place of the agent's window.
+    context_window_limit: Option<i64>,
+    /// What it is about, at length.
+    description: Option<String>,
+    /// Whether lists leave it out.
+    hidden: bool,
+    /// Whether it is put aside.
+    archived: bool,
+    #[schema(value_type = Option<String>)]
+    archived_at: Option<Timestamp>,
     #[schema(value_type = Option<String>)]
     last_message_at: Option<Timestamp>,
 }
@@ -78,6 +89,11 @@ impl ConversationView {
             isolated_block_ids: row.isolated_block_ids,
             model: row.model,
             model_settings: row.model_settings,
+            context_window_limit: row.context_window_limit,
+            description: row.description,
+            hidden: row.hidden,
+            archived: row.archived_at.is_some(),
+            archived_at: row.archived_at,
             last_message_at: row.last_message_at,
         }
     }
@@ -105,6 +121,27 @@ struct ConversationsQuery {
     /// `created_at`, `last_run_completion` or `last_message_at`.
     #[param(inline)]
     order_by: Option<OrderBy>,
+    /// `unarchived`, `archived` or `all`.
+    #[param(inline)]
+    archive_status: Option<ArchiveStatus>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ArchiveStatus {
+    Unarchived,
+    Archived,
+    All,
+}
+
+impl From<ArchiveStatus> for Archived {
+    fn from(status: ArchiveStatus) -> Self {
+        match status {
+            ArchiveStatus::Unarchived => Self::Without,
+            ArchiveStatus::Archived => Self::Only,
+            ArchiveStatus::All => Self::With,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -146,6 +183,12 @@ async fn list(
             .order_by
             .map(ConversationOrder::from)
             .unwrap_or_default(),
+        archived: filter
+            .archive_status
+            .map(Archived::from)
+            .unwrap_or_default(),
+        of_people: false,
+        show_hidden: false,
     };
     let found = state
         .engine
@@ -183,6 +226,23 @@ struct CreateBody {
     model: Option<String>,
     /// Settings of that model.
     model_settings: Option<Value>,
+    /// Tokens that a request of the conversation may take.
+    #[schema(minimum = 1)]
+    context_window_limit: Option<i64>,
+    /// What it is about, at length.
+    description: Option<String>,
+    /// Whether lists leave it out.
+    hidden: Option<bool>,
+}
+
+/// A window has at least one token.
+fn check_window(limit: Option<i64>) -> Result<(), ApiError> {
+    let wrong = limit.filter(|limit| *limit < 1);
+    wrong.map_or(Ok(()), |limit| {
+        let msg = "Input should be greater than or equal to 1";
+        let place = ["context_window_limit"];
+        Err(ApiError::invalid(&[Issue::body(&place, msg, limit.into())]))
+    })
 }
 
 /// A handle is `provider/model`.
@@ -213,38 +273,21 @@ async fn create(
 ) -> Result<Json<ConversationView>, ApiError> {
     let agent: AgentId = query_id("agent_id", &query.agent_id)?;
     check_handle(body.model.as_deref())?;
-    if body
-        .isolated_block_labels
-        .is_some_and(|labels| !labels.is_empty())
-    {
-        let msg = "this server does not isolate blocks of a conversation yet: create it without \
-                   isolated_block_labels";
-        return Err(ApiError::invalid(&[Issue::body(
-            &["isolated_block_labels"],
-            msg,
-            Value::Null,
-        )]));
-    }
+    check_window(body.context_window_limit)?;
     let new = NewConversation {
         is_default: false,
         summary: body.summary,
         model: body.model,
         model_settings: body.model_settings,
+        context_window_limit: body.context_window_limit,
+        description: body.description,
+        hidden: body.hidden.unwrap_or(false),
+        archived_at: None,
     };
-    let now = state.engine.now();
-    let made = state
-        .engine
-        .store()
-        .write(move |tx| {
-            Box::pin(async move {
-                conversations::default_of(tx, &scope, agent).await?;
-                let id = conversations::insert(tx, &scope, agent, &new, now).await?;
-                let row = conversations::get(tx, &scope, id).await?;
-                view(tx, &scope, row).await
-            })
-        })
-        .await?;
-    Ok(Json(made))
+    let labels = body.isolated_block_labels.unwrap_or_default();
+    let begun = state.engine.begin_conversation(&scope, agent, new, labels);
+    let id = begun.await?;
+    Ok(Json(stored(&state, &scope, id).await?))
 }
 
 /// One conversation.
@@ -256,17 +299,26 @@ async fn retrieve(
     Actor(scope): Actor,
     Path(id): Path<ConversationId>,
 ) -> Result<Json<ConversationView>, ApiError> {
-    let found = state
-        .engine
-        .store()
-        .read(move |tx| {
-            Box::pin(async move {
-                let row = conversations::get(tx, &scope, id).await?;
-                view(tx, &scope, row).await
-            })
+    Ok(Json(stored(&state, &scope, id).await?))
+}
+
+/// A conversation as it is stored.
+///
+/// # Errors
+/// There is none, or the database's.
+pub(crate) async fn stored(
+    state: &AppState,
+    scope: &Scope,
+    id: ConversationId,
+) -> Result<ConversationView, ApiError> {
+    let scope = scope.clone();
+    let found = state.engine.store().read(move |tx| {
+        Box::pin(async move {
+            let row = conversations::get(tx, &scope, id).await?;
+            view(tx, &scope, row).await
         })
-        .await?;
-    Ok(Json(found))
+    });
+    found.await
 }
 
 /// What changes of a conversation; what is left out stays, null clears.
@@ -284,15 +336,16 @@ struct UpdateBody {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<serde_json::Value>)]
     model_settings: Option<Option<Value>>,
-}
-
-/// Tells a field that is null from one that is left out.
-fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
+    /// Tokens that a request of the conversation may take.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<i64>, minimum = 1)]
+    context_window_limit: Option<Option<i64>>,
+    /// What it is about, at length.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    description: Option<Option<String>>,
+    /// Whether it is put aside.
+    archived: Option<bool>,
 }
 
 /// Change a conversation.
@@ -306,10 +359,14 @@ async fn update(
     Json(body): Json<UpdateBody>,
 ) -> Result<Json<ConversationView>, ApiError> {
     check_handle(body.model.as_ref().and_then(Option::as_deref))?;
+    check_window(body.context_window_limit.flatten())?;
     let patch = ConversationPatch {
         summary: body.summary,
         model: body.model,
         model_settings: body.model_settings,
+        context_window_limit: body.context_window_limit,
+        description: body.description,
+        archived: body.archived,
     };
     let now = state.engine.now();
     let changed = state

@@ -11,7 +11,10 @@ use mnemic_llm::{LlmError, ResolveError};
 use mnemic_store::StoreError;
 use serde_json::{Value, json};
 
-use crate::validation::{self, Issue};
+use crate::{
+    limits,
+    validation::{self, Issue},
+};
 
 /// Seconds after which a client may try again when the database is not available.
 const UNAVAILABLE_RETRY_SECONDS: u64 = 2;
@@ -60,6 +63,18 @@ impl ApiError {
             closes: false,
             cause: None,
             about: None,
+        }
+    }
+
+    /// The same as the fault of a provider, where it would be the server's own.
+    #[must_use]
+    pub fn of_gateway(self) -> Self {
+        match self.status {
+            StatusCode::INTERNAL_SERVER_ERROR => Self {
+                status: StatusCode::BAD_GATEWAY,
+                ..self
+            },
+            _ => self,
         }
     }
 
@@ -132,6 +147,22 @@ impl ApiError {
         }
     }
 
+    /// 429: more was used than is allowed, until so many seconds have passed, if time changes anything. A client that waits longer
+    /// than a minute by itself only seems to hang.
+    #[must_use]
+    pub fn too_many(detail: impl Into<String>, more: Value, seconds: Option<u64>) -> Self {
+        let mut body = json!({ "detail": detail.into() });
+        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+            body.extend(more);
+        }
+        Self {
+            body,
+            retry_after: seconds,
+            never_retry: seconds.is_none_or(|seconds| seconds > 60),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "")
+        }
+    }
+
     /// 503: try again.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self {
@@ -182,12 +213,23 @@ impl ApiError {
         }
     }
 
+    /// 409: somebody else answered the call before, and otherwise; a retry is useless.
+    fn decided(text: &str) -> Self {
+        Self {
+            never_retry: true,
+            ..Self::conflict(format!("CONFLICT: {text}"))
+        }
+    }
+
     /// What a failed run's error is in HTTP.
     #[must_use]
     pub fn of_run(error: &RunError) -> Self {
         let asked = error.detail.as_deref().and_then(|id| id.parse().ok());
         if let ("pending_approval", Some(request_id)) = (error.error_type.as_str(), asked) {
             return Self::pending(request_id);
+        }
+        if error.error_type == "already_decided" {
+            return Self::decided(&error.message);
         }
         let status = provider_status(&error.error_type);
         let body = json!({
@@ -237,7 +279,7 @@ pub fn provider_status(error_type: &str) -> StatusCode {
         "llm_overloaded" | "stream_incomplete" | "service_unavailable" => {
             StatusCode::SERVICE_UNAVAILABLE
         }
-        "invalid_request" => StatusCode::BAD_REQUEST,
+        "invalid_request" | "invalid_tool_rule" => StatusCode::BAD_REQUEST,
         "not_found" => StatusCode::NOT_FOUND,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -272,7 +314,11 @@ impl From<StoreError> for ApiError {
         let text = error.to_string();
         match error {
             StoreError::NotFound { .. } => Self::not_found(text),
-            StoreError::Conflict(_) => Self::conflict(text),
+            // What it asks for stays refused, however often it is asked.
+            StoreError::Conflict(_) => Self {
+                never_retry: true,
+                ..Self::conflict(text)
+            },
             StoreError::Invalid(_) => Self::bad_request(text),
             StoreError::LeaseLost | StoreError::Contended => Self {
                 retry_after: Some(1),
@@ -324,11 +370,18 @@ impl From<EngineError> for ApiError {
                 Self::bad_request(format!("INVALID_ARGUMENT: {text}"))
             }
             EngineError::Model(_) => Self::not_found(format!("NOT_FOUND: {text}")),
-            EngineError::Invalid(_) | EngineError::Overflow { .. } => Self::bad_request(text),
+            EngineError::Invalid(_) | EngineError::Rule(_) | EngineError::Overflow { .. } => {
+                Self::bad_request(text)
+            }
+            EngineError::UserRequired => Self::unprocessable(text),
             EngineError::NotFound(_) => Self::not_found(text),
-            EngineError::Conflict(_) => Self::conflict(text),
+            EngineError::Conflict(_) => Self {
+                never_retry: true,
+                ..Self::conflict(text)
+            },
             EngineError::Busy { run_id } => Self::busy(run_id),
             EngineError::PendingApproval { request_id } => Self::pending(request_id),
+            EngineError::Decided { .. } => Self::decided(&text),
             EngineError::QueueFull {
                 retry_after_seconds,
                 ..
@@ -336,6 +389,7 @@ impl From<EngineError> for ApiError {
                 retry_after: Some(retry_after_seconds),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, text)
             },
+            EngineError::LimitReached(reached) => limits::refusal(&reached),
             EngineError::ShuttingDown => Self::unavailable(text),
             EngineError::Embedding(error) => error.into(),
         }

@@ -75,6 +75,7 @@ macro_rules! id_params {
 
 id_params!(
     AgentId,
+    ApiKeyId,
     ArchiveId,
     BlockId,
     ConversationId,

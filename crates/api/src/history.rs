@@ -9,7 +9,7 @@ use mnemic_store::{
 
 use crate::{
     error::ApiError,
-    letta_messages::{LettaMessage, MessageType, letta_messages},
+    letta_messages::{LettaMessage, Shows, letta_messages},
 };
 
 /// Rows read at once while messages of some kinds are looked for.
@@ -26,13 +26,14 @@ pub async fn page(
     scope: &Scope,
     filter: &MessageFilter,
     page: Page,
-    wanted: Option<&[MessageType]>,
+    shows: &Shows,
 ) -> Result<Vec<LettaMessage>, ApiError> {
     let limit = usize::try_from(page.limit).unwrap_or(0);
     let backwards = page.before.is_some() && page.after.is_none();
     let mut found: Vec<Vec<LettaMessage>> = Vec::new();
     let mut next = page;
-    if wanted.is_some() && limit > 0 {
+    let wants_some = shows.wanted.is_some();
+    if wants_some && limit > 0 {
         next.limit = next.limit.max(BATCH);
     }
     while found.len() < limit {
@@ -53,10 +54,10 @@ pub async fn page(
             Box::new(rows.iter())
         };
         let shown = in_reading_order
-            .map(|message| letta_messages(message, wanted))
+            .map(|message| letta_messages(message, shows))
             .filter(|parts| !parts.is_empty());
         found.extend(shown.take(limit - found.len()));
-        if complete || wanted.is_none() {
+        if complete || !wants_some {
             break;
         }
     }
@@ -71,13 +72,21 @@ pub fn shown(messages: &[Message], page: &Page) -> Vec<LettaMessage> {
     let limit = usize::try_from(page.limit).unwrap_or(0);
     let mut found: Vec<_> = messages
         .iter()
-        .map(|message| letta_messages(message, None))
+        .map(|message| letta_messages(message, &Shows::default()))
         .collect();
     if page.order == Order::Desc {
         found.reverse();
     }
     found.truncate(limit);
     in_order(found, page.order)
+}
+
+/// Stored messages, given in the order of a list, with all their parts of the wanted kinds.
+pub fn of(messages: &[Message], order: Order, shows: &Shows) -> Vec<LettaMessage> {
+    let parts = messages
+        .iter()
+        .map(|message| letta_messages(message, shows));
+    in_order(parts.collect(), order)
 }
 
 /// All parts in the order of the list: newest first means that a message's last part comes first.

@@ -13,7 +13,7 @@ use mnemic_core::{
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
-pub use self::render::{Shown, letta_message, letta_messages};
+pub use self::render::{Shown, Shows, letta_message, letta_messages};
 
 /// What kind of message it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -185,7 +185,7 @@ pub struct AssistantMessage {
 pub struct ReasoningMessage {
     #[serde(flatten)]
     head: Head,
-    /// `reasoner_model`: the model's own reasoning.
+    /// `reasoner_model`: the model's own reasoning; `non_reasoner_model`: what another model wrote before a call.
     source: &'static str,
     /// The thoughts.
     reasoning: String,
@@ -480,7 +480,8 @@ pub struct UsageView {
     total_tokens: i64,
     step_count: i64,
     /// Background runs that this one began.
-    run_ids: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    run_ids: Option<Vec<RunId>>,
     cached_input_tokens: i64,
     cache_write_tokens: i64,
     reasoning_tokens: i64,
@@ -503,6 +504,36 @@ impl UsageView {
             cache_write_tokens: usage.cache_write_tokens,
             reasoning_tokens: usage.reasoning_tokens,
             context_tokens,
+        }
+    }
+
+    /// The same of a run whose end began others.
+    #[must_use]
+    pub fn with_runs(mut self, run_ids: &[RunId]) -> Self {
+        self.run_ids = (!run_ids.is_empty()).then(|| run_ids.to_vec());
+        self
+    }
+
+    /// The runs that its end began.
+    #[must_use]
+    pub fn run_ids(&self) -> &[RunId] {
+        self.run_ids.as_deref().unwrap_or_default()
+    }
+
+    /// What this run and one after it took together.
+    #[must_use]
+    pub fn followed_by(self, next: Self) -> Self {
+        Self {
+            message_type: next.message_type,
+            completion_tokens: self.completion_tokens + next.completion_tokens,
+            prompt_tokens: self.prompt_tokens + next.prompt_tokens,
+            total_tokens: self.total_tokens + next.total_tokens,
+            step_count: self.step_count + next.step_count,
+            run_ids: next.run_ids,
+            cached_input_tokens: self.cached_input_tokens + next.cached_input_tokens,
+            cache_write_tokens: self.cache_write_tokens + next.cache_write_tokens,
+            reasoning_tokens: self.reasoning_tokens + next.reasoning_tokens,
+            context_tokens: next.context_tokens,
         }
     }
 }

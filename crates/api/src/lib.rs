@@ -4,27 +4,40 @@
 //! cannot be wrong, calls the engine or reads from the store, and renders what came back. It holds no
 //! state of its own and decides nothing about agents.
 
+pub mod access;
 pub mod actor;
+mod admin;
 mod agent_files;
 mod agents;
 mod answer;
+mod api_keys;
 mod archival_memory;
 mod archives;
+mod auth;
+mod batches;
 mod blocks;
 pub mod callbacks;
 mod capture;
 mod compaction;
 mod content;
+mod context_window;
 mod conversation_messages;
 mod conversations;
 mod core_memory;
 mod embeddings;
 pub mod error;
 pub mod extract;
+mod forgetting;
+mod forks;
+mod generate;
+mod groups;
 mod health;
 mod history;
 mod identities;
+mod jobs;
 pub mod letta_messages;
+mod limits;
+mod memory;
 mod message_search;
 mod messages;
 mod metrics;
@@ -35,7 +48,10 @@ mod openapi;
 pub mod page;
 mod patch;
 mod paths;
+mod people;
+mod plain;
 mod providers;
+mod receipts;
 mod runs;
 mod sandbox_configs;
 mod send_request;
@@ -44,13 +60,18 @@ mod steps;
 mod tags;
 mod tools;
 mod turns;
+mod usage;
+mod user_tokens;
 pub mod validation;
 mod visitors;
 
 use std::sync::Arc;
 
-use axum::{Router, extract::DefaultBodyLimit};
-use http::{HeaderName, StatusCode};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+};
+use http::{HeaderName, StatusCode, header};
 use mnemic_engine::Engine;
 use mnemic_llm::UrlGuard;
 use tower_http::{
@@ -58,7 +79,7 @@ use tower_http::{
     cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer},
 };
 
-use crate::{error::ApiError, paths::OneForm};
+use crate::{access::Door, error::ApiError, paths::OneForm};
 
 /// How the API behaves.
 #[derive(Debug, Clone)]
@@ -104,6 +125,8 @@ pub struct AppState {
     pub settings: Arc<ApiSettings>,
     /// Guards what requests make the server fetch, or post to.
     pub outside: UrlGuard,
+    /// What is remembered of who came.
+    pub door: Arc<Door>,
 }
 
 /// The whole API.
@@ -115,6 +138,7 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
         engine: engine.clone(),
         settings: Arc::new(settings),
         outside,
+        door: Arc::default(),
     };
     let (routes, mut document) = openapi::routes().split_for_parts();
     openapi::complete(&mut document);
@@ -136,12 +160,13 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     router
 }
 
-async fn not_found() -> ApiError {
-    ApiError::not_found("Not Found")
+async fn not_found(request: Request) -> ApiError {
+    middleware::unread(ApiError::not_found("Not Found"), request).await
 }
 
-async fn method_not_allowed() -> ApiError {
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+async fn method_not_allowed(request: Request) -> ApiError {
+    let refused = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    middleware::unread(refused, request).await
 }
 
 /// Which web pages may call the API: as the recorded answers, with credentials and any header.
@@ -156,5 +181,5 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_credentials(true)
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([HeaderName::from_static("x-request-id")])
+        .expose_headers([HeaderName::from_static("x-request-id"), header::RETRY_AFTER])
 }

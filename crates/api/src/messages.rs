@@ -7,11 +7,12 @@ use http::StatusCode;
 use mnemic_core::{
     conversations::Thread,
     ids::{AgentId, ConversationId, MessageId, RunId},
+    parts::Speech,
     scope::Scope,
 };
 use mnemic_engine::WhenBusy;
 use mnemic_store::{
-    Tx, conversations,
+    Tx, agents, conversations,
     messages::{self, MessageFilter},
     page::Order,
 };
@@ -21,13 +22,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
-    actor::Actor,
+    actor::{Actor, IsPlain},
     answer::LettaResponse,
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, body_id, query_id},
     history,
-    letta_messages::{LettaMessage, MessageType, StreamFrame, letta_messages},
+    letta_messages::{LettaMessage, MessageType, Shows, StreamFrame, letta_messages},
     page::PageQuery,
+    people::{self, UserQuery},
+    plain,
     runs::RunView,
     send_request::{AnswerForm, SendBody, Sent},
     turns::{self, Target},
@@ -45,12 +48,20 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(retrieve))
 }
 
-const fn default_thread(agent: AgentId) -> Target {
-    Target {
+/// The scope of a request to an agent and where it runs: in the thread of the user it names, or in the default one.
+async fn target(
+    state: &AppState,
+    scope: &Scope,
+    agent: AgentId,
+    sent: &mut Sent,
+) -> Result<(Scope, Target), ApiError> {
+    let scope = people::scope_of(scope, sent.body.user_id.take())?;
+    let target = Target {
         agent,
-        thread: Thread::Default,
+        thread: people::thread_of(state, &scope, agent).await?,
         when_busy: WhenBusy::Queue,
-    }
+    };
+    Ok((scope, target))
 }
 
 /// Run the agent on what the client says.
@@ -62,13 +73,19 @@ async fn send(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(agent): Path<AgentId>,
-    sent: Sent,
+    IsPlain(may_be_plain): IsPlain,
+    mut sent: Sent,
 ) -> Result<Response, ApiError> {
     let form = match sent.body.streaming {
         Some(true) => AnswerForm::Stream,
         _ => AnswerForm::Json,
     };
-    turns::run(&state, &scope, default_thread(agent), sent, form).await
+    let (scope, target) = target(&state, &scope, agent, &mut sent).await?;
+    if may_be_plain && sent.body.message.is_some() {
+        sent.body = sent.body.unfolded()?;
+        return plain::run(&state, &scope, target, sent, form).await;
+    }
+    turns::run(&state, &scope, target, sent, form).await
 }
 
 /// Run the agent and stream what it does.
@@ -80,16 +97,10 @@ async fn send_stream(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(agent): Path<AgentId>,
-    sent: Sent,
+    mut sent: Sent,
 ) -> Result<Response, ApiError> {
-    turns::run(
-        &state,
-        &scope,
-        default_thread(agent),
-        sent,
-        AnswerForm::Stream,
-    )
-    .await
+    let (scope, target) = target(&state, &scope, agent, &mut sent).await?;
+    turns::run(&state, &scope, target, sent, AnswerForm::Stream).await
 }
 
 /// Run the agent in the background.
@@ -100,9 +111,10 @@ async fn send_async(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(agent): Path<AgentId>,
-    sent: Sent,
+    mut sent: Sent,
 ) -> Result<Response, ApiError> {
-    turns::run(&state, &scope, default_thread(agent), sent, AnswerForm::Run).await
+    let (scope, target) = target(&state, &scope, agent, &mut sent).await?;
+    turns::run(&state, &scope, target, sent, AnswerForm::Run).await
 }
 
 /// Which runs to cancel.
@@ -152,20 +164,40 @@ pub struct HistoryQuery {
     pub agent_id: Option<String>,
     /// Only these kinds of messages.
     pub include_return_message_types: Vec<MessageType>,
+    /// Whether what agents say by a tool is shown as their message; true unless said otherwise.
+    pub use_assistant_message: Option<bool>,
+    /// The tool by which they speak; `send_message` unless said otherwise.
+    pub assistant_message_tool_name: Option<String>,
+    /// Its argument with what they say; `message` unless said otherwise.
+    pub assistant_message_tool_kwarg: Option<String>,
 }
 
 impl HistoryQuery {
-    /// The wanted kinds; `None` is all.
+    /// What is shown of each message.
     #[must_use]
-    pub fn wanted(&self) -> Option<Vec<MessageType>> {
+    pub fn shows(&self) -> Shows {
         let wanted = &self.include_return_message_types;
-        (!wanted.is_empty()).then(|| wanted.clone())
+        let usual = Speech::default();
+        let speech = Speech {
+            tool: self
+                .assistant_message_tool_name
+                .clone()
+                .unwrap_or(usual.tool),
+            argument: self
+                .assistant_message_tool_kwarg
+                .clone()
+                .unwrap_or(usual.argument),
+        };
+        Shows {
+            wanted: (!wanted.is_empty()).then(|| wanted.clone()),
+            speech: self.use_assistant_message.unwrap_or(true).then_some(speech),
+        }
     }
 }
 
 /// The messages of an agent, of all its conversations or of one.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/messages", tag = "messages",
-    operation_id = "list_messages", params(("agent_id" = String, Path), PageQuery, HistoryQuery),
+    operation_id = "list_messages", params(("agent_id" = String, Path), PageQuery, HistoryQuery, UserQuery),
     responses((status = 200, body = Vec<LettaMessage>)))]
 async fn list(
     State(state): State<AppState>,
@@ -173,9 +205,11 @@ async fn list(
     Path(agent): Path<AgentId>,
     query: PageQuery,
     Query(history): Query<HistoryQuery>,
+    Query(user): Query<UserQuery>,
 ) -> Result<Json<Vec<LettaMessage>>, ApiError> {
+    let scope = people::scope_of(&scope, user.user_id)?;
     let page = query.page(100, Order::Desc)?;
-    let wanted = history.wanted();
+    let shows = history.shows();
     let thread = history.conversation_id.as_deref().map(thread).transpose()?;
     let found = state
         .engine
@@ -188,7 +222,7 @@ async fn list(
                     conversation_id,
                     ..MessageFilter::default()
                 };
-                history::page(tx, &scope, &filter, page, wanted.as_deref()).await
+                history::page(tx, &scope, &filter, page, &shows).await
             })
         })
         .await?;
@@ -210,10 +244,9 @@ async fn conversation_of(
     agent: AgentId,
     thread: Option<Thread>,
 ) -> Result<Option<ConversationId>, ApiError> {
-    let default = conversations::default_of(tx, scope, agent).await?;
+    agents::get(tx, scope, agent).await?;
     match thread {
         None => Ok(None),
-        Some(Thread::Default) => Ok(Some(default.id)),
         Some(thread) => Ok(Some(
             conversations::resolve(tx, scope, agent, thread).await?.id,
         )),
@@ -242,7 +275,7 @@ async fn list_all(
     Query(history): Query<HistoryQuery>,
 ) -> Result<Json<Vec<LettaMessage>>, ApiError> {
     let page = query.page(100, Order::Desc)?;
-    let wanted = history.wanted();
+    let shows = history.shows();
     let conversation_id = history
         .conversation_id
         .map(|id| query_id("conversation_id", &id))
@@ -255,9 +288,7 @@ async fn list_all(
         .engine
         .store()
         .read(move |tx| {
-            Box::pin(
-                async move { history::page(tx, &scope, &filter, page, wanted.as_deref()).await },
-            )
+            Box::pin(async move { history::page(tx, &scope, &filter, page, &shows).await })
         })
         .await?;
     Ok(Json(found))
@@ -279,5 +310,5 @@ async fn retrieve(
             Box::pin(async move { messages::get(tx, &scope, id).await.map_err(ApiError::from) })
         })
         .await?;
-    Ok(Json(letta_messages(&message, None)))
+    Ok(Json(letta_messages(&message, &Shows::default())))
 }

@@ -7,6 +7,7 @@ use axum::{
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
+use mnemic_store::commits;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{AppState, error::ApiError};
@@ -47,6 +48,12 @@ async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
         "search_index_bytes",
         "Bytes that the search indexes in memory take.",
         gauges.search_index_bytes.to_string(),
+    );
+    let _ = write!(
+        text,
+        "# HELP mnemic_commits_total Commits to the database that this process made.\n\
+         # TYPE mnemic_commits_total counter\nmnemic_commits_total {}\n",
+        commits::count()
     );
     let version = &state.settings.version;
     let _ = write!(

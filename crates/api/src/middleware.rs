@@ -1,39 +1,42 @@
-//! What happens around every request: its id, its line in the log, the password.
+//! What happens around every request: its id, its line in the log, and whether it comes in.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::{
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use mnemic_engine::custom::Visit;
-use sha2::{Digest as _, Sha256};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{AppState, error::ApiError};
+use crate::{AppState, access, error::ApiError};
 
 /// The header that carries a request's id, both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Bytes of a refused request that are read, and how long that may take.
+const MAX_UNREAD: usize = 64 * 1024;
+const UNREAD_WAIT: Duration = Duration::from_secs(1);
+
 /// Characters of a client's own request id.
 const MAX_REQUEST_ID: usize = 128;
 
-/// Gives the request its id, logs it when it is answered, and lets it in only with the password.
+/// Gives the request its id, logs it when it is answered, and lets it in only with what its route asks for.
 pub async fn around(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let id = request_id(request.headers());
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let path = without_people(request.uri().path());
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let answer = async {
-        // A running tool has no password; it came by its call's own channel.
-        let is_visitor = request.extensions().get::<Visit>().is_some();
-        let response = match refuse(&state, &path, request.headers()) {
-            Some(refused) if !is_visitor => refused.into_response(),
-            _ => next.run(request).await,
+        let response = match access::admit(&state, request).await {
+            Ok(request) => next.run(request).await,
+            Err(refused) => {
+                let (refused, request) = *refused;
+                unread(refused, request).await.into_response()
+            }
         };
         let ms = begun.elapsed().as_secs_f64() * 1000.0;
         tracing::info!(%method, path, status = response.status().as_u16(), ms, "answered");
@@ -42,6 +45,20 @@ pub async fn around(State(state): State<AppState>, request: Request, next: Next)
     let mut response = answer.instrument(span).await;
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// A path as logs show it: people are not named in them, as nobody could forget them there.
+fn without_people(path: &str) -> String {
+    let mut names_person = false;
+    let shown = path.split('/').map(|part| {
+        let is_person = std::mem::replace(&mut names_person, matches!(part, "users" | "end-users"));
+        if is_person && !part.is_empty() {
+            "*"
+        } else {
+            part
+        }
+    });
+    shown.collect::<Vec<_>>().join("/")
 }
 
 /// The client's own id where it is a plain word, or else a new one.
@@ -58,35 +75,14 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// The refusal of a request without the server's password, where it has one.
-fn refuse(state: &AppState, path: &str, headers: &HeaderMap) -> Option<ApiError> {
-    let password = state.settings.password.as_deref()?;
-    if path == "/v1/health" || path == "/v1/ready" || has_password(headers, password) {
-        return None;
+/// The refusal of a request whose body nobody has read. It is read to its end, within bounds: what is left of it would end the
+/// connection under a client that sends its next request there. Where it is too much, the client is told that the connection ends.
+pub async fn unread(refused: ApiError, request: Request) -> ApiError {
+    let rest = axum::body::to_bytes(request.into_body(), MAX_UNREAD);
+    match tokio::time::timeout(UNREAD_WAIT, rest).await {
+        Ok(Ok(_)) => refused,
+        _ => refused.closing(),
     }
-    Some(ApiError::new(StatusCode::UNAUTHORIZED, "Unauthorized"))
-}
-
-/// Whether the headers carry the password in one of the two forms of the contract (section 1.2).
-fn has_password(headers: &HeaderMap, password: &str) -> bool {
-    let forms = [
-        (header::AUTHORIZATION, b"Bearer ".as_slice()),
-        (
-            HeaderName::from_static("x-bare-password"),
-            b"password ".as_slice(),
-        ),
-    ];
-    forms.iter().any(|(name, prefix)| {
-        let given = headers
-            .get(name)
-            .and_then(|value| value.as_bytes().strip_prefix(*prefix));
-        given.is_some_and(|given| same(given, password.as_bytes()))
-    })
-}
-
-/// Compares by digest, so that the time it takes tells nothing about the password.
-fn same(given: &[u8], expected: &[u8]) -> bool {
-    Sha256::digest(given) == Sha256::digest(expected)
 }
 
 /// The answer when a handler panicked; the log has the panic.
@@ -107,28 +103,6 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_static(value));
         headers
-    }
-
-    #[test]
-    fn the_password_has_two_forms_and_no_other() {
-        let table = [
-            ("authorization", "Bearer tour-password", true),
-            ("authorization", "bearer tour-password", false),
-            ("authorization", "tour-password", false),
-            ("authorization", "Bearer nope", false),
-            ("authorization", "Bearer tour-password ", false),
-            ("authorization", "Basic eDp5", false),
-            ("x-bare-password", "password tour-password", true),
-            ("x-bare-password", "tour-password", false),
-        ];
-        for (name, value, let_in) in table {
-            assert_eq!(
-                has_password(&with(name, value), "tour-password"),
-                let_in,
-                "{name}: {value}"
-            );
-        }
-        assert!(!has_password(&HeaderMap::new(), ""));
     }
 
     #[test]

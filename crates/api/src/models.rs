@@ -6,7 +6,11 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use mnemic_engine::embedding::{EmbeddingInfo, known_dims};
+use mnemic_core::prices::Price;
+use mnemic_engine::{
+    Engine,
+    embedding::{EmbeddingInfo, known_dims},
+};
 use mnemic_llm::{Endpoint, ModelInfo, ModelKind, Origin};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -69,10 +73,14 @@ struct ModelView {
     /// What is wrong with that number, and what to do about it; not there when nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<String>,
+    /// What a million tokens cost; not there where that is not known. (Mnemic's own.)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pricing: Option<Price>,
 }
 
-impl From<&ModelInfo> for ModelView {
-    fn from(model: &ModelInfo) -> Self {
+impl ModelView {
+    fn of(model: &ModelInfo, pricing: Option<Price>) -> Self {
         Self {
             handle: model.handle.clone(),
             name: model.model.clone(),
@@ -106,8 +114,14 @@ impl From<&ModelInfo> for ModelView {
             tool_call_parser: None,
             max_context_window: model.context_window,
             warning: model.warning.clone(),
+            pricing,
         }
     }
+}
+
+fn price_of(model: &ModelInfo, engine: &Engine) -> Option<Price> {
+    let (url, now) = (model.endpoint.base_url(), engine.now());
+    engine.settings().prices.price(url, &model.model, now)
 }
 
 /// Whose the provider is: the server's, or one that was added by the API.
@@ -278,7 +292,7 @@ async fn list(
         .models
         .iter()
         .filter(|model| model.kind == ModelKind::Llm && query.wants(model))
-        .map(ModelView::from);
+        .map(|model| ModelView::of(model, price_of(model, &state.engine)));
     Ok(Json(wanted.collect::<Vec<_>>()).into_response())
 }
 
@@ -361,13 +375,13 @@ mod tests {
             warning: Some("its window is small".to_owned()),
             ..model()
         };
-        let json = serde_json::to_value(ModelView::from(&warned)).unwrap();
+        let json = serde_json::to_value(ModelView::of(&warned, None)).unwrap();
         assert_eq!(json["warning"], "its window is small");
     }
 
     #[test]
     fn a_model_has_the_recorded_fields() {
-        let json = serde_json::to_value(ModelView::from(&model())).unwrap();
+        let json = serde_json::to_value(ModelView::of(&model(), None)).unwrap();
         assert_eq!(json["handle"], "desk/small");
         assert_eq!(json["max_context_window"], 8192);
         assert_eq!(json["max_tokens"], json!(null));

@@ -1,7 +1,7 @@
 //! Agents for clients of OpenAI's API: to them, an agent is a model.
 //!
-//! The server remembers what was said, so the newest message of the user is all that is taken from a
-//! request; what a client repeats of the past is not read. The fields `user` and `safety_identifier`
+//! The server remembers what was said, so the newest message of the user and the results of the client's
+//! own tools are all that is taken from a request; what a client repeats of the past is not read. The fields `user` and `safety_identifier`
 //! choose a thread of that person's own. Everything else is the engine's: these routes only read
 //! requests and write answers in another language.
 
@@ -14,6 +14,7 @@ mod reading;
 mod responses;
 mod responses_stream;
 mod responses_view;
+mod tools;
 
 use std::convert::Infallible;
 

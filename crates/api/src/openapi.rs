@@ -22,10 +22,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
-    AppState, agent_files, agents, archival_memory, archives, blocks, capture, compaction,
-    conversation_messages, conversations, core_memory, embeddings, health, identities,
-    message_search, messages, metrics, models, openai, providers, runs, sandbox_configs, steps,
-    tags, tools,
+    AppState, admin, agent_files, agents, api_keys, archival_memory, archives, auth, batches,
+    blocks, capture, compaction, context_window, conversation_messages, conversations, core_memory,
+    embeddings, forgetting, forks, generate, groups, health, identities, jobs, limits, memory,
+    message_search, messages, metrics, models, openai, people, providers, runs, sandbox_configs,
+    steps, tags, tools, usage, user_tokens,
 };
 
 /// What is wrong with a request, or with the server.
@@ -63,18 +64,33 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(sandbox_configs::routes())
         .merge(tags::routes())
         .merge(identities::routes())
+        .merge(groups::routes())
         .merge(messages::routes())
         .merge(message_search::routes())
         .merge(capture::routes())
         .merge(compaction::routes())
+        .merge(context_window::routes())
+        .merge(generate::routes())
         .merge(conversations::routes())
         .merge(conversation_messages::routes())
+        .merge(forks::routes())
         .merge(runs::routes())
+        .merge(batches::routes())
+        .merge(memory::routes())
+        .merge(forgetting::routes())
+        .merge(people::routes())
+        .merge(jobs::routes())
+        .merge(admin::routes())
+        .merge(api_keys::routes())
+        .merge(user_tokens::routes())
+        .merge(limits::routes())
+        .merge(usage::routes())
         .merge(steps::routes())
         .merge(models::routes())
         .merge(embeddings::routes())
         .merge(openai::routes())
         .merge(providers::routes())
+        .merge(auth::routes())
         .merge(health::routes())
         .merge(metrics::routes())
 }
@@ -128,6 +144,8 @@ fn prefix_of(parameter: &str) -> Option<&'static str> {
     let prefix = match parameter {
         "agent_id" => ids::AgentId::PREFIX,
         "block_id" => ids::BlockId::PREFIX,
+        "group_id" => ids::GroupId::PREFIX,
+        "batch_id" => ids::JobId::PREFIX,
         "identity_id" => ids::IdentityId::PREFIX,
         "message_id" => ids::MessageId::PREFIX,
         "run_id" => ids::RunId::PREFIX,

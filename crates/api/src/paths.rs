@@ -1,5 +1,5 @@
-//! One route per resource, however its path is written: `/v1/agents/`, `/v1/agents` and
-//! `/latest/agents` mean the same. `/openai/v1/...` is the same as well, for a client that says by it
+//! One route per resource, however its path is written: `/v1/agents/`, `/v1/agents`,
+//! `/latest/agents` and `/api/agents` mean the same. `/openai/v1/...` is the same as well, for a client that says by it
 //! that it speaks OpenAI's API: where the two APIs share a path, it gets OpenAI's answer.
 
 use std::task::{Context, Poll};
@@ -11,6 +11,10 @@ use tower::Service;
 /// What marks a request whose path began with `/openai`.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenAiPath;
+
+/// What marks a request whose path began with `/api`: there the plain form of requests is understood.
+#[derive(Debug, Clone, Copy)]
+pub struct PlainPath;
 
 /// Sends requests to a router under the one form of their path that it knows.
 #[derive(Clone)]
@@ -41,6 +45,9 @@ impl Service<Request> for OneForm {
         if request.uri().path().starts_with(OPENAI) {
             request.extensions_mut().insert(OpenAiPath);
         }
+        if request.uri().path().starts_with(PLAIN) {
+            request.extensions_mut().insert(PlainPath);
+        }
         if let Some(uri) = one_form(request.uri()) {
             *request.uri_mut() = uri;
         }
@@ -51,6 +58,9 @@ impl Service<Request> for OneForm {
 /// How the paths of OpenAI's API may begin.
 const OPENAI: &str = "/openai/v1/";
 
+/// How the paths of the plain form begin.
+const PLAIN: &str = "/api/";
+
 /// The form of a path that the router knows, where it is another one.
 fn one_form(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
@@ -60,6 +70,7 @@ fn one_form(uri: &Uri) -> Option<Uri> {
     }
     let latest = path
         .strip_prefix("/latest/")
+        .or_else(|| path.strip_prefix(PLAIN))
         .or_else(|| path.strip_prefix(OPENAI));
     let trimmed = path.len() > 1 && path.ends_with('/');
     if latest.is_none() && !trimmed {
@@ -91,6 +102,9 @@ mod tests {
             ),
             ("/latest/agents/", Some("/v1/agents")),
             ("/latest/agents?x=1", Some("/v1/agents?x=1")),
+            ("/api/agents/", Some("/v1/agents")),
+            ("/api/v1/agents", Some("/v1/v1/agents")),
+            ("/apis/agents", None),
             ("/openai/v1/models", Some("/v1/models")),
             ("/openai/v1/", Some("/v1")),
             ("/openai/v2/models", None),

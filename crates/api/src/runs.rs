@@ -3,6 +3,7 @@
 use axum::{extract::State, response::Response};
 use mnemic_core::{
     ids::{AgentId, ConversationId, RunId},
+    prices::Cost,
     runs::{Run, RunStatus, StopReason},
     time::Timestamp,
 };
@@ -24,18 +25,22 @@ use crate::{
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, query_id},
     history,
-    letta_messages::{LettaMessage, StreamFrame},
+    letta_messages::{LettaMessage, Shows, StreamFrame},
     page::PageQuery,
     sse::{self, StreamOptions},
-    steps::StepView,
+    steps::{StepView, cost_of},
     turns,
     validation::Issue,
 };
+
+/// Steps of a run at the most.
+const MAX_STEPS: i64 = 10_000;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list))
+        .routes(routes!(list_internal))
         .routes(routes!(list_active))
         .routes(routes!(retrieve, delete))
         .routes(routes!(list_messages))
@@ -117,6 +122,8 @@ impl From<&Run> for RunView {
 #[serde(default)]
 #[into_params(parameter_in = Query)]
 struct RunsQuery {
+    /// Only this run.
+    run_id: Option<String>,
     /// Only this agent's.
     agent_id: Option<String>,
     /// Only these agents'.
@@ -146,7 +153,9 @@ impl RunsQuery {
         let stop_reason = self.stop_reason.map(|name| {
             StopReason::parse(&name).ok_or_else(|| unknown("stop_reason", &name, "a stop reason"))
         });
+        let run_id = self.run_id.map(|id| query_id("run_id", &id));
         Ok(RunFilter {
+            run_id: run_id.transpose()?,
             agent_ids: agents
                 .map(|id| query_id("agent_ids", &id))
                 .collect::<Result<Vec<AgentId>, ApiError>>()?,
@@ -196,6 +205,18 @@ async fn list(
         })
         .await?;
     Ok(Json(found.iter().map(RunView::from).collect()))
+}
+
+/// The same under the name that the former server's own pages used.
+#[utoipa::path(get, path = "/v1/_internal_runs", tag = "runs", operation_id = "list_internal_runs",
+    params(PageQuery, RunsQuery), responses((status = 200, body = Vec<RunView>)))]
+async fn list_internal(
+    state: State<AppState>,
+    actor: Actor,
+    query: PageQuery,
+    filter: Query<RunsQuery>,
+) -> Result<Json<Vec<RunView>>, ApiError> {
+    list(state, actor, query, filter).await
 }
 
 /// Runs that are not over.
@@ -265,7 +286,8 @@ async fn list_messages(
                     ..MessageFilter::default()
                 };
                 let is_first = page.before.is_none() && page.after.is_none();
-                let found = history::page(tx, &scope, &filter, page.clone(), None).await?;
+                let found =
+                    history::page(tx, &scope, &filter, page.clone(), &Shows::default()).await?;
                 if found.is_empty() && is_first {
                     return Ok(history::shown(&inputs::of_run(&run)?, &page));
                 }
@@ -307,7 +329,7 @@ async fn list_steps(
     Ok(Json(
         found
             .iter()
-            .map(|step| StepView::of(step, organization))
+            .map(|step| StepView::of(step, organization, &state.engine))
             .collect(),
     ))
 }
@@ -321,6 +343,10 @@ struct RunUsage {
     total_tokens: i64,
     prompt_tokens_details: Option<Value>,
     completion_tokens_details: Option<Value>,
+    /// What it cost by the prices of today; not there where those of one of its models are not known. (Mnemic's own.)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    cost: Option<Cost>,
 }
 
 /// What a run took.
@@ -333,7 +359,22 @@ async fn usage(
     Path(id): Path<RunId>,
 ) -> Result<Json<RunUsage>, ApiError> {
     let run = turns::stored(&state, &scope, id).await?;
+    let filter = StepFilter {
+        run_id: Some(id),
+        ..StepFilter::default()
+    };
+    let steps = state.engine.store().read(move |tx| {
+        Box::pin(async move {
+            let page = Page::first(MAX_STEPS, Order::Asc);
+            steps::list(tx, &scope, &filter, &page)
+                .await
+                .map_err(ApiError::from)
+        })
+    });
+    let steps = steps.await?;
+    let costs = steps.iter().map(|step| cost_of(step, &state.engine));
     Ok(Json(RunUsage {
+        cost: Cost::sum(costs),
         completion_tokens: run.usage.completion_tokens,
         prompt_tokens: run.usage.prompt_tokens,
         total_tokens: run.usage.total_tokens(),

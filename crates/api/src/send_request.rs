@@ -2,28 +2,30 @@
 //! contract, section 3.1).
 
 mod client;
+mod sent;
 
 use std::collections::HashSet;
 
-use axum::extract::{FromRequest, Request};
-use http::{HeaderMap, Method, Uri};
 use mnemic_core::{
-    messages::{CallAnswer, ContentPart, MessageBody, NewMessage, Role},
+    ids::AgentId,
+    messages::{CallAnswer, ContentPart, Image, MessageBody, NewMessage, Role},
     scope::Scope,
 };
 use mnemic_engine::{DEFAULT_MAX_STEPS, Granularity, SendRequest, custom::Above};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
-pub use self::client::{AnswerBody, ClientSkillBody, ClientToolBody};
+pub(crate) use self::client::tools as client_tools;
+pub use self::{
+    client::{AnswerBody, ClientSkillBody, ClientToolBody},
+    sent::{Fingerprint, Sent},
+};
 use crate::{
     AppState,
-    actor::Visitor,
     content::{self, Content, Piece},
     error::ApiError,
-    extract::{Body, parse_json},
+    extract::body_id,
     letta_messages::MessageType,
     sse::StreamOptions,
     validation::Issue,
@@ -44,6 +46,15 @@ const MAX_FETCHED: usize = 20;
 /// A request to run an agent.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct SendBody {
+    /// The plain form, understood below `/api` only: what the user says. The answer is plain as well: `messages` with the answer's text, `memory` with what
+    /// this turn wrote, and `usage`.
+    pub message: Option<String>,
+    /// The client's own id of the plain form's message: sent again under its id, it is not taken in twice.
+    #[schema(max_length = 200)]
+    otid: Option<String>,
+    /// The end user for whom the turn runs, in a thread of their own.
+    #[serde(alias = "userId")]
+    pub user_id: Option<String>,
     /// What the user says; give this or `messages`.
     input: Option<Content>,
     /// What is said; give this or `input`.
@@ -52,6 +63,7 @@ pub struct SendBody {
     #[schema(minimum = 1, maximum = 1000, default = 50)]
     max_steps: Option<i64>,
     /// Whether the answer is a stream.
+    #[serde(alias = "stream")]
     pub streaming: Option<bool>,
     /// Whether the stream has fragments of messages, as the model generates them.
     stream_tokens: Option<bool>,
@@ -115,6 +127,29 @@ pub struct InputMessage {
     tool_returns: Option<Vec<AnswerBody>>,
 }
 
+impl InputMessage {
+    /// What the user says.
+    #[must_use]
+    pub fn of_user(content: Content, name: Option<String>) -> Self {
+        Self {
+            role: Some(InputRole::User),
+            content: Some(content),
+            name,
+            ..Self::default()
+        }
+    }
+
+    /// Answers to calls that wait.
+    #[must_use]
+    pub fn of_answers(answers: Vec<AnswerBody>) -> Self {
+        Self {
+            kind: Some("approval".to_owned()),
+            approvals: Some(answers),
+            ..Self::default()
+        }
+    }
+}
+
 /// Who speaks in a message that a client sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -144,6 +179,8 @@ pub enum AnswerForm {
     Stream,
     /// The run at once.
     Run,
+    /// Nobody waits: the request is one of a batch.
+    Batch,
 }
 
 impl AnswerForm {
@@ -156,98 +193,23 @@ impl AnswerForm {
         }
     }
 
+    /// The same on the routes of conversations: a stream unless something else is asked for (V1 contract, section 3.1).
+    #[must_use]
+    pub const fn of_thread(stream: Option<bool>) -> Self {
+        match stream {
+            Some(false) => Self::Json,
+            _ => Self::Stream,
+        }
+    }
+
     /// What the run's metadata calls it.
     const fn run_type(self) -> &'static str {
         match self {
             Self::Json => "send_message",
             Self::Stream => "send_message_streaming",
             Self::Run => "send_message_async",
+            Self::Batch => "send_message_batch",
         }
-    }
-}
-
-/// What identifies a request, for a retry to be known by.
-#[derive(Debug, Clone)]
-pub struct Fingerprint {
-    /// SHA-256 of method, path and body.
-    pub body_hash: String,
-    /// Whether the client says that this is a retry.
-    pub is_retry: bool,
-}
-
-impl Fingerprint {
-    /// The fingerprint of a request.
-    #[must_use]
-    pub fn of(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Self {
-        let mut hash = Sha256::new();
-        for piece in [method.as_str().as_bytes(), uri.path().as_bytes(), body] {
-            hash.update(piece);
-            hash.update(b"\n");
-        }
-        let body_hash = hash
-            .finalize()
-            .iter()
-            .fold(String::with_capacity(64), |mut hex, byte| {
-                use std::fmt::Write as _;
-                // Writing to a String cannot fail.
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            });
-        let retries = headers
-            .get("x-stainless-retry-count")
-            .and_then(|value| value.to_str().ok());
-        let is_retry = retries
-            .and_then(|text| text.parse::<u32>().ok())
-            .is_some_and(|n| n > 0);
-        Self {
-            body_hash,
-            is_retry,
-        }
-    }
-}
-
-/// A request to run an agent as it came in.
-#[derive(Debug)]
-pub struct Sent<T = SendBody> {
-    /// Its body.
-    pub body: T,
-    /// What it is known by.
-    pub fingerprint: Fingerprint,
-    /// The running tools that sent it.
-    pub above: Above,
-}
-
-impl<T> Sent<T> {
-    /// The body, and what came with it.
-    pub fn parted(self) -> (T, Sent<()>) {
-        let rest = Sent {
-            body: (),
-            fingerprint: self.fingerprint,
-            above: self.above,
-        };
-        (self.body, rest)
-    }
-}
-
-impl<T: DeserializeOwned> FromRequest<AppState> for Sent<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        let (method, uri, headers) = (
-            parts.method.clone(),
-            parts.uri.clone(),
-            parts.headers.clone(),
-        );
-        let above = Visitor::of(&parts.extensions).0;
-        let request = Request::from_parts(parts, body);
-        let Body(bytes) = Body::from_request(request, state).await?;
-        let fingerprint = Fingerprint::of(&method, &uri, &headers, &bytes);
-        Ok(Self {
-            body: parse_json(&bytes)?,
-            fingerprint,
-            above,
-        })
     }
 }
 
@@ -256,6 +218,8 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Sent<T> {
 struct Draft {
     message: NewMessage,
     pieces: Vec<Piece>,
+    /// The images of each of its answers.
+    images: Vec<Vec<Piece>>,
 }
 
 /// A checked request.
@@ -268,20 +232,54 @@ pub struct Checked {
 }
 
 impl SendBody {
-    /// A request with one message of the user, for the API's other languages.
+    /// A request of these messages, for the API's other languages.
     #[must_use]
-    pub fn said(content: Content, name: Option<String>, form: AnswerForm) -> Self {
-        let message = InputMessage {
-            role: Some(InputRole::User),
-            content: Some(content),
-            name,
-            ..InputMessage::default()
-        };
+    pub fn of(messages: Vec<InputMessage>, form: AnswerForm) -> Self {
         Self {
-            messages: Some(vec![message]),
+            messages: Some(messages),
             stream_tokens: (form == AnswerForm::Stream).then_some(true),
             ..Self::default()
         }
+    }
+
+    /// The plain form as one message of the user.
+    ///
+    /// # Errors
+    /// It says the same in two ways.
+    pub fn unfolded(mut self) -> Result<Self, ApiError> {
+        let text = self.message.take().unwrap_or_default();
+        if self.input.is_some() || self.messages.is_some() {
+            let msg = "Value error, give one of message, input and messages";
+            return Err(ApiError::invalid(&[Issue::body(
+                &["message"],
+                msg,
+                json!(text),
+            )]));
+        }
+        self.messages = Some(vec![InputMessage {
+            role: Some(InputRole::User),
+            content: Some(Content::Text(text)),
+            otid: self.otid.take(),
+            ..InputMessage::default()
+        }]);
+        if self.streaming == Some(true) {
+            self.stream_tokens = self.stream_tokens.or(Some(true));
+        }
+        Ok(self)
+    }
+
+    /// The agent that it names, beside a conversation `default`.
+    ///
+    /// # Errors
+    /// It is no id of an agent.
+    pub fn agent(&self) -> Result<Option<AgentId>, ApiError> {
+        let named = self.agent_id.as_deref();
+        named.map(|id| body_id("agent_id", id)).transpose()
+    }
+
+    /// Whether the client wants the answer as a stream.
+    pub fn wants_stream(&self) -> bool {
+        self.streaming == Some(true) || self.stream_tokens == Some(true)
     }
 
     /// Checks the request.
@@ -291,8 +289,18 @@ impl SendBody {
     pub fn check(self, form: AnswerForm, fingerprint: Fingerprint) -> Result<Checked, ApiError> {
         let config = self.request_config();
         self.check_options(form)?;
+        if let Some(user) = &self.user_id {
+            // Whoever knows where the user's thread is has taken it out.
+            let msg = "requests of this kind can't be made for a user";
+            return Err(ApiError::invalid(&[Issue::body(
+                &["user_id"],
+                msg,
+                json!(user),
+            )]));
+        }
         let drafts = drafts(self.input, self.messages)?;
-        let client_tools = client::tools(self.client_tools.unwrap_or_default())?;
+        let client_tools = client::tools(self.client_tools.unwrap_or_default())
+            .map_err(|issue| ApiError::invalid(&[*issue]))?;
         let request = SendRequest {
             messages: Vec::new(),
             max_steps: self.max_steps.unwrap_or(DEFAULT_MAX_STEPS),
@@ -310,9 +318,9 @@ impl SendBody {
             request_config: config,
             metadata: json!({ "run_type": form.run_type() }),
             callback_url: self.callback_url,
-            above: Above::default(),
             body_hash: fingerprint.body_hash,
             is_retry: fingerprint.is_retry,
+            ..SendRequest::default()
         };
         let stream = StreamOptions {
             include_pings: self.include_pings.unwrap_or(true),
@@ -387,11 +395,19 @@ impl Checked {
         for draft in self.drafts {
             let mut message = draft.message;
             for piece in draft.pieces {
-                let part = match piece {
-                    Piece::Ready(part) => part,
-                    Piece::Fetch(url) => fetch(state, &url).await?,
-                };
-                message.body.content.push(part);
+                message.body.content.push(ready(state, piece).await?);
+            }
+            for (answer, pieces) in message.body.answers.iter_mut().zip(draft.images) {
+                for piece in pieces {
+                    let part = ready(state, piece).await?;
+                    if let (
+                        CallAnswer::Tool { images, .. },
+                        ContentPart::Image { media_type, data },
+                    ) = (&mut *answer, part)
+                    {
+                        images.push(Image { media_type, data });
+                    }
+                }
             }
             request.messages.push(message);
         }
@@ -399,9 +415,13 @@ impl Checked {
     }
 }
 
-/// Fetches an image before anything is accepted.
-async fn fetch(state: &AppState, url: &str) -> Result<ContentPart, ApiError> {
-    let image = state.outside.fetch_image(url).await;
+/// A part of a message; an image is fetched before anything is accepted.
+async fn ready(state: &AppState, piece: Piece) -> Result<ContentPart, ApiError> {
+    let url = match piece {
+        Piece::Ready(part) => return Ok(part),
+        Piece::Fetch(url) => url,
+    };
+    let image = state.outside.fetch_image(&url).await;
     image.map_err(|error| ApiError::bad_request(format!("INVALID_ARGUMENT: {error}")))
 }
 
@@ -421,11 +441,7 @@ fn drafts(
             ));
         }
         (None, None) => return Err(value_error("Must specify either 'input' or 'messages'.")),
-        (Some(content), None) => vec![InputMessage {
-            role: Some(InputRole::User),
-            content: Some(content),
-            ..InputMessage::default()
-        }],
+        (Some(content), None) => vec![InputMessage::of_user(content, None)],
         (None, Some(messages)) => messages,
     };
     if messages.is_empty() {
@@ -460,7 +476,13 @@ fn check_together(drafts: &[Draft]) -> Result<(), ApiError> {
             )));
         }
     }
-    let pieces = drafts.iter().flat_map(|draft| &draft.pieces);
+    let in_answers = drafts
+        .iter()
+        .flat_map(|draft| draft.images.iter().flatten());
+    let pieces = drafts
+        .iter()
+        .flat_map(|draft| &draft.pieces)
+        .chain(in_answers);
     if pieces
         .filter(|piece| matches!(piece, Piece::Fetch(_)))
         .count()
@@ -497,6 +519,7 @@ fn draft(n: usize, input: InputMessage) -> Result<Draft, ApiError> {
     let role = Role::from(role);
     Ok(Draft {
         pieces: content::pieces(content, role)?,
+        images: Vec::new(),
         message: NewMessage {
             role,
             body: content::body(Vec::new()),
@@ -513,9 +536,11 @@ fn answer_draft(n: usize, input: InputMessage) -> Result<Draft, ApiError> {
     check_otid(input.otid.as_deref())
         .map_err(|msg| message_error(n, "otid", &msg, json!(input.otid)))?;
     let given = input.approvals.into_iter().chain(input.tool_returns);
-    let mut answers = Vec::new();
+    let (mut answers, mut images) = (Vec::new(), Vec::new());
     for answer in given.flatten() {
-        answers.push(answer.checked()?);
+        let (answer, shown) = answer.checked()?;
+        answers.push(answer);
+        images.push(shown);
     }
     if let (true, Some(approve)) = (answers.is_empty(), input.approve) {
         answers.push(CallAnswer::All {
@@ -529,6 +554,7 @@ fn answer_draft(n: usize, input: InputMessage) -> Result<Draft, ApiError> {
     }
     Ok(Draft {
         pieces: Vec::new(),
+        images,
         message: NewMessage {
             role: Role::Tool,
             body: MessageBody {

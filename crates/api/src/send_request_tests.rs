@@ -3,6 +3,8 @@
 use mnemic_core::messages::ToolStatus;
 use serde_json::{Value, json};
 
+use http::{HeaderMap, Method, Uri};
+
 use super::*;
 use crate::extract::parse_json;
 

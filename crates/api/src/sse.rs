@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use http::{HeaderValue, header};
 use mnemic_core::{
     ids::RunId,
@@ -39,6 +39,9 @@ const MAX_SILENT_PINGS: u32 = 90;
 
 /// Bytes of ready frames that are written together.
 const CHUNK: usize = 16 * 1024;
+
+/// The last frame of a stream.
+const LAST: &[u8] = b"data: [DONE]\n\n";
 
 /// What a client wants of a stream.
 #[derive(Debug, Clone, Default)]
@@ -75,19 +78,48 @@ pub trait Renderer: Send + Unpin + 'static {
 /// The answer that streams a run's events.
 #[must_use]
 pub fn response(run: RunHandle, options: StreamOptions) -> Response {
+    let frames = frames(run, options, true);
+    with_headers(Body::from_stream(frames))
+}
+
+/// The same, and then what `more` comes to, before the last frame.
+#[must_use]
+pub fn response_with<T: Serialize>(
+    run: RunHandle,
+    options: StreamOptions,
+    more: impl Future<Output = Option<T>> + Send + 'static,
+) -> Response {
+    let end = async move {
+        let mut out = BytesMut::new();
+        if let Some(value) = more.await {
+            write_frame(&mut out, &value);
+        }
+        out.extend_from_slice(LAST);
+        Ok::<_, Infallible>(out.freeze())
+    };
+    let whole = frames(run, options, false).chain(futures_util::stream::once(end));
+    with_headers(Body::from_stream(whole))
+}
+
+fn frames(run: RunHandle, options: StreamOptions, closes: bool) -> Frames<Writer> {
     let mut writer = Writer {
         run_id: run.run_id,
         numbered: run.background,
+        closes,
         options,
         out: BytesMut::new(),
     };
     writer.ping();
-    rendered(run, writer)
+    Frames::new(run, writer)
 }
 
 /// The answer that streams a run's events as `renderer` writes them.
 pub fn rendered(run: RunHandle, renderer: impl Renderer) -> Response {
-    let mut response = Body::from_stream(Frames::new(run, renderer)).into_response();
+    with_headers(Body::from_stream(Frames::new(run, renderer)))
+}
+
+fn with_headers(body: Body) -> Response {
+    let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -115,6 +147,8 @@ struct Writer {
     run_id: RunId,
     /// Whether frames carry the numbers of their events.
     numbered: bool,
+    /// Whether the last frame is written; without, somebody else goes on.
+    closes: bool,
     options: StreamOptions,
     out: BytesMut,
 }
@@ -204,11 +238,13 @@ impl Renderer for Writer {
                 usage,
                 step_count,
                 context_tokens,
+                run_ids,
             } => {
-                return self.frame(&UsageView::of(usage, *step_count, Some(*context_tokens)));
+                let usage = UsageView::of(usage, *step_count, Some(*context_tokens));
+                return self.frame(&usage.with_runs(run_ids));
             }
             Event::Failed { error } => return self.error(error),
-            Event::Done => return self.out.extend_from_slice(b"data: [DONE]\n\n"),
+            Event::Done => return self.close(),
         };
         if MessageType::wants(self.options.wanted.as_deref(), &part.part) {
             self.frame(&letta_message(part, shown, seq_id));
@@ -228,11 +264,17 @@ impl Renderer for Writer {
             message: message.to_owned(),
             detail: None,
         });
-        self.out.extend_from_slice(b"data: [DONE]\n\n");
+        self.close();
     }
 }
 
 impl Writer {
+    fn close(&mut self) {
+        if self.closes {
+            self.out.extend_from_slice(LAST);
+        }
+    }
+
     /// The SDKs raise on this event name.
     fn error(&mut self, error: &RunError) {
         self.out.extend_from_slice(b"event: error\n");
@@ -278,6 +320,7 @@ mod tests {
 
     fn writer(numbered: bool, wanted: Option<Vec<MessageType>>) -> Writer {
         Writer {
+            closes: true,
             run_id: RunId::new(),
             numbered,
             options: StreamOptions {
@@ -326,6 +369,7 @@ mod tests {
                 usage,
                 step_count: 1,
                 context_tokens: 7,
+                run_ids: Vec::new(),
             },
         );
         writer.event(4, &Event::Done);

@@ -3,10 +3,12 @@
 use axum::extract::State;
 use mnemic_core::{
     ids::{AgentId, OrganizationId, RunId, StepId},
+    prices::Cost,
     runs::{Step, StepStatus, StopReason},
     scope::Scope,
     time::Timestamp,
 };
+use mnemic_engine::Engine;
 use mnemic_store::{
     messages::MessageFilter,
     page::Order,
@@ -23,7 +25,7 @@ use crate::{
     error::ApiError,
     extract::{Json, Path, Query, Text, query_id},
     history,
-    letta_messages::LettaMessage,
+    letta_messages::{LettaMessage, Shows},
     page::PageQuery,
     validation::Issue,
 };
@@ -86,12 +88,27 @@ pub struct StepView {
     error_data: Option<Value>,
     #[schema(value_type = String)]
     status: StepStatus,
+    /// What it cost by the prices of today; not there where they are not known. (Mnemic's own.)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    cost: Option<Cost>,
+}
+
+/// What a step cost, if that is known.
+pub fn cost_of(step: &Step, engine: &Engine) -> Option<Cost> {
+    let url = step.model_endpoint.as_deref()?;
+    let prices = &engine.settings().prices;
+    Some(
+        prices
+            .price(url, &step.model, engine.now())?
+            .of(&step.usage),
+    )
 }
 
 impl StepView {
     /// A step as the API shows it.
     #[must_use]
-    pub fn of(step: &Step, organization_id: OrganizationId) -> Self {
+    pub fn of(step: &Step, organization_id: OrganizationId, engine: &Engine) -> Self {
         let usage = &step.usage;
         Self {
             id: step.id,
@@ -132,6 +149,7 @@ impl StepView {
                 .as_ref()
                 .map(|error| json!({ "message": error.message, "detail": error.detail })),
             status: step.status,
+            cost: cost_of(step, engine),
         }
     }
 }
@@ -208,7 +226,7 @@ async fn list(
     Ok(Json(
         found
             .iter()
-            .map(|step| StepView::of(step, organization))
+            .map(|step| StepView::of(step, organization, &state.engine))
             .collect(),
     ))
 }
@@ -233,7 +251,7 @@ async fn retrieve(
     Path(id): Path<StepId>,
 ) -> Result<Json<StepView>, ApiError> {
     let step = stored(&state, &scope, id).await?;
-    Ok(Json(StepView::of(&step, scope.organization)))
+    Ok(Json(StepView::of(&step, scope.organization, &state.engine)))
 }
 
 /// What was said in a step, oldest first.
@@ -259,7 +277,7 @@ async fn list_messages(
                     step_id: Some(id),
                     ..MessageFilter::default()
                 };
-                history::page(tx, &scope, &filter, page, None).await
+                history::page(tx, &scope, &filter, page, &Shows::default()).await
             })
         })
         .await?;
@@ -320,28 +338,82 @@ async fn metrics(
     }))
 }
 
-/// The provider's request and answer, where they were kept.
+/// What a step's model was asked and answered.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(missing_docs)]
+struct ProviderTrace {
+    id: String,
+    #[schema(value_type = String)]
+    created_at: Timestamp,
+    updated_at: Option<String>,
+    created_by_id: Option<String>,
+    last_updated_by_id: Option<String>,
+    /// The request as the provider got it, without keys; long texts in large ones are cut.
+    #[schema(value_type = Object)]
+    request_json: Value,
+    /// The answer as it was read: `content`, `tool_calls`, `finish_reason`, `usage`; or `error`.
+    #[schema(value_type = Object)]
+    response_json: Value,
+    #[schema(value_type = String)]
+    step_id: StepId,
+    #[schema(value_type = String)]
+    agent_id: AgentId,
+    #[schema(value_type = String)]
+    run_id: RunId,
+    /// What the model was asked for.
+    call_type: &'static str,
+    source: &'static str,
+    agent_tags: Option<Vec<String>>,
+    #[schema(value_type = String)]
+    org_id: OrganizationId,
+    user_id: Option<String>,
+    llm_config: Option<Value>,
+    compaction_settings: Option<Value>,
+    billing_context: Option<Value>,
+}
+
+/// The request to a step's model and its answer, while they are kept (`trace_hours`); else null.
 #[utoipa::path(get, path = "/v1/steps/{step_id}/trace", tag = "steps",
     operation_id = "retrieve_trace_for_step", params(("step_id" = String, Path)),
-    responses((status = 200, body = Option<Value>)))]
+    responses((status = 200, body = Option<ProviderTrace>)))]
 async fn trace(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Path(id): Path<StepId>,
-) -> Result<Json<Option<Value>>, ApiError> {
-    stored(&state, &scope, id).await?;
-    Ok(Json(None))
+) -> Result<Json<Option<ProviderTrace>>, ApiError> {
+    let kept = state.engine.trace(&scope, id).await?;
+    Ok(Json(kept.map(|(step, trace)| ProviderTrace {
+        // A step has one.
+        id: format!("provider_trace-{}", id.uuid()),
+        created_at: trace.created_at,
+        updated_at: None,
+        created_by_id: None,
+        last_updated_by_id: None,
+        request_json: trace.request,
+        response_json: trace.response,
+        step_id: id,
+        agent_id: step.agent_id,
+        run_id: step.run_id,
+        call_type: "agent_step",
+        source: "mnemic",
+        agent_tags: None,
+        org_id: scope.organization,
+        user_id: None,
+        llm_config: None,
+        compaction_settings: None,
+        billing_context: None,
+    })))
 }
 
 /// The old name of `/v1/steps/{step_id}/trace`.
 #[utoipa::path(get, path = "/v1/telemetry/{step_id}", tag = "telemetry",
     operation_id = "retrieve_provider_trace", params(("step_id" = String, Path)),
-    responses((status = 200, body = Option<Value>)))]
+    responses((status = 200, body = Option<ProviderTrace>)))]
 async fn trace_by_old_name(
     state: State<AppState>,
     actor: Actor,
     id: Path<StepId>,
-) -> Result<Json<Option<Value>>, ApiError> {
+) -> Result<Json<Option<ProviderTrace>>, ApiError> {
     trace(state, actor, id).await
 }
 
@@ -368,7 +440,11 @@ async fn set_transaction_id(
             named.map_err(ApiError::from)
         })
     });
-    Ok(Json(StepView::of(&named.await?, organization)))
+    Ok(Json(StepView::of(
+        &named.await?,
+        organization,
+        &state.engine,
+    )))
 }
 
 /// What somebody thinks of a step.
@@ -419,5 +495,5 @@ async fn feedback(
             })
         })
         .await?;
-    Ok(Json(StepView::of(&step, organization)))
+    Ok(Json(StepView::of(&step, organization, &state.engine)))
 }

@@ -7,7 +7,7 @@ use mnemic_core::{
     runs::Run,
     scope::Scope,
 };
-use mnemic_engine::{WhenBusy, custom::Above};
+use mnemic_engine::{RunHandle, WhenBusy, custom::Above};
 
 use crate::{
     AppState, answer,
@@ -15,7 +15,7 @@ use crate::{
     extract::Json,
     runs::RunView,
     send_request::{AnswerForm, Sent},
-    sse,
+    sse::{self, StreamOptions},
 };
 
 /// Whom a request is for.
@@ -41,6 +41,30 @@ pub async fn run(
     sent: Sent,
     form: AnswerForm,
 ) -> Result<Response, ApiError> {
+    let (run, stream) = begin(state, scope, target, sent, form).await?;
+    Ok(match form {
+        AnswerForm::Json => {
+            Json(answer::wait(run, stream.wanted.as_deref()).await?).into_response()
+        }
+        AnswerForm::Stream => sse::response(run, stream),
+        AnswerForm::Run | AnswerForm::Batch => {
+            let run = stored(state, scope, run.run_id).await?;
+            Json(RunView::from(&run)).into_response()
+        }
+    })
+}
+
+/// Begins the run, and says what a stream of it is to show.
+///
+/// # Errors
+/// The request is wrong or cannot be accepted.
+pub async fn begin(
+    state: &AppState,
+    scope: &Scope,
+    target: Target,
+    sent: Sent,
+    form: AnswerForm,
+) -> Result<(RunHandle, StreamOptions), ApiError> {
     let checked = sent.body.check(form, sent.fingerprint)?;
     let stream = checked.stream.clone();
     let above = Above {
@@ -59,16 +83,7 @@ pub async fn run(
             target.when_busy,
         )
         .await?;
-    Ok(match form {
-        AnswerForm::Json => {
-            Json(answer::wait(run, stream.wanted.as_deref()).await?).into_response()
-        }
-        AnswerForm::Stream => sse::response(run, stream),
-        AnswerForm::Run => {
-            let run = stored(state, scope, run.run_id).await?;
-            Json(RunView::from(&run)).into_response()
-        }
-    })
+    Ok((run, stream))
 }
 
 /// A run as it is stored.

@@ -6,6 +6,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use axum::{Router, body::Body};
 use http::{HeaderValue, Method, Request, header};
 use mnemic_engine::custom::{Ask, Door, Doors, Reach, Reply, Visit};
+use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 /// Bytes of an answer at the most.
@@ -86,9 +87,16 @@ impl ApiDoor {
     }
 
     async fn ask(&self, request: Request<Body>) -> Reply {
-        let response = match self.router.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
+        // On a task of its own, which ends with this one: tools in tools would else be polled one inside the other, on one
+        // stack, which the deepest of them could overflow.
+        let mut answering = JoinSet::new();
+        answering.spawn(self.router.clone().oneshot(request));
+        let response = match answering.join_next().await {
+            Some(Ok(Ok(response))) => response,
+            Some(Ok(Err(never))) => match never {},
+            Some(Err(_)) | None => {
+                return Reply::refused(500, "the server could not answer; its log says why");
+            }
         };
         let (head, body) = response.into_parts();
         let kind = head

@@ -6,6 +6,7 @@
 //! agent at the top, are read as well.
 
 mod checks;
+mod groups;
 mod messages;
 mod older;
 #[cfg(test)]
@@ -16,8 +17,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::messages::{
-    Content, IMAGE_IS_ELSEWHERE, Image, MessageEntry, Part, ReturnEntry, Said, Translator, entry,
+pub use self::{
+    groups::{GroupEntry, GroupExtras, GroupTurnsEntry},
+    messages::{
+        Content, IMAGE_IS_ELSEWHERE, Image, MessageEntry, Part, ReturnEntry, Said, Translator,
+        entry,
+    },
 };
 use crate::{
     agents::{AgentType, LlmConfig},
@@ -28,7 +33,7 @@ use crate::{
 };
 
 /// Agents that one file may hold.
-pub const MAX_AGENTS: usize = 100;
+pub const MAX_AGENTS: usize = 1_000;
 
 /// Rows that one file may make, of whatever kind: they are one transaction.
 pub const MAX_ROWS: usize = 200_000;
@@ -45,12 +50,17 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// A whole file. Its ids (`agent-0`, `block-1`) mean something only within it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
 pub struct AgentFile {
     pub agents: Vec<AgentEntry>,
+    /// Each a [`GroupEntry`]; one that is none is left out by an import, which says so.
     #[serde(deserialize_with = "or_default")]
     pub groups: Vec<Value>,
     #[serde(deserialize_with = "or_default")]
@@ -133,6 +143,9 @@ pub struct AgentEntry {
     /// Its default conversation, oldest first.
     #[serde(deserialize_with = "or_default")]
     pub messages: Vec<MessageEntry>,
+    /// The groups of the file that it manages, or is a member of; what counts is what those say.
+    #[serde(deserialize_with = "or_default")]
+    pub group_ids: Vec<String>,
     /// Fields that say nothing to this server; an exported entry has the V1 API's.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -225,6 +238,9 @@ pub struct Extras {
     /// Messages that the other form does not hold whole.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub bodies: BTreeMap<String, MessageBody>,
+    /// What belongs to each group.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, GroupExtras>,
 }
 
 /// What else belongs to an agent.
@@ -237,12 +253,15 @@ pub struct AgentExtras {
     /// The identities that it is linked to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub identity_ids: Vec<String>,
+    /// What its default conversation has of its own, without the messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_conversation: Option<ConversationEntry>,
     /// Its conversations beside the default one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conversations: Vec<ConversationEntry>,
 }
 
-/// A conversation that is not the default one.
+/// A conversation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
@@ -250,6 +269,26 @@ pub struct ConversationEntry {
     pub summary: Option<String>,
     pub model: Option<String>,
     pub model_settings: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_window_limit: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "is_false", deserialize_with = "or_default")]
+    pub hidden: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived_at: Option<Timestamp>,
+    /// The end user whose it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Whether it is the one in which that user is spoken to.
+    #[serde(skip_serializing_if = "is_false", deserialize_with = "or_default")]
+    pub is_own: bool,
+    /// The group of the file in which its agent speaks there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<String>,
+    /// Blocks that it has in place of its agent's of the same labels.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
+    pub isolated_blocks: Vec<BlockEntry>,
     pub in_context_message_ids: Vec<String>,
     pub messages: Vec<MessageEntry>,
 }
@@ -278,6 +317,9 @@ pub struct PassageEntry {
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,
     pub created_at: Option<Timestamp>,
+    /// The end user whose own it is; common without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
 }
 
 /// An identity.

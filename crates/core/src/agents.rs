@@ -61,6 +61,21 @@ impl AgentType {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
+    /// Whether its loop is the older one: every answer is a call that says whether another follows (V1 contract, section
+    /// 2.2).
+    #[must_use]
+    pub const fn needs_heartbeats(self) -> bool {
+        matches!(
+            self,
+            Self::MemgptAgent
+                | Self::MemgptV2Agent
+                | Self::ReactAgent
+                | Self::WorkflowAgent
+                | Self::VoiceConvoAgent
+                | Self::VoiceSleeptimeAgent
+        )
+    }
+
     /// Whether its prompt shows core memory (V1 contract, section 4).
     #[must_use]
     pub const fn has_core_memory(self) -> bool {
@@ -95,6 +110,19 @@ pub struct LlmConfig {
     /// All other fields, kept as they came.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl LlmConfig {
+    /// Whether a model without reasoning of its own thinks in the arguments of its calls, in the loop where it does:
+    /// unless `put_inner_thoughts_in_kwargs` says no, or the model is set to reason.
+    #[must_use]
+    pub fn thinks_in_arguments(&self) -> bool {
+        let flag = |name: &str| self.extra.get(name).and_then(Value::as_bool);
+        let effort = self.reasoning_effort.as_deref();
+        let reasons = flag("enable_reasoner") == Some(true)
+            || effort.is_some_and(|effort| !matches!(effort, "none" | "minimal"));
+        flag("put_inner_thoughts_in_kwargs").unwrap_or(!reasons)
+    }
 }
 
 /// An agent as the store keeps it. Relations (blocks, tools, tags ...) are rows of their own.
@@ -136,6 +164,8 @@ pub struct Agent {
     pub max_files_open: Option<i64>,
     /// Characters of an open file that its prompt shows.
     pub per_file_view_window_char_limit: Option<i64>,
+    /// Who it talks with, and what they may change.
+    pub people: People,
     /// Fields that the server stores for its clients without giving them a meaning.
     pub labels: AgentLabels,
     /// Grows with each change of anything a prompt shows.
@@ -166,12 +196,26 @@ impl Agent {
     /// The form that its answers must have: its own one, else that of its model's settings. Text is no form.
     #[must_use]
     pub fn form_of_answers(&self) -> Option<&Value> {
-        let of_settings = || self.model_settings.as_ref()?.get("response_format");
         let given = |form: &&Value| !form.is_null();
+        // Google's settings call it by another name.
+        let of_settings = || {
+            let settings = self.model_settings.as_ref()?;
+            let named = |key| settings.get(key).filter(given);
+            named("response_format").or_else(|| named("response_schema"))
+        };
         let own = self.response_format.as_ref().filter(given);
-        own.or_else(|| of_settings().filter(given))
+        own.or_else(of_settings)
             .filter(|form| form.get("type").is_none_or(|kind| kind != "text"))
     }
+}
+
+/// How an agent deals with its end users.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct People {
+    /// Whether every request must say for which user it is.
+    pub require_user: bool,
+    /// Labels of common blocks, and names of common archives, that the turns of users may change; all others they only read.
+    pub open_to_users: Vec<String>,
 }
 
 /// Fields of the V1 API that are stored and returned, and mean nothing to the server itself.

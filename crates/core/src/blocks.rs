@@ -50,6 +50,32 @@ pub struct Block {
     pub updated_at: Timestamp,
 }
 
+impl Block {
+    /// A new block without text, with the usual limit.
+    #[must_use]
+    pub fn empty(label: impl Into<String>, description: Option<String>, now: Timestamp) -> Self {
+        Self {
+            id: BlockId::new(),
+            label: label.into(),
+            value: String::new(),
+            limit: DEFAULT_LIMIT,
+            description,
+            read_only: false,
+            metadata: Map::new(),
+            tags: Vec::new(),
+            hidden: None,
+            subject: None,
+            is_template: false,
+            labels: BlockLabels::default(),
+            revision: 1,
+            created_by: None,
+            updated_by: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
 /// Fields of the V1 API that are stored and returned, and mean nothing to the server itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]

@@ -9,6 +9,8 @@ mod call;
 mod code_specs;
 mod memory_call;
 mod memory_specs;
+mod messaging_call;
+mod messaging_specs;
 mod specs;
 mod web_call;
 mod web_specs;
@@ -19,6 +21,7 @@ use crate::{agents::AgentType, tools::ToolType};
 
 pub use arguments::ArgumentError;
 pub use call::{ArchivalSearch, BuiltinCall, CodeRun, ConversationSearch};
+pub use messaging_call::{Addressee, AgentMessage, MULTI_AGENT_TOOLS};
 use specs::TOOLS;
 pub use web_call::{DEFAULT_RESULTS, MAX_RESULTS, WebSearch};
 

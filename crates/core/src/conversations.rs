@@ -24,6 +24,14 @@ pub struct Conversation {
     pub model: Option<String>,
     /// Settings for that model.
     pub model_settings: Option<Value>,
+    /// Tokens that a request of this thread may take, in place of the agent's window.
+    pub context_window_limit: Option<i64>,
+    /// What it is about, at length.
+    pub description: Option<String>,
+    /// Whether lists leave it out.
+    pub hidden: bool,
+    /// When it was put aside.
+    pub archived_at: Option<Timestamp>,
     /// Blocks of its own in place of the agent's blocks of the same label.
     pub isolated_block_ids: Vec<BlockId>,
     /// Grows with every change of the context's rows, so that a cached copy knows its age.

@@ -148,6 +148,8 @@ ids! {
     SandboxConfigId = "sandbox";
     /// A variable that all tools of an organization see.
     SandboxVariableId = "sandbox-env";
+    /// A key of the API.
+    ApiKeyId = "key";
 }
 
 /// The all-zero UUID (with version and variant bits) of the default user and organization.

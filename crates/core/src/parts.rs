@@ -4,9 +4,12 @@
 use crate::{
     compaction::{self, CompactionStats, Trigger},
     ids::{MessageId, RunId, StepId},
-    messages::{CallAnswer, ContentPart, Message, Role, ToolCall, ToolReturn},
+    messages::{
+        CallAnswer, ContentPart, Message, ReasoningOrigin, Role, ToolCall, ToolReturn, ToolStatus,
+    },
     time::Timestamp,
 };
+use serde_json::Value;
 
 /// What one API message says.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -28,6 +31,9 @@ pub enum Part {
         text: String,
         /// The provider's signature.
         signature: Option<String>,
+        /// Whether the model has no reasoning of its own, and wrote this as the first argument of a call.
+        #[serde(default)]
+        is_argument: bool,
     },
     /// What a reasoning model thought and its provider does not show.
     HiddenReasoning {
@@ -114,9 +120,47 @@ pub struct MessagePart {
     pub part: Part,
 }
 
-/// The API messages of a stored message, in order.
+/// The tool by whose calls an agent speaks: clients see what it says in place of the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Speech {
+    /// The tool.
+    pub tool: String,
+    /// Its argument with what is said.
+    pub argument: String,
+}
+
+impl Default for Speech {
+    /// That of agents of the older types.
+    fn default() -> Self {
+        Self {
+            tool: "send_message".to_owned(),
+            argument: "message".to_owned(),
+        }
+    }
+}
+
+impl Speech {
+    /// What a call says, if it is one by which the agent speaks.
+    #[must_use]
+    pub fn said(&self, call: &ToolCall) -> Option<String> {
+        if call.name != self.tool {
+            return None;
+        }
+        let arguments: Value = serde_json::from_str(&call.arguments).ok()?;
+        let said = arguments.get(&self.argument)?.as_str()?;
+        Some(said.to_owned())
+    }
+
+    /// Whether a return only says that something was said.
+    fn is_receipt(&self, result: &ToolReturn) -> bool {
+        result.name == self.tool && result.status == ToolStatus::Success
+    }
+}
+
+/// The API messages of a stored message, in order. What the agent says by `speech` is shown as said; with `None`, as the
+/// calls that it is.
 #[must_use]
-pub fn of_message(message: &Message) -> Vec<MessagePart> {
+pub fn of_message(message: &Message, speech: Option<&Speech>) -> Vec<MessagePart> {
     let parts = match message.role {
         Role::System => vec![Part::System {
             text: message.body.plain_text(),
@@ -125,8 +169,8 @@ pub fn of_message(message: &Message) -> Vec<MessagePart> {
         Role::User => vec![Part::User {
             content: message.body.content.clone(),
         }],
-        Role::Assistant => assistant_parts(message),
-        Role::Tool => returned_parts(message),
+        Role::Assistant => assistant_parts(message, speech),
+        Role::Tool => returned_parts(message, speech),
     };
     let with_identity = |(index, part): (usize, Part)| MessagePart {
         message_id: message.id,
@@ -146,10 +190,12 @@ pub fn of_message(message: &Message) -> Vec<MessagePart> {
 }
 
 /// What was answered, and what tools returned.
-fn returned_parts(message: &Message) -> Vec<Part> {
+fn returned_parts(message: &Message, speech: Option<&Speech>) -> Vec<Part> {
     let answers = message.body.answers.clone();
     let answered = (!answers.is_empty()).then_some(Part::ApprovalResponse { answers });
+    let is_receipt = |result: &&ToolReturn| speech.is_some_and(|speech| speech.is_receipt(result));
     let returns = message.body.tool_returns.iter();
+    let returns = returns.filter(|result| !is_receipt(result));
     let returned = returns.map(|result| Part::ToolReturn {
         result: result.clone(),
     });
@@ -169,13 +215,15 @@ fn summary_parts(message: &Message) -> Vec<Part> {
 
 /// Reasoning and text in the order in which the model made them, then the calls. Texts that follow
 /// each other are one.
-fn assistant_parts(message: &Message) -> Vec<Part> {
+fn assistant_parts(message: &Message, speech: Option<&Speech>) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for content in &message.body.content {
         match content {
             ContentPart::Reasoning {
-                text, signature, ..
-            } => parts.push(reasoning(text, signature.as_ref())),
+                text,
+                signature,
+                origin,
+            } => parts.push(reasoning(text, signature.as_ref(), origin.as_ref())),
             ContentPart::RedactedReasoning { data, .. } => parts.push(Part::HiddenReasoning {
                 state: HiddenReasoning::Redacted,
                 data: Some(data.clone()),
@@ -202,6 +250,11 @@ fn assistant_parts(message: &Message) -> Vec<Part> {
         .iter()
         .cloned()
         .partition(|call| awaiting.contains(&call.id));
+    let said = |call: &ToolCall| speech.and_then(|speech| speech.said(call));
+    let (spoken, calls): (Vec<_>, Vec<_>) =
+        calls.into_iter().partition(|call| said(call).is_some());
+    let spoken = spoken.iter().filter_map(said);
+    parts.extend(spoken.map(|text| Part::Assistant { text }));
     if !calls.is_empty() {
         parts.push(Part::ToolCalls { calls });
     }
@@ -212,7 +265,7 @@ fn assistant_parts(message: &Message) -> Vec<Part> {
 }
 
 /// Thoughts, or the sign that there were some which are not shown.
-fn reasoning(text: &str, signature: Option<&String>) -> Part {
+fn reasoning(text: &str, signature: Option<&String>, origin: Option<&ReasoningOrigin>) -> Part {
     if text.is_empty() && signature.is_some() {
         return Part::HiddenReasoning {
             state: HiddenReasoning::Omitted,
@@ -222,5 +275,6 @@ fn reasoning(text: &str, signature: Option<&String>) -> Part {
     Part::Reasoning {
         text: text.to_owned(),
         signature: signature.cloned(),
+        is_argument: origin.is_some_and(ReasoningOrigin::is_inner_thoughts),
     }
 }

@@ -20,6 +20,8 @@ pub struct Passage {
     pub id: PassageId,
     /// The archive in which it is.
     pub archive_id: ArchiveId,
+    /// The end user whose own it is; `None` is common.
+    pub subject: Option<String>,
     /// The text.
     pub text: String,
     /// Words to find it by.

@@ -79,8 +79,8 @@ pub struct Filter {
     pub end: Option<Timestamp>,
     /// Only these roles; empty is all.
     pub roles: Vec<u8>,
-    /// Only these threads; empty is all.
-    pub sessions: Vec<u64>,
+    /// Only these threads, each up to a number of its texts; empty is all.
+    pub sessions: Vec<(u64, i64)>,
     /// Only with these tags.
     pub tags: Tags,
 }

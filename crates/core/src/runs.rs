@@ -219,6 +219,8 @@ pub struct Run {
     pub created_at: Timestamp,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
+    /// The runs that its end began.
+    pub follow_ups: Vec<RunId>,
 }
 
 /// What became of the last post to a run's callback URL.

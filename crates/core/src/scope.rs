@@ -1,6 +1,6 @@
 //! Whose data a request may see.
 
-use crate::ids::{AgentId, OrganizationId, RunId, UserId};
+use crate::ids::{AgentId, ApiKeyId, OrganizationId, RunId, UserId};
 
 /// Who asks, and for whom. Every store method takes one and applies it where its query is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Scope {
     pub subject: Option<String>,
     /// The tool call out of which the request comes, if it comes out of one; recorded as author of changes, too.
     pub caller: Option<Box<Caller>>,
+    /// The key with which the request came: what it takes is counted for that.
+    pub key: Option<ApiKeyId>,
 }
 
 /// A tool call out of which the server is asked for something.
@@ -44,6 +46,12 @@ impl Scope {
         self.of_subject(None)
     }
 
+    /// The same for an end user, where it is nobody's yet: what is done in one person's turn never becomes another's.
+    #[must_use]
+    pub fn narrowed_to(&self, subject: Option<String>) -> Self {
+        self.of_subject(self.subject.clone().or(subject))
+    }
+
     /// The same for another end user.
     #[must_use]
     pub fn of_subject(&self, subject: Option<String>) -> Self {
@@ -61,6 +69,7 @@ impl Default for Scope {
             actor: UserId::DEFAULT,
             subject: None,
             caller: None,
+            key: None,
         }
     }
 }

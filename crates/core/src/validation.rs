@@ -91,6 +91,26 @@ pub fn identity_key(key: &str, project: Option<&str>) -> Result<(), Invalid> {
     })
 }
 
+/// Checks the id of an end user, which may have so many bytes. It is otherwise taken as it is.
+///
+/// # Errors
+/// It is empty or too long, has control characters, or is a part of a path that clients fold: what is asked of `/users/..` would
+/// be done to the agent.
+pub fn user_id(id: &str, bytes: usize) -> Result<(), Invalid> {
+    let wrong = if id.is_empty() {
+        "must not be empty".to_owned()
+    } else if id.len() > bytes {
+        format!("may have at most {bytes} bytes; this one has {}", id.len())
+    } else if id.chars().any(char::is_control) {
+        "must not have control characters".to_owned()
+    } else if id == "." || id == ".." {
+        "must not be . or ..".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Invalid(format!("the id of a user {wrong}")))
+}
+
 /// Checks an identity's name.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use mnemic_core::{
     time::Timestamp,
 };
 use mnemic_store::{
-    Commit, Dialect, StoreError, Tx, context, failpoints, leases,
+    Commit, Dialect, StoreError, Tx, failpoints, leases,
     leases::Lease,
     otids::{self, Offered},
     runs::{self, Ending, NewRun, Progress},
@@ -90,9 +90,33 @@ impl Engine {
         request: SendRequest,
         when_busy: WhenBusy,
     ) -> Result<RunHandle, EngineError> {
+        let place = (agent_id, thread);
+        self.send_as(RunId::new(), scope, place, request, when_busy)
+            .await
+    }
+
+    /// The same as a run whose id was chosen before. If there is one of that id, it is followed, and none begins.
+    ///
+    /// # Errors
+    /// As for [`Engine::send`].
+    pub(crate) async fn send_as(
+        &self,
+        run_id: RunId,
+        scope: &Scope,
+        (agent_id, thread): (AgentId, Thread),
+        request: SendRequest,
+        when_busy: WhenBusy,
+    ) -> Result<RunHandle, EngineError> {
         if self.inner.supervisor.is_closing() {
             return Err(EngineError::ShuttingDown);
         }
+        let thread = match thread {
+            // A person never speaks in the thread that is nobody's.
+            Thread::Default if scope.subject.is_some() => {
+                Thread::Id(self.own_thread(scope, agent_id).await?)
+            }
+            thread => thread,
+        };
         if request.above.agents.contains(&agent_id) {
             return Err(EngineError::Conflict(
                 "the agent is in the turn that called this tool: it can't be sent a message from there".to_owned(),
@@ -113,7 +137,7 @@ impl Engine {
             input,
             hashes,
             when_busy,
-            run_id: RunId::new(),
+            run_id,
             owner: self.inner.boot_id.clone(),
             queue_depth: self.inner.settings.queue_depth,
             now: self.now(),
@@ -295,6 +319,9 @@ fn tell(live: &LiveRun, decided: Result<RunHandle, StoreError>, reply: Reply) {
 async fn accept(tx: &mut Tx<'_>, engine: &Engine, offer: &Offer) -> Result<Accepted, EngineError> {
     let scope = &offer.scope;
     let head = turns::head(tx, scope, offer.agent_id, offer.thread).await?;
+    if head.require_user && scope.subject.is_none() {
+        return Err(EngineError::UserRequired);
+    }
     if let Some(earlier) = known_run(tx, offer, &head).await? {
         return Ok(Accepted::Known(earlier));
     }
@@ -321,6 +348,10 @@ async fn accept(tx: &mut Tx<'_>, engine: &Engine, offer: &Offer) -> Result<Accep
     } else {
         RunStatus::Created
     };
+    // What answers calls belongs to the message that led to them, or a thread would wait for its next message until tomorrow.
+    let counts = offer.request.above.agents.is_empty() && !only_answers(&offer.request);
+    engine.check_room(tx, scope, Some(offer.agent_id)).await?;
+    engine.admit(tx, scope, offer.agent_id, counts).await?;
     runs::insert(tx, scope, &new_run(offer, &head, status)).await?;
     let Some(lease) = lease else {
         return Ok(Accepted::Queued {
@@ -337,6 +368,13 @@ async fn accept(tx: &mut Tx<'_>, engine: &Engine, offer: &Offer) -> Result<Accep
     })
 }
 
+/// Whether a request only answers calls of the agent.
+fn only_answers(request: &SendRequest) -> bool {
+    let mut bodies = request.messages.iter().map(|message| &message.body);
+    !request.messages.is_empty()
+        && bodies.all(|body| !body.answers.is_empty() && body.content.is_empty())
+}
+
 /// Whether a request says what the conversation waits for, and nothing that it does not wait for.
 async fn check_answers(
     tx: &mut Tx<'_>,
@@ -347,13 +385,14 @@ async fn check_answers(
     let messages = offer.request.messages.iter();
     let given: Vec<_> = messages.flat_map(|message| &message.body.answers).collect();
     if let Some(waiting) = &session.waiting {
-        return answers::check(waiting, &given, engine.is_expired(waiting));
+        let is_expired = engine.is_expired(waiting);
+        let terms = answers::Terms::of(&offer.request, &session.frame.agent, is_expired);
+        return answers::check(waiting, &given, &terms);
     }
     if given.is_empty() {
         return Ok(());
     }
-    let context = context::messages(tx, session.conversation_id).await?;
-    answers::check_repeated(&context, &given)
+    answers::check_repeated(tx, &offer.scope, session.conversation_id, &given).await
 }
 
 /// The session of a conversation that the caller holds: the one in memory if it is still true, else
@@ -440,7 +479,7 @@ async fn known_run(
     if earlier.is_none() && offer.request.is_retry {
         let since = offer.now.plus_micros(-RETRY_WINDOW_MICROS);
         let hash = &offer.request.body_hash;
-        return Ok(runs::same_request(tx, &offer.scope, offer.agent_id, hash, since).await?);
+        return Ok(runs::same_request(tx, &offer.scope, head.conversation_id, hash, since).await?);
     }
     Ok(earlier)
 }

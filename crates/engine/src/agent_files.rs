@@ -1,7 +1,10 @@
 //! Agents that move between servers as files.
 
 mod agents;
+mod conversations;
+mod entries;
 mod export;
+mod groups;
 mod import;
 mod memory;
 mod threads;

@@ -2,13 +2,13 @@
 
 mod checks;
 mod creation;
-mod defaults;
+pub(crate) mod defaults;
 mod opening;
 mod patching;
 mod state;
 
 use mnemic_core::{
-    agents::{AgentLabels, AgentType, LlmConfig},
+    agents::{AgentLabels, AgentType, LlmConfig, People},
     ids::{AgentId, BlockId, FolderId, IdentityId, MessageId, ToolId},
     messages::NewMessage,
     scope::Scope,
@@ -16,18 +16,18 @@ use mnemic_core::{
     validation,
 };
 use mnemic_llm::ModelKind;
-use mnemic_store::{StoreError, agents, runs::RunFilter};
+use mnemic_store::{agents, runs::RunFilter};
 use serde_json::{Map, Value};
 
 pub(crate) use self::checks::compaction as check_compaction;
 pub(crate) use self::creation::Draft;
-pub(crate) use self::defaults::rule;
+pub(crate) use self::defaults::{rule, summary_prompt};
 pub use self::{
     defaults::compaction_settings,
     state::{AgentState, Relations, load, load_one},
 };
 pub use crate::blocks::NewBlock;
-use crate::{Engine, EngineError, follow};
+use crate::{Engine, EngineError, follow, groups::companion};
 
 /// What the creator of an agent says; everything else is a default.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +55,7 @@ pub struct CreateAgent {
     pub tools: Vec<String>,
     pub tool_ids: Vec<ToolId>,
     pub include_base_tools: bool,
+    pub include_multi_agent_tools: bool,
     pub include_base_tool_rules: Option<bool>,
     pub tool_rules: Option<Vec<Value>>,
     pub tags: Vec<String>,
@@ -67,6 +68,9 @@ pub struct CreateAgent {
     pub hidden: Option<bool>,
     pub max_files_open: Option<i64>,
     pub per_file_view_window_char_limit: Option<i64>,
+    pub people: People,
+    /// Whether an agent of that name, where there is one, is taken in place of a new one.
+    pub if_not_exists: bool,
     pub initial_messages: Option<Vec<NewMessage>>,
     pub labels: AgentLabels,
 }
@@ -104,6 +108,8 @@ pub struct AgentPatch {
     pub hidden: Option<Option<bool>>,
     pub max_files_open: Option<i64>,
     pub per_file_view_window_char_limit: Option<i64>,
+    pub require_user: Option<bool>,
+    pub open_to_users: Option<Vec<String>>,
     pub last_run_completion: Option<Option<Timestamp>>,
     pub last_run_duration_ms: Option<Option<i64>>,
     pub last_stop_reason: Option<Option<String>>,
@@ -123,11 +129,36 @@ impl Engine {
         scope: &Scope,
         request: CreateAgent,
     ) -> Result<AgentId, EngineError> {
+        if request.if_not_exists {
+            let known = self.named_agent(scope, request.name.as_deref()).await?;
+            if let Some(id) = known {
+                return Ok(id);
+            }
+        }
         let draft = self.draft(scope, request).await?;
         let (scope, secrets) = (scope.clone(), self.store().secrets().clone());
         self.store()
             .write(move |tx| Box::pin(async move { draft.store(tx, &scope, &secrets).await }))
             .await
+    }
+
+    /// The oldest agent of a name.
+    async fn named_agent(
+        &self,
+        scope: &Scope,
+        name: Option<&str>,
+    ) -> Result<Option<AgentId>, EngineError> {
+        let Some(name) = name.map(str::to_owned) else {
+            return Err(EngineError::Invalid(
+                "INVALID_ARGUMENT: if_not_exists needs a name: it says which agent is meant"
+                    .to_owned(),
+            ));
+        };
+        let scope = scope.clone();
+        let found = self
+            .store()
+            .read(move |tx| Box::pin(async move { agents::oldest_named(tx, &scope, &name).await }));
+        Ok(found.await?)
     }
 
     /// Changes an agent. What its prompt shows is in its next request.
@@ -149,20 +180,20 @@ impl Engine {
         if let Some(message_ids) = message_ids {
             self.set_context(scope, id, message_ids).await?;
         }
-        self.store()
-            .write(move |tx| {
-                Box::pin(async move {
-                    let patching = patching::Patching {
-                        scope: &for_job,
-                        id,
-                        patch,
-                        models,
-                        now,
-                    };
-                    patching.store(tx, &secrets).await
-                })
+        let patched = self.store().write(move |tx| {
+            Box::pin(async move {
+                let patching = patching::Patching {
+                    scope: &for_job,
+                    id,
+                    patch,
+                    models,
+                    now,
+                };
+                patching.store(tx, &secrets).await
             })
-            .await
+        });
+        self.tell_cancelled(&patched.await?);
+        Ok(())
     }
 
     /// Removes an agent with everything that is its own; a run of it is cancelled first.
@@ -178,9 +209,11 @@ impl Engine {
                     agent_ids: vec![id],
                     ..RunFilter::default()
                 };
-                let cancelled = follow::cancel_in(tx, &scope, &of_agent, None, now).await?;
+                let mut cancelled = follow::cancel_in(tx, &scope, &of_agent, None, now).await?;
+                cancelled.extend(companion::remove(tx, &scope, id, now).await?);
+                companion::leave(tx, &scope, id, now).await?;
                 agents::delete(tx, &scope, id).await?;
-                Ok::<_, StoreError>(cancelled)
+                Ok::<_, EngineError>(cancelled)
             })
         });
         self.tell_cancelled(&cancelled.await?);
@@ -205,6 +238,22 @@ impl Engine {
             &resolved,
             self.settings().max_context_window,
         ))
+    }
+
+    /// The handle of a model that may be named without its provider, as `gpt-4o`: the first provider that has it is meant.
+    ///
+    /// # Errors
+    /// No provider has it, or the database's.
+    pub async fn full_handle(&self, scope: &Scope, name: &str) -> Result<String, EngineError> {
+        if !name.is_empty() && !name.contains('/') {
+            let listing = self.models(scope).await?;
+            let mut models = listing.models.iter();
+            if let Some(model) = models.find(|model| model.model == name) {
+                return Ok(model.handle.clone());
+            }
+        }
+        validation::model_handle(name).map_err(invalid)?;
+        Ok(name.to_owned())
     }
 
     /// The description of an embedding model that a provider has.

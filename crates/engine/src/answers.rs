@@ -6,6 +6,8 @@
 //! not answered expires, and can be cancelled.
 
 mod checks;
+mod open;
+mod partly;
 mod returns;
 
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use mnemic_core::{
 };
 use mnemic_store::StoreError;
 
-pub(crate) use self::checks::{check, check_repeated};
+pub(crate) use self::checks::{Terms, check, check_repeated};
+pub use self::open::OpenCall;
 use crate::{
     Engine, EngineError,
     dispatch::{self, Action},
@@ -39,6 +42,8 @@ pub(crate) struct Waiting {
     pub calls: Vec<ToolCall>,
     /// The ids of those that wait.
     pub awaiting: Vec<String>,
+    /// What was answered already, while the others go on waiting.
+    pub taken: Vec<CallAnswer>,
     pub since: Timestamp,
 }
 
@@ -46,13 +51,40 @@ impl Waiting {
     /// The calls of a message that wait.
     pub(crate) fn of(message: &Message) -> Option<Self> {
         let waits = message.role == Role::Assistant && !message.body.awaiting.is_empty();
-        waits.then(|| Self {
-            message_id: message.id,
-            step_id: message.step_id,
-            calls: message.body.tool_calls.clone(),
-            awaiting: message.body.awaiting.clone(),
-            since: message.created_at,
+        waits.then(|| {
+            Self {
+                message_id: message.id,
+                step_id: message.step_id,
+                calls: message.body.tool_calls.clone(),
+                awaiting: message.body.awaiting.clone(),
+                taken: Vec::new(),
+                since: message.created_at,
+            }
+            .with(message.body.answers.clone())
         })
+    }
+
+    /// The same after some of the calls were answered.
+    fn with(mut self, answers: Vec<CallAnswer>) -> Self {
+        self.taken.extend(answers);
+        self.awaiting
+            .retain(|id| !self.taken.iter().any(|answer| answer.tool_call_id() == id));
+        self
+    }
+
+    /// The answer to a call: the one that was taken in before, or one of those that are given.
+    fn answer(&self, given: &[&CallAnswer], call: &ToolCall) -> Option<CallAnswer> {
+        let taken = self
+            .taken
+            .iter()
+            .find(|answer| answer.tool_call_id() == call.id);
+        taken.cloned().or_else(|| answer_to(given, call))
+    }
+
+    /// Whether a call was answered by somebody outside, or is to be.
+    fn is_asked(&self, call: &ToolCall) -> bool {
+        let mut taken = self.taken.iter();
+        self.awaiting.contains(&call.id) || taken.any(|answer| answer.tool_call_id() == call.id)
     }
 
     /// What waits after a message, if this waited before it.
@@ -65,9 +97,12 @@ impl Waiting {
         }
     }
 
-    /// Returns that deny every call.
+    /// Returns that deny every call that was not answered.
     pub(crate) fn denied(&self, reason: &str) -> Vec<ToolReturn> {
-        let denied = |call| denial(call, Some(reason));
+        let denied = |call| match self.answer(&[], call) {
+            Some(answer) => returned(call, &answer),
+            None => denial(call, Some(reason)),
+        };
         self.calls.iter().map(denied).collect()
     }
 }
@@ -134,6 +169,7 @@ fn refused(error: &EngineError) -> TurnEnd {
         EngineError::PendingApproval { request_id } => {
             ("pending_approval", Some(request_id.to_string()))
         }
+        EngineError::Decided { .. } => ("already_decided", None),
         _ => ("invalid_request", None),
     };
     let described = RunError {
@@ -169,18 +205,24 @@ impl Turn {
             return self.hear_repeated().await;
         };
         let is_expired = self.engine.is_expired(&waiting);
-        if let Err(error) = check(&waiting, &answers(&self.inputs), is_expired) {
+        let terms = Terms::of(&self.request, &self.session.frame.agent, is_expired);
+        if let Err(error) = check(&waiting, &answers(&self.inputs), &terms) {
             return Ok(Some(refused(&error)));
         }
         // Nothing runs, and nothing is written, before the acceptance is there.
         if !self.live.is_accepted().await {
             return Err(StoreError::LeaseLost.into());
         }
+        if !is_expired && waiting.lacks(&answers(&self.inputs)) {
+            self.take_in_part(waiting).await?;
+            return Ok(Some(TurnEnd::Stop(StopReason::RequiresApproval, None)));
+        }
         let returns = self.returns_of(&waiting).await?;
         let ends = self.is_over_with(&waiting, &returns);
         self.commit_answers(&waiting, returns).await?;
         if ends && self.inputs.is_empty() {
-            return Ok(Some(TurnEnd::Stop(StopReason::ToolRule, None)));
+            let reason = self.reason_of_exit();
+            return Ok(Some(TurnEnd::Stop(reason, None)));
         }
         Ok(None)
     }
@@ -191,9 +233,19 @@ impl Turn {
         if answers(&self.inputs).is_empty() {
             return Ok(None);
         }
-        let context = self.context_messages().await?;
-        if let Err(error) = check_repeated(&context, &answers(&self.inputs)) {
-            return Ok(Some(refused(&error)));
+        let given: Vec<CallAnswer> = answers(&self.inputs).into_iter().cloned().collect();
+        let (scope, id) = (self.live.scope.clone(), self.live.conversation_id);
+        let known = self.engine.inner.store.read(move |tx| {
+            Box::pin(async move {
+                let given: Vec<&CallAnswer> = given.iter().collect();
+                check_repeated(tx, &scope, id, &given).await
+            })
+        });
+        match known.await {
+            Err(error @ (EngineError::Invalid(_) | EngineError::Decided { .. })) => {
+                return Ok(Some(refused(&error)));
+            }
+            known => known?,
         }
         self.inputs
             .retain(|message| message.body.answers.is_empty());
@@ -204,13 +256,15 @@ impl Turn {
 
     /// Whether a tool that ran ends the loop by a rule.
     fn is_over_with(&self, waiting: &Waiting, returns: &[ToolReturn]) -> bool {
-        let mut pairs = waiting.calls.iter().zip(returns);
-        pairs.any(|(call, returned)| returned.status == ToolStatus::Success && self.ends_loop(call))
+        let pairs = waiting.calls.iter().zip(returns);
+        let ran = pairs.filter(|(_, returned)| returned.status == ToolStatus::Success);
+        let ran: Vec<&ToolCall> = ran.map(|(call, _)| call).collect();
+        self.ends_turn(&ran)
     }
 
     /// What is to be done for a call, now that the others are answered.
     fn action_for(&self, call: &ToolCall, waiting: &Waiting, answer: Option<CallAnswer>) -> Action {
-        let is_waiting = waiting.awaiting.contains(&call.id);
+        let is_waiting = waiting.is_asked(call);
         let mut clients = self.request.client_tools.iter();
         let is_clients = clients.any(|tool| tool.name == call.name);
         match answer {
@@ -236,7 +290,7 @@ impl Turn {
             .iter()
             .map(|call| match begun.get(&call.id) {
                 Some(returned) => Action::Known(returned.clone()),
-                None => self.action_for(call, waiting, answer_to(&given, call)),
+                None => self.action_for(call, waiting, waiting.answer(&given, call)),
             })
             .collect();
         let calls = waiting.calls.clone();

@@ -101,6 +101,7 @@ pub(crate) fn passage(
         seq: 0,
         id: PassageId::new(),
         archive_id,
+        subject: scope.subject.clone(),
         text: new.text,
         tags,
         metadata: new.metadata,
@@ -278,11 +279,12 @@ impl Engine {
         new: Vec<NewPassage>,
     ) -> Result<(Archive, Vec<Passage>), EngineError> {
         check_batch(&new)?;
-        let (scope, now) = (scope.clone(), self.now());
+        let (engine, scope, now) = (self.clone(), scope.clone(), self.now());
         self.store()
             .write(move |tx| {
                 Box::pin(async move {
                     let archive = archives::get(tx, &scope, archive_id).await?;
+                    engine.check_room(tx, &scope, None).await?;
                     let stored: Vec<Passage> = new
                         .into_iter()
                         .map(|new| passage(&scope, archive.id, new, now))
@@ -305,11 +307,12 @@ impl Engine {
         new: Vec<NewPassage>,
     ) -> Result<(Archive, Vec<Passage>), EngineError> {
         check_batch(&new)?;
-        let (scope, now) = (scope.clone(), self.now());
+        let (engine, scope, now) = (self.clone(), scope.clone(), self.now());
         self.store()
             .write(move |tx| {
                 Box::pin(async move {
                     agents::get(tx, &scope, agent_id).await?;
+                    engine.check_room(tx, &scope, Some(agent_id)).await?;
                     remember(tx, &scope, agent_id, new, now).await
                 })
             })

@@ -2,14 +2,18 @@
 
 use mnemic_core::{
     blocks::{Author, Block, BlockLabels, DEFAULT_LIMIT},
-    ids::BlockId,
-    memory,
+    ids::AgentId,
+    memory::{self, BlockEdit},
     scope::Scope,
     system_prompts::default_block_description,
     time::Timestamp,
     validation,
 };
-use mnemic_store::{StoreError, blocks};
+use mnemic_store::{
+    StoreError, Tx, agents,
+    blocks::{self, Place},
+    own_threads,
+};
 use serde_json::{Map, Value};
 
 use crate::{Engine, EngineError};
@@ -56,23 +60,14 @@ impl NewBlock {
             .description
             .or_else(|| default_block_description(&self.label).map(str::to_owned));
         let empty = Block {
-            id: BlockId::new(),
             limit,
-            label: self.label,
-            value: String::new(),
-            description,
             read_only: self.read_only,
             metadata: self.metadata,
             tags: self.tags,
             hidden: self.hidden,
-            subject: None,
             is_template: self.is_template,
             labels: self.labels,
-            revision: 1,
-            created_by: None,
-            updated_by: None,
-            created_at: now,
-            updated_at: now,
+            ..Block::empty(self.label, description, now)
         };
         memory::check_limit(&empty, &self.value)
             .map_err(|error| EngineError::Invalid(error.to_string()))?;
@@ -96,6 +91,9 @@ pub fn check_limit(limit: i64) -> Result<(), EngineError> {
     )))
 }
 
+/// The label of the common block of facts.
+const FACTS: &str = "facts";
+
 impl Engine {
     /// Makes a block that is not attached to any agent.
     ///
@@ -112,4 +110,57 @@ impl Engine {
         });
         made.await.map_err(|error: StoreError| error.into())
     }
+
+    /// Adds a line to core memory: to the own block about the scope's user, or else to the common block of facts, which
+    /// the first line makes.
+    ///
+    /// # Errors
+    /// There is no such agent, the block has no room or may only be read, or the database's.
+    pub async fn note(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+        content: String,
+    ) -> Result<Block, EngineError> {
+        let (engine, scope, now) = (self.clone(), scope.clone(), self.now());
+        let noted = self.store().write(move |tx| {
+            Box::pin(async move {
+                engine.check_room(tx, &scope, Some(agent_id)).await?;
+                Ok(note(tx, &scope, agent_id, content, now).await?)
+            })
+        });
+        noted.await
+    }
+}
+
+async fn note(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: AgentId,
+    content: String,
+    now: Timestamp,
+) -> Result<Block, StoreError> {
+    agents::get_for_update(tx, scope, agent_id).await?;
+    let author = Author::asking(scope);
+    let (place, label) = if scope.subject.is_some() {
+        let thread = own_threads::find_or_make(tx, scope, agent_id, now).await?;
+        (Place::from((agent_id, thread)), own_threads::HUMAN)
+    } else {
+        let place = Place::from(agent_id);
+        if blocks::shown_as(tx, scope, place, FACTS).await?.is_none() {
+            let about = "What is true for everybody the agent talks with.".to_owned();
+            let empty = Block::empty(FACTS, Some(about), now);
+            blocks::insert(tx, scope, &empty, &author).await?;
+            blocks::attach(tx, scope, agent_id, empty.id).await?;
+            agents::touch(tx, scope, agent_id, now).await?;
+        }
+        (place, FACTS)
+    };
+    let change = blocks::Change {
+        edit: &BlockEdit::Append { content },
+        based_on: None,
+        author: &author,
+        now,
+    };
+    blocks::edit(tx, scope, (place, label), &change).await
 }

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use mnemic_core::tokens;
+use mnemic_llm::ToolChoice;
 
-use crate::turn::Turn;
+use crate::{request::AskedChoice, turn::Turn};
 
 impl Turn {
     /// What the model is told of the client's skills, to stand after the prompt; empty where it has none.
@@ -28,6 +29,18 @@ impl Turn {
         }
         told.push_str("</available_skills>");
         told
+    }
+
+    /// What the model has to call: what rules say, or else what the client asks for. That is for the run's first step only,
+    /// or the run would never end.
+    pub(crate) fn ruled_or_asked_choice(&self) -> ToolChoice {
+        match (self.tool_choice(), &self.request.tool_choice) {
+            (ToolChoice::Auto, Some(asked)) if self.progress.step_count == 0 => match asked {
+                AskedChoice::Any => ToolChoice::Required,
+                AskedChoice::Tool(name) => ToolChoice::Tool(name.clone()),
+            },
+            (ruled, _) => ruled,
+        }
     }
 
     /// Tokens of a request that its client's tools and skills take.

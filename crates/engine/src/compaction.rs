@@ -7,6 +7,7 @@
 //! changes nothing.
 
 pub(crate) mod manual;
+mod own;
 pub(crate) mod settings;
 pub(crate) mod summarizer;
 
@@ -26,9 +27,11 @@ use mnemic_core::{
 use mnemic_store::{StoreError, Tx, agents, blocks, context, failpoints, leases, messages, turns};
 
 use self::{
-    settings::Settings,
+    settings::{By, Settings, Way},
     summarizer::{Material, Waiting},
 };
+use tokio::time::Instant;
+
 use crate::{EngineError, events::Event, model::TurnModel, prompting, session::Frame, turn::Turn};
 
 /// Percent of a refused request's tokens that the next try may take, after each refusal in a row. There
@@ -37,6 +40,15 @@ const SHRINKING: [i64; 3] = [70, 45, 25];
 
 /// Tokens beside prompt and tools that a shrunken request may take in any case.
 const LEAST_ROOM: i64 = 1_024;
+
+/// What an attempt to make room comes to.
+enum Attempt {
+    Done(Box<Compacted>),
+    /// Nobody made a summary in this way.
+    Vain,
+    /// The run was cancelled meanwhile.
+    Cancelled,
+}
 
 /// What messages that leave a context give way to.
 struct Compacted {
@@ -49,6 +61,21 @@ struct Compacted {
 impl Turn {
     /// Sees to it that the next call fits its model's window.
     pub(crate) async fn make_room(&mut self, model: &TurnModel) -> Result<(), EngineError> {
+        let (fixed, budget, mut incoming) = self.lay_out(model).await?;
+        if self.session.context_tokens + incoming > budget.messages {
+            self.compact(model, &budget, incoming).await?;
+            incoming = self.squeeze(model, &budget, incoming).await?;
+        }
+        self.reckoned = fixed + self.session.context_tokens + incoming;
+        Ok(())
+    }
+
+    /// Writes the transcript for a model, with as much of each message as it has room for; returns the
+    /// tokens of prompt and tools, the budget of messages, and the tokens of the inputs.
+    pub(crate) async fn lay_out(
+        &mut self,
+        model: &TurnModel,
+    ) -> Result<(i64, Budget, i64), EngineError> {
         let fixed = self.fixed_tokens();
         if fixed >= model.context_window {
             return Err(EngineError::Overflow {
@@ -58,13 +85,8 @@ impl Turn {
         }
         let budget = self.budget(model, fixed);
         self.write_for(model, budget.message).await?;
-        let mut incoming = self.cap_inputs(&budget);
-        if self.session.context_tokens + incoming > budget.messages {
-            self.compact(model, &budget, incoming).await?;
-            incoming = self.squeeze(model, &budget, incoming).await?;
-        }
-        self.reckoned = fixed + self.session.context_tokens + incoming;
-        Ok(())
+        let incoming = self.cap_inputs(&budget);
+        Ok((fixed, budget, incoming))
     }
 
     /// Makes a request shorter that the provider refused for its length, telling its limit or not;
@@ -125,17 +147,28 @@ impl Turn {
     }
 
     fn budget(&self, model: &TurnModel, fixed: i64) -> Budget {
-        let mut window = model.context_window;
-        let mut drift = 0;
-        let measured = &self.session.measured;
-        if measured.handle == model.resolved.handle {
-            window = measured.limit.map_or(window, |limit| limit.min(window));
-            drift = measured.drift;
-        }
+        let (window, drift) = self.measured_window(model);
         match self.ceiling {
             Some(ceiling) => Budget::new(ceiling.min(window), fixed, None, 0),
             None => Budget::new(window, fixed, model.max_tokens, drift),
         }
+    }
+
+    /// A model's window, and by how many tokens its provider counts more than we do, as far as is known.
+    fn measured_window(&self, model: &TurnModel) -> (i64, i64) {
+        let (window, measured) = (model.context_window, &self.session.measured);
+        if measured.handle != model.resolved.handle {
+            return (window, 0);
+        }
+        let limit = measured.limit.unwrap_or(window);
+        (limit.min(window), measured.drift)
+    }
+
+    /// Tokens by our count that a request with its answer may take.
+    fn usable_window(&self, model: &TurnModel) -> i64 {
+        let (window, drift) = self.measured_window(model);
+        self.ceiling
+            .map_or(window - drift, |ceiling| ceiling.min(window - drift))
     }
 
     /// Decides how much of each input is shown; returns the tokens that they take together.
@@ -183,42 +216,74 @@ impl Turn {
         let sized: Vec<Sized> = entries.iter().map(|(_, sized)| *sized).collect();
         let staying = self.staying(&sized, budget);
         let settings = Settings::of(&self.session.frame.agent);
-        let mode = if self.overflows > 1 {
-            Mode::All
-        } else {
-            settings.mode
-        };
         let kept = (budget.kept - incoming).max((budget.messages - incoming) / 2);
-        let gone = compaction::cut(&sized, staying, mode, (kept, budget.summary));
-        if gone == 0 {
-            return Ok(());
-        }
         let trigger = match self.overflows {
             0 => Trigger::PostStepContextCheck,
             _ => Trigger::ContextWindowExceeded,
         };
-        let is_own = self.is_for_itself_only();
-        if !is_own {
-            self.announce(trigger, model).await;
+        let deadline = Instant::now() + self.engine.inner.settings.compaction_timeout;
+        let mut is_announced = self.is_for_itself_only();
+        for way in self.ways(&settings) {
+            let gone = compaction::cut(&sized, staying, way.mode, (kept, budget.summary));
+            if gone == 0 {
+                return Ok(());
+            }
+            if !std::mem::replace(&mut is_announced, true) {
+                self.announce(trigger, model).await;
+            }
+            let leaving = entries_before(&self.session.entries, gone, staying.request);
+            let attempt = self
+                .summarized(
+                    (model, &settings, &way),
+                    (leaving, trigger, budget),
+                    deadline,
+                )
+                .await?;
+            match attempt {
+                Attempt::Done(compacted) => {
+                    tracing::info!(run = %self.live.id, messages = gone, ?trigger, "the context is compacted");
+                    return self.put_in(model, &compacted, budget).await;
+                }
+                Attempt::Vain => {}
+                Attempt::Cancelled => return Ok(()),
+            }
         }
+        Ok(())
+    }
+
+    /// How room may be made for this call. What the provider refused twice is much too long to be shown to it
+    /// once more.
+    fn ways(&self, settings: &Settings) -> Vec<Way> {
+        let mut ways = settings.ways.clone();
+        if self.overflows > 1 {
+            ways.retain(|way| way.by == By::Summarizer);
+            ways.iter_mut().for_each(|way| way.mode = Mode::All);
+        }
+        if self.is_for_itself_only() {
+            // A digest needs no model, so the first way of all comes to something.
+            ways.truncate(1);
+            ways.iter_mut().for_each(|way| way.by = By::Summarizer);
+        }
+        ways
+    }
+
+    /// Puts a summary into the context.
+    async fn put_in(
+        &mut self,
+        model: &TurnModel,
+        compacted: &Compacted,
+        budget: &Budget,
+    ) -> Result<(), EngineError> {
         let grown = self.session.context_tokens > budget.kept;
-        let leaving = entries_before(&self.session.entries, gone, staying.request);
-        let Some(compacted) = self
-            .summarized((model, &settings), (leaving, trigger, budget))
-            .await?
-        else {
-            return Ok(());
-        };
         failpoints::hit("compaction.summarized");
-        tracing::info!(run = %self.live.id, messages = gone, ?trigger, "the context is compacted");
-        if is_own {
+        if self.is_for_itself_only() {
             self.is_partial = true;
             self.summary = Some(compacted.summary.clone());
         } else if self.overflows == 0 && self.summary.is_none() && grown {
-            self.store(&compacted).await?;
+            self.store(compacted).await?;
             failpoints::hit("compaction.stored");
         } else {
-            self.keep_for_step(&compacted);
+            self.keep_for_step(compacted);
         }
         let shown = std::iter::once(&compacted.summary).chain(&compacted.staying);
         self.session.rewrite(&model.resolved.endpoint, shown);
@@ -250,13 +315,15 @@ impl Turn {
         self.request.override_model.is_some() || self.session.frame.agent.message_buffer_autoclear
     }
 
-    /// Makes the summary of the messages that leave; `None` when the run was cancelled meanwhile.
+    /// Makes the summary of the messages that leave.
     async fn summarized(
         &self,
-        (model, settings): (&TurnModel, &Settings),
+        (model, settings, way): (&TurnModel, &Settings, &Way),
         (leaving, trigger, budget): (HashSet<MessageId>, Trigger, &Budget),
-    ) -> Result<Option<Compacted>, EngineError> {
+        deadline: Instant,
+    ) -> Result<Attempt, EngineError> {
         let messages = self.context_messages().await?;
+        let prefix = (way.by == By::Itself).then(|| self.prefix_of(model, &messages, &leaving));
         let (out, staying): (Vec<Message>, Vec<Message>) = messages
             .into_iter()
             .partition(|message| leaving.contains(&message.id));
@@ -270,13 +337,16 @@ impl Turn {
             waiting: Waiting::Turn,
         };
         let text = if self.is_for_itself_only() {
-            material.digest()
+            Some(material.digest())
         } else {
             tokio::select! {
                 biased;
-                () = self.live.cancelled.cancelled() => return Ok(None),
-                text = self.engine.summary(&self.live.scope, &material) => text,
+                () = self.live.cancelled.cancelled() => return Ok(Attempt::Cancelled),
+                text = self.engine.summary_in((&self.live.scope, &material), (way, prefix.as_ref()), deadline) => text,
             }
+        };
+        let Some(text) = text else {
+            return Ok(Attempt::Vain);
         };
         let fixed = self.fixed_tokens();
         let entries = &self.session.entries;
@@ -295,11 +365,11 @@ impl Turn {
         };
         let place = (agent.as_ref(), self.session.conversation_id);
         let summary = summary_message(place, &text, stats, self.engine.now());
-        Ok(Some(Compacted {
+        Ok(Attempt::Done(Box::new(Compacted {
             leaving: out.iter().map(|message| message.id).collect(),
             staying,
             summary,
-        }))
+        })))
     }
 
     /// The messages of the session, in order.
@@ -390,7 +460,7 @@ impl Turn {
         if !self.request.include_compaction {
             return None;
         }
-        let part = parts::of_message(summary).into_iter().next()?;
+        let part = parts::of_message(summary, None).into_iter().next()?;
         Some(Event::Message(Box::new(MessagePart {
             run_id: Some(self.live.id),
             ..part
@@ -441,10 +511,11 @@ pub(crate) async fn save(
     messages::insert(tx, scope, std::slice::from_ref(summary)).await?;
     let context_revision = context::compact(tx, id, leaving, summary.id).await?;
     let agent = agents::get(tx, scope, agent_id).await?;
-    let shown = blocks::of_agent(tx, scope, agent_id).await?;
+    let shown = blocks::of_place(tx, scope, (agent_id, id).into()).await?;
     let head = turns::head(tx, scope, agent_id, Thread::Id(id)).await?;
     prompting::compile(tx, scope, (&agent, &shown), &head, now).await?;
     let head = turns::head(tx, scope, agent_id, Thread::Id(id)).await?;
+    failpoints::hit("compaction.written");
     Ok(Saved {
         frame: Frame::load(tx, scope, &head, agent_id, now).await?,
         context_revision,

@@ -10,7 +10,6 @@ mod state;
 use std::collections::BTreeMap;
 
 use mnemic_core::{
-    ids::AgentId,
     memory::{BlockEdit, MemoryChange},
     messages::{Image, ToolCall, ToolReturn, ToolStatus},
     sandbox_configs::{self, Layer, layered},
@@ -20,6 +19,10 @@ use mnemic_core::{
         requirements::{Registry, Requirement},
     },
 };
+use mnemic_store::{
+    StoreError,
+    blocks::{self, Place},
+};
 use mnemic_tools::{
     sandbox::{self, Outcome, Sandbox, Status},
     schema,
@@ -28,6 +31,7 @@ use serde_json::{Map, Value, json};
 
 pub use mnemic_tools::sandbox::{Ask, Door, Reply};
 
+pub(crate) use self::doors::MAX_DEPTH;
 pub use self::{
     doors::{Above, Doors, Reach, Visit},
     grants::{Ceiling, FolderAccess, FolderGrant, ToolGrants},
@@ -48,6 +52,7 @@ const MAX_ERROR_CHARS: usize = 1_000;
 const SEEN: Relations = Relations {
     identities: false,
     pending: false,
+    managed: false,
     ..Relations::ALL
 };
 
@@ -188,6 +193,19 @@ impl Engine {
         Some(made.await)
     }
 
+    /// An agent as its tools see it in a thread.
+    async fn seen_agent(&self, scope: &Scope, place: Place) -> Result<AgentState, EngineError> {
+        let mut state = self.agent(scope, place.agent_id, SEEN).await?;
+        if place.conversation_id.is_some() {
+            let common = scope.common();
+            let shown = self.store().read(move |tx| {
+                Box::pin(async move { blocks::of_place(tx, &common, place).await })
+            });
+            state.blocks = shown.await.map_err(|error: StoreError| error)?;
+        }
+        Ok(state)
+    }
+
     /// Runs a tool that somebody wrote, for an agent or for nobody. Whatever is wrong with the call or the tool is told in
     /// what comes back.
     ///
@@ -196,7 +214,7 @@ impl Engine {
     pub(crate) async fn run_custom(
         &self,
         scope: &Scope,
-        agent: Option<AgentId>,
+        place: Option<Place>,
         call: CustomCall,
     ) -> Result<ToolRun, EngineError> {
         let name = call.tool.name.clone();
@@ -210,14 +228,15 @@ impl Engine {
             let reason = "tools called tools too many times over";
             return Ok(ToolRun::failed(&name, reason));
         }
+        let agent = place.map(|place| place.agent_id);
         let visit = Visit {
             scope: scope.clone(),
             agent_id: agent,
             above: call.above.below(agent),
             reach: Reach::Api,
         };
-        let agent = match agent {
-            Some(id) => Some(self.agent(scope, id, SEEN).await?),
+        let agent = match place {
+            Some(place) => Some(self.seen_agent(scope, place).await?),
             None => None,
         };
         let common = self.common_of_tools(scope).await?;

@@ -6,10 +6,14 @@ use futures_util::FutureExt as _;
 use mnemic_core::{
     agents::Agent,
     blocks::Author,
-    builtin::{ArchivalSearch, BuiltinCall, CodeRun, ConversationSearch, RETURN_CHAR_LIMIT},
-    ids::{AgentId, RunId},
+    builtin::{
+        Addressee, AgentMessage, ArchivalSearch, BuiltinCall, CodeRun, ConversationSearch,
+        RETURN_CHAR_LIMIT,
+    },
+    ids::{AgentId, ConversationId, RunId},
     memory::{BlockEdit, MemoryChange},
     messages::{ToolCall, ToolReturn, ToolStatus},
+    parts::Speech,
     passages::NewPassage,
     scope::{Caller, Scope},
     time::Timestamp,
@@ -22,10 +26,15 @@ use crate::{
     Engine, archives,
     custom::{Above, CustomCall, ToolRun, outside::not_kept},
     error::EngineError,
+    messaging::Sender,
+    rules,
     session::Session,
     turn::Turn,
     web::WebLook,
 };
+
+/// What `send_message` returns.
+const DELIVERED: &str = "The message was delivered.";
 
 /// What is to be done for a call.
 #[derive(Debug)]
@@ -71,6 +80,8 @@ pub(crate) enum External {
     Custom(Box<CustomCall>),
     /// A program that the model wrote.
     Code(CodeRun),
+    /// A message to other agents.
+    Message(AgentMessage),
     /// Appends the call's id to a file that a test names; only in builds for tests.
     #[cfg(feature = "failpoints")]
     Count { file: std::path::PathBuf },
@@ -91,6 +102,23 @@ impl Action {
     }
 }
 
+/// Calls in their order, together where they may run at the same time.
+pub(crate) fn groups<'c>(
+    calls: impl Iterator<Item = (&'c ToolCall, Action)>,
+) -> Vec<Vec<(&'c ToolCall, Action)>> {
+    let mut groups: Vec<Vec<(&ToolCall, Action)>> = Vec::new();
+    let mut is_open = false;
+    for (call, action) in calls {
+        let beside = action.runs_beside_others();
+        match groups.last_mut() {
+            Some(group) if is_open && beside => group.push((call, action)),
+            _ => groups.push(vec![(call, action)]),
+        }
+        is_open = beside;
+    }
+    groups
+}
+
 /// The action for a call. Whatever is wrong with the call is told to the model as its return.
 pub(crate) fn plan(session: &Session, call: &ToolCall, above: &Above) -> Action {
     let error = |text: String| Action::Known(failed(call, text));
@@ -106,6 +134,9 @@ pub(crate) fn plan(session: &Session, call: &ToolCall, above: &Above) -> Action 
         .iter()
         .find(|tool| tool.name == call.name);
     let Some(tool) = attached else {
+        if let Some(said) = spoken(session, call) {
+            return said;
+        }
         let names: Vec<&str> = session
             .frame
             .tools
@@ -119,7 +150,14 @@ pub(crate) fn plan(session: &Session, call: &ToolCall, above: &Above) -> Action 
         ));
     };
     let arguments = match parse_arguments(&call.arguments) {
-        Ok(arguments) => session.frame.tool_set.meant(&call.name, arguments),
+        Ok(arguments) => {
+            let meant = session.frame.tool_set.meant(&call.name, arguments);
+            if session.frame.heartbeats {
+                rules::own_arguments(meant, &tool.json_schema)
+            } else {
+                meant
+            }
+        }
         Err(text) => return error(text),
     };
     if tool.tool_type == ToolType::Custom {
@@ -136,6 +174,12 @@ pub(crate) fn plan(session: &Session, call: &ToolCall, above: &Above) -> Action 
     }
 }
 
+/// An agent of the older loop speaks by its tool even where nobody gave it to it: its history begins with such a call.
+fn spoken(session: &Session, call: &ToolCall) -> Option<Action> {
+    let speaks = session.frame.heartbeats && Speech::default().said(call).is_some();
+    speaks.then(|| Action::Known(succeeded(call, DELIVERED.to_owned())))
+}
+
 /// The action for a call of one of the server's own tools, by somebody who saw these revisions of the blocks.
 pub(crate) fn plan_builtin(
     seen: &HashMap<String, i64>,
@@ -143,9 +187,7 @@ pub(crate) fn plan_builtin(
     builtin: BuiltinCall,
 ) -> Action {
     match builtin {
-        BuiltinCall::SendMessage { .. } => {
-            Action::Known(succeeded(call, "The message was delivered.".to_owned()))
-        }
+        BuiltinCall::SendMessage { .. } => Action::Known(succeeded(call, DELIVERED.to_owned())),
         BuiltinCall::FinishEdits => Action::Known(succeeded(
             call,
             "The memory is finished for now.".to_owned(),
@@ -157,6 +199,7 @@ pub(crate) fn plan_builtin(
         BuiltinCall::ConversationSearch(search) => Action::Search(Look::Recall(search)),
         BuiltinCall::ArchivalSearch(search) => Action::Search(Look::Archival(search)),
         BuiltinCall::Code(code) => Action::External(External::Code(code)),
+        BuiltinCall::Message(message) => Action::External(External::Message(message)),
         BuiltinCall::FetchWebpage { url } => Action::Web(WebLook::Page { url }),
         BuiltinCall::WebSearch(search) => Action::Web(WebLook::Search(search)),
         BuiltinCall::ArchivalInsert(passage) => Action::Remember(passage),
@@ -210,6 +253,8 @@ fn returned(call: &ToolCall, status: ToolStatus, text: String) -> ToolReturn {
 pub(crate) struct Editor<'a> {
     pub scope: &'a Scope,
     pub agent_id: AgentId,
+    /// The thread, whose own blocks count before the agent's.
+    pub conversation_id: Option<ConversationId>,
     /// The run in which the agent's model asks; none: a client does.
     pub run_id: Option<RunId>,
     pub now: Timestamp,
@@ -230,7 +275,7 @@ pub(crate) async fn edit(
         author: &author,
         now: editor.now,
     };
-    let edited = blocks::edit(tx, editor.scope, (editor.agent_id, label), &change).await;
+    let edited = blocks::edit(tx, editor.scope, (editor.place(), label), &change).await;
     told(call, edited.map(|block| block.value))
 }
 
@@ -250,11 +295,18 @@ pub(crate) async fn change(
     };
     told(
         call,
-        blocks::change(tx, editor.scope, editor.agent_id, &changes).await,
+        blocks::change(tx, editor.scope, editor.place(), &changes).await,
     )
 }
 
 impl Editor<'_> {
+    fn place(&self) -> blocks::Place {
+        blocks::Place {
+            agent_id: self.agent_id,
+            conversation_id: self.conversation_id,
+        }
+    }
+
     fn author(&self, call: &ToolCall) -> Author {
         if self.run_id.is_none() {
             return Author::asking(self.scope);
@@ -288,7 +340,16 @@ pub(crate) async fn remember(
     passage: &NewPassage,
 ) -> Result<ToolReturn, EngineError> {
     let new = vec![passage.clone()];
-    match archives::remember(tx, editor.scope, editor.agent_id, new, editor.now).await {
+    let called = editor.run_id.map(|run_id| Caller {
+        agent_id: editor.agent_id,
+        run_id,
+        tool_call_id: call.id.clone(),
+    });
+    let scope = called.map_or_else(
+        || editor.scope.clone(),
+        |caller| editor.scope.called_by(caller),
+    );
+    match archives::remember(tx, &scope, editor.agent_id, new, editor.now).await {
         Ok(_) => Ok(succeeded(call, "Stored in archival memory.".to_owned())),
         Err(EngineError::Invalid(text)) => Ok(failed(call, text)),
         Err(error) => Err(error),
@@ -344,13 +405,18 @@ pub(crate) async fn run_external(
     let (running, limit) = match external {
         External::Custom(custom) => {
             let limit = custom.tool.return_char_limit;
-            let running = engine.run_custom(&scope, Some(live.agent_id), *custom);
+            let running = engine.run_custom(
+                &scope,
+                Some((live.agent_id, live.conversation_id).into()),
+                *custom,
+            );
             (running.boxed(), limit)
         }
         External::Code(code) => {
             let running = engine.run_code(&scope, live.agent_id, code, &turn.request.above);
             (running.boxed(), RETURN_CHAR_LIMIT)
         }
+        External::Message(message) => return messages(turn, message, call).await,
         #[cfg(feature = "failpoints")]
         External::Count { file } => {
             return Ok(Outside {
@@ -367,6 +433,34 @@ pub(crate) async fn run_external(
     Ok(Outside {
         returned: run.returned(call, limit),
         changes: run.changes,
+    })
+}
+
+/// Sends a message to other agents; a cancel of the run ends theirs, where an answer is waited for.
+async fn messages(
+    turn: &Turn,
+    message: AgentMessage,
+    call: &ToolCall,
+) -> Result<Outside, EngineError> {
+    let live = &turn.live;
+    let sender = Sender {
+        scope: &live.scope,
+        agent_id: live.agent_id,
+        above: &turn.request.above,
+        turn: Some((live.conversation_id, &live.cancelled)),
+        spoken: turn.rules.spoken(),
+    };
+    let is_speaker = matches!(message.to, Addressee::Next(_));
+    let answered = turn.engine.message_agents(&sender, message).await?;
+    if is_speaker && answered.is_ok() {
+        turn.rules.note_speaker();
+    }
+    Ok(Outside {
+        returned: match answered {
+            Ok(text) => succeeded(call, text),
+            Err(reason) => failed(call, reason),
+        },
+        changes: None,
     })
 }
 

@@ -7,19 +7,23 @@ use futures_util::FutureExt as _;
 use crate::{
     Engine, EngineError,
     events::Event,
+    follow_ups::{self, FollowUp, Following},
     live::LiveRun,
     outlet::Parcel,
     settle::{COMMIT_TRIES, FIRST_PAUSE},
     turn::{self, Turn, TurnEnd},
 };
-use mnemic_core::runs::{RunError, Step, StopReason};
-use mnemic_core::time::Timestamp;
+use mnemic_core::{
+    ids::RunId,
+    runs::{RunError, Step, StopReason},
+    time::Timestamp,
+};
 use mnemic_store::{
     StoreError, Tx,
     leases::{self, Lease},
     otids,
     runs::{self, Ending},
-    steps,
+    traces::{self, Trace},
 };
 
 /// How often a run that could not be settled is tried again.
@@ -51,6 +55,7 @@ impl Turn {
                 completed_at: self.engine.now(),
             },
             accepted_at: self.accepted_at,
+            following: Following::of(self),
             context_tokens: self.context_tokens,
             parcel: self.outlet.parcel(),
         });
@@ -119,8 +124,13 @@ pub(crate) async fn end_run(
     Ok(reason)
 }
 
-/// The last events of a run.
-pub(crate) fn end_events(reason: StopReason, ending: &Ending, context_tokens: i64) -> Vec<Event> {
+/// The last events of a run, with the runs that follow from its end.
+pub(crate) fn end_events(
+    reason: StopReason,
+    ending: &Ending,
+    context_tokens: i64,
+    run_ids: Vec<RunId>,
+) -> Vec<Event> {
     let mut events = vec![Event::Stopped { reason }];
     match &ending.error {
         Some(error) if reason != StopReason::Cancelled => {
@@ -132,6 +142,7 @@ pub(crate) fn end_events(reason: StopReason, ending: &Ending, context_tokens: i6
             usage: ending.progress.usage,
             step_count: ending.progress.step_count,
             context_tokens,
+            run_ids,
         }),
     }
     events.push(Event::Done);
@@ -143,9 +154,10 @@ pub(crate) struct RunEnd {
     engine: Engine,
     live: Arc<LiveRun>,
     lease: Lease,
-    failed_step: Option<Step>,
+    failed_step: Option<(Step, Option<Trace>)>,
     ending: Ending,
     accepted_at: Timestamp,
+    following: Following,
     context_tokens: i64,
     parcel: Parcel,
 }
@@ -153,29 +165,41 @@ pub(crate) struct RunEnd {
 impl RunEnd {
     async fn write(self: &Arc<Self>) -> Result<Parcel, EngineError> {
         let end = Arc::clone(self);
-        self.engine
+        let written = self
+            .engine
             .inner
             .store
-            .write(move |tx| Box::pin(async move { end.write_in(tx).await }))
-            .await
+            .write(move |tx| Box::pin(async move { end.write_in(tx).await }));
+        let (parcel, follow_ups) = written.await?;
+        self.engine.begin_follow_ups(follow_ups);
+        Ok(parcel)
     }
 
-    async fn write_in(&self, tx: &mut Tx<'_>) -> Result<Parcel, EngineError> {
+    async fn write_in(&self, tx: &mut Tx<'_>) -> Result<(Parcel, Vec<FollowUp>), EngineError> {
         leases::release(tx, &self.lease).await?;
-        if let Some(step) = &self.failed_step {
-            steps::insert(tx, &self.live.scope, step, None).await?;
+        if let Some((step, trace)) = &self.failed_step {
+            self.engine
+                .record_step(tx, &self.live.scope, step, None)
+                .await?;
+            if let Some(trace) = trace {
+                traces::insert(tx, &self.live.scope, step.id, trace).await?;
+            }
         }
         let reason = end_run(tx, &self.live, &self.ending, self.accepted_at).await?;
         if self.ending.error.is_some() && self.ending.progress.step_count == 0 {
             // Nothing entered the context, so the same messages may be sent again.
             otids::free(tx, self.live.conversation_id, self.live.id).await?;
         }
+        let follow_ups = self
+            .following
+            .store(tx, &self.engine, &self.live, reason)
+            .await?;
         let mut parcel = self.parcel.clone();
-        parcel
-            .events
-            .extend(end_events(reason, &self.ending, self.context_tokens));
+        let run_ids = follow_ups::ids(&follow_ups);
+        let last = end_events(reason, &self.ending, self.context_tokens, run_ids);
+        parcel.events.extend(last);
         parcel.log(tx, self.ending.completed_at).await?;
-        Ok(parcel)
+        Ok((parcel, follow_ups))
     }
 
     /// Tries a few times; `false` when the database cannot take it now.

@@ -4,6 +4,8 @@ use mnemic_core::ids::{MessageId, RunId};
 use mnemic_llm::{LlmError, ResolveError};
 use mnemic_store::StoreError;
 
+use crate::LimitReached;
+
 /// An error of the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -22,6 +24,12 @@ pub enum EngineError {
     /// The request asks for something that cannot be; the text says what and why.
     #[error("{0}")]
     Invalid(String),
+    /// The agent answers only requests that say for which user they are.
+    #[error("this agent talks with named users only: say for whom the request is in `user_id`")]
+    UserRequired,
+    /// A rule on the agent's tools can't be followed; the text says which and why.
+    #[error("{0}")]
+    Rule(String),
     /// A thing that was named (a model handle, a tool) does not exist.
     #[error("{0}")]
     NotFound(String),
@@ -45,6 +53,16 @@ pub enum EngineError {
         /// The message with the calls.
         request_id: MessageId,
     },
+    /// A call that somebody else answered before, and otherwise.
+    #[error(
+        "the call {tool_call_id} was {decision} already; this answer came later and changes nothing"
+    )]
+    Decided {
+        /// The call.
+        tool_call_id: String,
+        /// What became of it.
+        decision: &'static str,
+    },
     /// Too many runs wait for the same conversation.
     #[error("{waiting} requests already wait for this agent; try again in {retry_after_seconds} s")]
     QueueFull {
@@ -53,6 +71,9 @@ pub enum EngineError {
         /// When to try again.
         retry_after_seconds: u64,
     },
+    /// More was used than a plan allows.
+    #[error("{0}")]
+    LimitReached(Box<LimitReached>),
     /// The prompt alone is larger than the model's window, so no message can fit beside it.
     #[error(
         "the system prompt with its memory and tools takes about {prompt_tokens} tokens, the model's \

@@ -4,6 +4,7 @@
 //! renderings of the same events.
 
 use mnemic_core::{
+    ids::RunId,
     parts::MessagePart,
     runs::{RunError, StopReason, Usage},
 };
@@ -31,6 +32,9 @@ pub enum Event {
         step_count: i64,
         /// Tokens of the last step's context.
         context_tokens: i64,
+        /// Runs that its end began.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        run_ids: Vec<RunId>,
     },
     /// The error with which it ended, after [`Event::Stopped`] and in place of usage.
     Failed {

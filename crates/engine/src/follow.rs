@@ -19,12 +19,12 @@ use mnemic_store::{
     steps,
 };
 
-use crate::{Engine, EngineError, Event, RunHandle, ending, handle, live::Numbered};
+use crate::{Engine, EngineError, Event, RunHandle, ending, handle, live::Numbered, request};
 
 /// How often the state of a run whose task is in another process is looked at.
 const REMOTE_POLL: Duration = Duration::from_millis(100);
 
-/// Messages or rows of the log that a replay reads at the most.
+/// Messages that a replay reads at the most.
 const MAX_REPLAY: i64 = 100_000;
 
 /// Runs that one request cancels at the most.
@@ -50,15 +50,14 @@ impl Engine {
                 return Ok(RunHandle::live(live, next, store).attached());
             }
             if run.status.is_terminal() {
-                let events = self.past_events(scope, &run, after).await?;
-                return Ok(RunHandle::replay(&run, events));
+                return self.past(scope, &run, after).await;
             }
             // Its task is in another process, or just about to leave this one.
             tokio::time::sleep(REMOTE_POLL).await;
         }
     }
 
-    async fn run(&self, scope: &Scope, run_id: RunId) -> Result<Run, EngineError> {
+    pub(crate) async fn run(&self, scope: &Scope, run_id: RunId) -> Result<Run, EngineError> {
         let scope = scope.clone();
         let read = self
             .inner
@@ -67,61 +66,75 @@ impl Engine {
         Ok(read.await.map_err(|error: StoreError| error)?)
     }
 
-    /// The events of a run that is over: as logged, or told from its messages.
-    async fn past_events(
+    /// A run that is over: as logged, or told from its messages.
+    async fn past(&self, scope: &Scope, run: &Run, after: u64) -> Result<RunHandle, EngineError> {
+        let (run_id, background) = (run.id, run.background);
+        let from = i64::try_from(after).unwrap_or(i64::MAX);
+        let for_steps = scope.clone();
+        let read = self.inner.store.read(move |tx| {
+            Box::pin(async move {
+                let rows = if background {
+                    events::after(tx, run_id, from, handle::PAST_ROWS).await?
+                } else {
+                    Vec::new()
+                };
+                let filter = steps::StepFilter {
+                    run_id: Some(run_id),
+                    ..Default::default()
+                };
+                let page = Page::first(1, Order::Desc);
+                let last = steps::list(tx, &for_steps, &filter, &page).await?;
+                Ok::<_, StoreError>((rows, last.into_iter().next()))
+            })
+        });
+        let (rows, last_step) = read.await?;
+        let context_tokens = last_step.map_or(0, |step| step.usage.total_tokens());
+        let reason = run.stop_reason.unwrap_or(StopReason::Error);
+        let run_ids = run.follow_ups.clone();
+        let last_words = ending::end_events(reason, &ending_of(run), context_tokens, run_ids);
+        if handle::is_full_page(&rows) {
+            let first = handle::unpack(&rows, after.saturating_add(1))?;
+            let store = self.inner.store.clone();
+            return Ok(RunHandle::logged(run, first, store, last_words));
+        }
+        let ends = last_words.len();
+        let events = if rows.is_empty() {
+            self.told(scope, run, last_words).await?
+        } else {
+            with_end(handle::unpack(&rows, 0)?, last_words)
+        };
+        Ok(RunHandle::replay(run, rest(events, after, ends)))
+    }
+
+    /// The events of a run as its messages tell them.
+    async fn told(
         &self,
         scope: &Scope,
         run: &Run,
-        after: u64,
+        last_words: Vec<Event>,
     ) -> Result<Vec<Numbered>, EngineError> {
-        let (run_id, background) = (run.id, run.background);
-        let scope = scope.clone();
-        let from = i64::try_from(after).unwrap_or(i64::MAX);
-        let (rows, said, last_step) = self
-            .inner
-            .store
-            .read(move |tx| {
-                Box::pin(async move {
-                    let rows = if background {
-                        events::after(tx, run_id, from, MAX_REPLAY).await?
-                    } else {
-                        Vec::new()
-                    };
-                    let filter = MessageFilter {
-                        run_id: Some(run_id),
-                        ..Default::default()
-                    };
-                    let page = Page::first(MAX_REPLAY, Order::Asc);
-                    let said = messages::list(tx, &scope, &filter, &page).await?;
-                    let filter = steps::StepFilter {
-                        run_id: Some(run_id),
-                        ..Default::default()
-                    };
-                    let page = Page::first(1, Order::Desc);
-                    let last = steps::list(tx, &scope, &filter, &page).await?;
-                    Ok::<_, StoreError>((rows, said, last.into_iter().next()))
-                })
+        let (scope, run_id) = (scope.clone(), run.id);
+        let read = self.inner.store.read(move |tx| {
+            Box::pin(async move {
+                let filter = MessageFilter {
+                    run_id: Some(run_id),
+                    ..Default::default()
+                };
+                let page = Page::first(MAX_REPLAY, Order::Asc);
+                messages::list(tx, &scope, &filter, &page).await
             })
-            .await?;
-        let context_tokens = last_step.map_or(0, |step| step.usage.total_tokens());
-        let reason = run.stop_reason.unwrap_or(StopReason::Error);
-        let last_words = ending::end_events(reason, &ending_of(run), context_tokens);
-        if !rows.is_empty() {
-            let ends = last_words.len();
-            let logged = with_end(handle::unpack(&rows, 0)?, last_words);
-            return Ok(rest(logged, after, ends));
-        }
+        });
+        let said = read.await.map_err(|error: StoreError| error)?;
         let answered = said
             .iter()
             .filter(|message| matches!(message.role, Role::Assistant | Role::Tool));
+        let speech = request::speech(&run.request_config);
         let mut told: Vec<Event> = answered
-            .flat_map(parts::of_message)
+            .flat_map(|message| parts::of_message(message, speech.as_ref()))
             .map(|part| Event::Message(Box::new(part)))
             .collect();
-        let ends = last_words.len();
         told.extend(last_words);
-        let numbered = (1u64..).zip(told.into_iter().map(Arc::new));
-        Ok(rest(numbered.collect(), after, ends))
+        Ok((1u64..).zip(told.into_iter().map(Arc::new)).collect())
     }
 
     /// Cancels the named runs of an agent, or all that are not over; returns which were.
@@ -139,14 +152,50 @@ impl Engine {
             ..Default::default()
         };
         let what = format!("agent {agent_id}");
-        let is_for_all = wanted.is_none();
-        match self.cancel(scope, filter, wanted, &what).await {
-            Err(EngineError::Conflict(reason)) if is_for_all => {
+        let named = wanted.clone();
+        let cancelled = self.cancel(scope, filter, wanted, &what).await;
+        match (cancelled, named) {
+            (Err(EngineError::Conflict(reason)), None) => {
                 let thread = Thread::Default;
                 self.cancel_waiting(scope, (agent_id, thread), reason).await
             }
-            cancelled => cancelled,
+            (Err(EngineError::Conflict(reason)), Some(named)) => {
+                let denied = self.cancel_asked(scope, agent_id, &named).await?;
+                if denied.is_empty() {
+                    return Err(EngineError::Conflict(reason));
+                }
+                Ok(denied)
+            }
+            (Ok(mut cancelled), Some(mut named)) => {
+                named.retain(|id| !cancelled.contains(id));
+                cancelled.extend(self.cancel_asked(scope, agent_id, &named).await?);
+                Ok(cancelled)
+            }
+            (cancelled, _) => cancelled,
         }
+    }
+
+    /// Cancels the calls of these runs that wait for an answer; returns the runs that had such.
+    async fn cancel_asked(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+        named: &[RunId],
+    ) -> Result<Vec<RunId>, EngineError> {
+        let mut denied = Vec::new();
+        for id in named {
+            let run = match self.run(scope, *id).await {
+                Err(EngineError::Store(StoreError::NotFound { .. })) => continue,
+                run => run?,
+            };
+            let has_asked = run.stop_reason == Some(StopReason::RequiresApproval);
+            if run.agent_id != agent_id || !has_asked {
+                continue;
+            }
+            let place = (agent_id, Thread::Id(run.conversation_id));
+            denied.extend(self.deny_waiting(scope, place, Some(*id)).await?);
+        }
+        Ok(denied)
     }
 
     /// Cancels the runs of a conversation that are not over; returns which.
@@ -209,7 +258,7 @@ impl Engine {
         (agent_id, thread): (AgentId, Thread),
         nothing: String,
     ) -> Result<Vec<RunId>, EngineError> {
-        let denied = self.deny_waiting(scope, agent_id, thread).await?;
+        let denied = self.deny_waiting(scope, (agent_id, thread), None).await?;
         denied.map_or(Err(EngineError::Conflict(nothing)), |run| Ok(vec![run]))
     }
 
@@ -253,6 +302,7 @@ impl Engine {
                 run.stop_reason.unwrap_or(StopReason::Cancelled),
                 &ending_of(&run),
                 0,
+                run.follow_ups.clone(),
             ),
             Err(_) => vec![
                 Event::Stopped {

@@ -16,6 +16,16 @@ use crate::{
 /// Rows of the stored log that are read at once; a row holds up to 64 events.
 const LOG_ROWS: i64 = 64;
 
+/// The same of a run that is over: so few that the first of thousands of events is there at once.
+pub(crate) const PAST_ROWS: i64 = 8;
+
+/// What of a run that is over was not read yet.
+struct Past {
+    log: Store,
+    /// The end, should the log have none.
+    last_words: Vec<Event>,
+}
+
 /// Reads a run's events from some number on. Dropping it never touches the run.
 pub struct RunHandle {
     /// The run.
@@ -34,6 +44,7 @@ pub struct RunHandle {
     replay: VecDeque<Numbered>,
     live: Option<Arc<LiveRun>>,
     log: Option<Store>,
+    past: Option<Past>,
 }
 
 impl RunHandle {
@@ -50,6 +61,7 @@ impl RunHandle {
             replay: VecDeque::new(),
             log: live.background.then_some(log),
             live: Some(live),
+            past: None,
         }
     }
 
@@ -66,6 +78,20 @@ impl RunHandle {
             replay: events.into(),
             live: None,
             log: None,
+            past: None,
+        }
+    }
+
+    /// Plays the logged events of a run that is over, of which these are the first; the rest is read as they are taken.
+    pub(crate) fn logged(
+        run: &mnemic_core::runs::Run,
+        first: Vec<Numbered>,
+        log: Store,
+        last_words: Vec<Event>,
+    ) -> Self {
+        Self {
+            past: Some(Past { log, last_words }),
+            ..Self::replay(run, first)
         }
     }
 
@@ -82,6 +108,12 @@ impl RunHandle {
                 self.next = numbered.0 + 1;
                 return Some(numbered);
             }
+            if let Some(past) = self.past.take() {
+                if let Err(error) = self.read_on(past).await {
+                    self.replay = too_slow(self.next, &error);
+                }
+                continue;
+            }
             let live = self.live.as_ref()?;
             match live.wait(self.next).await {
                 Found::Event(numbered) => {
@@ -97,6 +129,28 @@ impl RunHandle {
                 }
             }
         }
+    }
+
+    /// Reads the next rows of a run that is over, and its end where the log has none.
+    async fn read_on(&mut self, past: Past) -> Result<(), StoreError> {
+        let (run_id, from) = (self.run_id, i64::try_from(self.next).unwrap_or(i64::MAX));
+        let rows = past
+            .log
+            .read(move |tx| {
+                Box::pin(async move {
+                    mnemic_store::events::after(tx, run_id, from - 1, PAST_ROWS).await
+                })
+            })
+            .await?;
+        let mut found = unpack(&rows, self.next)?;
+        if is_full_page(&rows) {
+            self.past = Some(past);
+        } else if !rows.iter().any(ends_run) {
+            let next = found.last().map_or(self.next, |(seq, _)| seq + 1);
+            found.extend((next..).zip(past.last_words.into_iter().map(Arc::new)));
+        }
+        self.replay = found.into();
+        Ok(())
     }
 
     /// Fills the gap up to event `first` from the stored log.
@@ -121,6 +175,18 @@ impl RunHandle {
         }
         Ok(())
     }
+}
+
+/// Whether more rows may follow these.
+pub(crate) fn is_full_page(rows: &[EventRow]) -> bool {
+    i64::try_from(rows.len()).is_ok_and(|count| count >= PAST_ROWS)
+}
+
+/// Whether a row holds the last event of its run.
+fn ends_run(row: &EventRow) -> bool {
+    let events: Option<Vec<Event>> = serde_json::from_str(&row.events).ok();
+    let last = events.and_then(|events| events.into_iter().next_back());
+    matches!(last, Some(Event::Done))
 }
 
 /// The events of stored rows, from number `from` on.

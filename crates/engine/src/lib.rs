@@ -9,6 +9,7 @@ pub mod agent_files;
 pub mod agents;
 mod answers;
 pub mod archives;
+pub mod batches;
 pub mod blocks;
 mod client;
 mod clipping;
@@ -21,19 +22,29 @@ mod ending;
 mod error;
 mod events;
 mod follow;
+mod follow_ups;
+pub mod forgetting;
+pub mod forks;
 mod gauges;
+mod generate;
+mod glance;
+pub mod groups;
 mod handle;
 pub mod identities;
 pub mod inputs;
+mod limits;
 mod live;
+mod messaging;
 mod model;
 mod outlet;
+mod overview;
 pub mod prompting;
 pub mod providers;
 mod recall;
 mod recovery;
 mod request;
 mod rests;
+mod rules;
 pub mod sandbox_configs;
 pub mod search;
 mod second_try;
@@ -43,11 +54,13 @@ mod step;
 mod supervisor;
 pub mod threads;
 pub mod tools;
+mod traces;
 mod turn;
 mod web;
 
 use std::{sync::Arc, time::Duration};
 
+pub use answers::OpenCall;
 pub use compaction::manual::CompactionResult;
 use custom::{Doors, ToolSettings};
 pub use embedding::EmbeddingError;
@@ -55,14 +68,24 @@ use embedding::{EmbeddingSettings, Embeddings};
 pub use error::EngineError;
 pub use events::Event;
 pub use gauges::Gauges;
+pub use generate::{GenerateRequest, Generated};
 pub use handle::RunHandle;
+pub use limits::{Allowance, LimitReached, Standing};
 pub use live::Numbered;
-use mnemic_core::time::{Clock, Timestamp};
+use mnemic_core::{
+    plans::Plans,
+    prices::PriceList,
+    time::{Clock, Timestamp},
+};
 use mnemic_llm::{Catalogue, Client};
 use mnemic_store::Store;
 use mnemic_tools::sandbox::Sandbox;
+pub use overview::{ContextOverview, Share};
 use parking_lot::RwLock;
-pub use request::{ClientSkill, ClientTool, DEFAULT_MAX_STEPS, Granularity, SendRequest, WhenBusy};
+pub use request::{
+    AskedChoice, ClientSkill, ClientTool, DEFAULT_MAX_STEPS, Granularity, Round, SendRequest,
+    WhenBusy,
+};
 use rests::Rests;
 use search::Shelf;
 use session::Sessions;
@@ -82,18 +105,28 @@ pub struct EngineSettings {
     pub max_context_window: i64,
     /// Runs that may wait for one conversation.
     pub queue_depth: i64,
+    /// Requests of batches that run at once.
+    pub batch_concurrency: usize,
     /// How long a conversation waits for answers to its agent's calls, before a message may come in their place.
     pub approval_expiry: Duration,
+    /// For how long it is kept what models were asked and answered; none: not at all.
+    pub trace_age: Option<Duration>,
     /// Bytes of prompts and transcripts kept in memory between turns.
     pub session_cache_bytes: usize,
     /// Bytes of search indexes kept in memory.
     pub index_cache_bytes: usize,
     /// How long the model may take that makes a summary, before a digest stands in for it.
     pub compaction_timeout: Duration,
+    /// How long copies of the database that were made before migrations are kept.
+    pub keep_copies: Duration,
     /// How tools run that people wrote.
     pub tools: ToolSettings,
     /// Pages and searches in the web.
     pub web: WebSettings,
+    /// What models cost.
+    pub prices: Arc<PriceList>,
+    /// What agents, end users and keys may use.
+    pub plans: Arc<Plans>,
 }
 
 impl Default for EngineSettings {
@@ -103,12 +136,17 @@ impl Default for EngineSettings {
             embeddings: EmbeddingSettings::default(),
             max_context_window: 128_000,
             queue_depth: 32,
+            batch_concurrency: 4,
             approval_expiry: Duration::from_secs(7 * 24 * 3600),
+            trace_age: None,
             session_cache_bytes: 64 * 1024 * 1024,
             index_cache_bytes: 256 * 1024 * 1024,
             compaction_timeout: Duration::from_secs(30),
+            keep_copies: Duration::from_secs(30 * 24 * 3600),
             tools: ToolSettings::default(),
             web: WebSettings::default(),
+            prices: Arc::default(),
+            plans: Arc::default(),
         }
     }
 }
@@ -132,6 +170,10 @@ struct Inner {
     clock: Clock,
     boot_id: String,
     sessions: Sessions,
+    /// What is stored, as it was measured for limits.
+    sizes: limits::Sizes,
+    /// Who waits for the answer of another agent.
+    waits: Arc<messaging::Waits>,
     shelf: Shelf,
     supervisor: Supervisor,
     /// Who opens the API to running tools.
@@ -141,6 +183,10 @@ struct Inner {
     web: Web,
     /// Told when a run with a callback ended in this process.
     callback_due: Notify,
+    /// Told when a batch was accepted in this process.
+    batch_due: Notify,
+    /// Held by whoever erases.
+    erasing: tokio::sync::Mutex<()>,
 }
 
 /// How often callbacks are looked for that no run of this process announces: those of other processes,
@@ -176,12 +222,16 @@ impl Engine {
             clock,
             boot_id,
             sessions,
+            sizes: limits::Sizes::default(),
+            waits: Arc::default(),
             shelf,
             supervisor: Supervisor::default(),
             doors: RwLock::default(),
             sandbox: OnceCell::new(),
             web,
             callback_due: Notify::new(),
+            batch_due: Notify::new(),
+            erasing: tokio::sync::Mutex::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -225,6 +275,11 @@ impl Engine {
             () = tokio::time::sleep(CALLBACK_POLL) => true,
             () = self.inner.supervisor.abort.cancelled() => false,
         }
+    }
+
+    /// Does something for which nobody waits. The engine's end waits for it, for a while.
+    pub fn in_background(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.supervisor.tasks.spawn(task);
     }
 
     /// The present instant by the engine's clock.

@@ -110,6 +110,11 @@ impl LiveRun {
         *self.accepted.wait().await
     }
 
+    /// Whether it is known that the commit which took the run in is durable.
+    pub(crate) fn was_accepted(&self) -> bool {
+        self.accepted.get().is_some_and(|durable| *durable)
+    }
+
     /// The number that the next event gets.
     pub(crate) fn next_seq(&self) -> u64 {
         let buffer = self.buffer.lock();

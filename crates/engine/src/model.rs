@@ -2,12 +2,13 @@
 
 use mnemic_core::{
     agents::{Agent, LlmConfig},
+    conversations::Conversation,
     scope::Scope,
 };
 use mnemic_llm::{ResolvedModel, Thinking};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::{Engine, EngineError, SendRequest, session::Session};
+use crate::{Engine, EngineError, SendRequest, agents::defaults::apply_settings, session::Session};
 
 /// Tokens of thinking where its setting names none (V1 contract, section 2.1).
 const LEAST_BUDGET: i64 = 1_024;
@@ -23,6 +24,8 @@ pub(crate) struct TurnModel {
     pub reasoning_effort: Option<String>,
     /// Whether and for how long it thinks.
     pub thinking: Thinking,
+    /// How much it says.
+    pub verbosity: Option<String>,
 }
 
 impl Engine {
@@ -39,15 +42,37 @@ impl Engine {
             .as_deref()
             .or(session.frame.model_override.as_deref())
             .unwrap_or(&own);
+        let mut model = self
+            .agents_model(scope, &session.frame.agent, handle)
+            .await?;
+        if let Some(limit) = session.frame.window_limit {
+            let most = model.resolved.context_limit.unwrap_or(i64::MAX);
+            model.context_window = limit.min(most);
+        }
+        Ok(model)
+    }
+
+    /// A model as an agent uses it.
+    pub(crate) async fn agents_model(
+        &self,
+        scope: &Scope,
+        agent: &Agent,
+        handle: &str,
+    ) -> Result<TurnModel, EngineError> {
         let resolved = self.resolve_model(scope, handle).await?;
-        let config = &session.frame.agent.llm_config;
-        let context_window = self.window(&session.frame.agent, handle, Some(&resolved));
+        let config = &agent.llm_config;
+        let context_window = self.window(agent, handle, Some(&resolved));
         Ok(TurnModel {
             resolved,
             context_window,
             max_tokens: config.max_tokens,
             reasoning_effort: reasoning_effort(config),
-            thinking: thinking(session.frame.agent.model_settings.as_ref(), config),
+            verbosity: config
+                .extra
+                .get("verbosity")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            thinking: thinking(agent.model_settings.as_ref(), config),
         })
     }
 
@@ -74,6 +99,22 @@ impl Engine {
     }
 }
 
+/// Lays a thread's own settings over its agent's.
+pub(crate) fn apply_thread(agent: &mut Agent, thread: &Conversation) {
+    if let Some(Value::Object(settings)) = &thread.model_settings {
+        apply_settings(&mut agent.llm_config, settings);
+        let mut merged = match agent.model_settings.take() {
+            Some(Value::Object(own)) => own,
+            _ => Map::new(),
+        };
+        merged.extend(settings.clone());
+        agent.model_settings = Some(Value::Object(merged));
+    }
+    if let Some(limit) = thread.context_window_limit {
+        agent.llm_config.context_window = limit;
+    }
+}
+
 /// How much the agent's model thinks: `reasoning.reasoning_effort` of OpenAI's settings, `effort` of
 /// Anthropic's.
 fn reasoning_effort(config: &LlmConfig) -> Option<String> {
@@ -83,8 +124,8 @@ fn reasoning_effort(config: &LlmConfig) -> Option<String> {
         .or_else(|| config.reasoning_effort.clone())
 }
 
-/// Whether and for how long it thinks: `thinking` of Anthropic's settings, or the fields of the
-/// older `llm_config`.
+/// Whether and for how long it thinks: `thinking` of Anthropic's and Z.ai's settings, `thinking_config` of
+/// Google's, or the fields of the older `llm_config`.
 fn thinking(settings: Option<&Value>, config: &LlmConfig) -> Thinking {
     if let Some(thinking) = settings
         .and_then(|settings| settings.get("thinking"))
@@ -99,6 +140,15 @@ fn thinking(settings: Option<&Value>, config: &LlmConfig) -> Thinking {
             Some("adaptive") => Thinking::Adaptive,
             _ => Thinking::Budget(budget(thinking)),
         };
+    }
+    let of_google = settings.and_then(|settings| settings.get("thinking_config"));
+    let budget = of_google.and_then(|config| config.get("thinking_budget"));
+    match budget.and_then(Value::as_i64) {
+        Some(0) => return Thinking::Disabled,
+        // As much as it finds right, by the provider's own word for it.
+        Some(..0) => return Thinking::Adaptive,
+        Some(tokens) => return Thinking::Budget(tokens),
+        None => {}
     }
     let extra = &config.extra;
     let reasons = extra.get("enable_reasoner").and_then(Value::as_bool);
@@ -152,6 +202,21 @@ mod tests {
                 json!({"thinking": {"type": "enabled"}}),
                 json!({}),
                 Thinking::Budget(1024),
+            ),
+            (
+                json!({"thinking_config": {"include_thoughts": true, "thinking_budget": 2000}}),
+                json!({}),
+                Thinking::Budget(2000),
+            ),
+            (
+                json!({"thinking_config": {"thinking_budget": 0}}),
+                older.clone(),
+                Thinking::Disabled,
+            ),
+            (
+                json!({"thinking_config": {"thinking_budget": -1}}),
+                json!({}),
+                Thinking::Adaptive,
             ),
             (json!({}), older, Thinking::Budget(3000)),
             (json!({}), json!({"enable_reasoner": true}), Thinking::Unset),

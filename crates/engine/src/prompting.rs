@@ -5,7 +5,7 @@ use mnemic_core::{
     blocks::Block,
     conversations::Thread,
     ids::{AgentId, ConversationId},
-    prompt::{self, BlockView, PromptInputs},
+    prompt::{self, BlockView, PromptInputs, Sections},
     scope::Scope,
     time::Timestamp,
     tokens,
@@ -96,11 +96,49 @@ pub async fn render(
     head: &Head,
     now: Timestamp,
 ) -> Result<Compiled, StoreError> {
+    let inputs = inputs(tx, scope, (agent, shown), head, now).await?;
+    let whole = Compiled::of(prompt::render(&inputs));
+    let most = agent.llm_config.context_window / 100 * MOST_OF_WINDOW;
+    // The tools are looked at only where they may matter.
+    if most <= 0 || whole.tokens <= most / 2 {
+        return Ok(whole);
+    }
+    let attached = tools::of_agent(tx, scope, agent.id).await?;
+    let cap = most - attached.iter().map(session::tool_tokens).sum::<i64>();
+    if whole.tokens <= cap {
+        return Ok(whole);
+    }
+    Ok(Compiled::of(prompt::render_within(&inputs, cap)))
+}
+
+/// The parts of the memory that the prompt shows.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn sections(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    shown: (&Agent, &[Block]),
+    head: &Head,
+    now: Timestamp,
+) -> Result<Sections, StoreError> {
+    let inputs = inputs(tx, scope, shown, head, now).await?;
+    Ok(prompt::sections(&inputs))
+}
+
+/// What the prompt is made of as things stand.
+async fn inputs<'a>(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    (agent, shown): (&'a Agent, &'a [Block]),
+    head: &Head,
+    now: Timestamp,
+) -> Result<PromptInputs<'a>, StoreError> {
     let in_context = context::message_ids(tx, head.conversation_id).await?.len();
     let in_context = i64::try_from(in_context).unwrap_or(i64::MAX);
     let recall_count =
         (messages::count(tx, scope, head.conversation_id).await? - in_context).max(0);
-    let inputs = PromptInputs {
+    Ok(PromptInputs {
         agent_type: agent.agent_type,
         system: &agent.system,
         blocks: shown.iter().map(BlockView::from).collect(),
@@ -114,19 +152,7 @@ pub async fn render(
         archive_tags: &[],
         line_numbers: agent.llm_config.model_endpoint_type == "anthropic",
         value_bytes: usize::MAX,
-    };
-    let whole = Compiled::of(prompt::render(&inputs));
-    let most = agent.llm_config.context_window / 100 * MOST_OF_WINDOW;
-    // The tools are looked at only where they may matter.
-    if most <= 0 || whole.tokens <= most / 2 {
-        return Ok(whole);
-    }
-    let attached = tools::of_agent(tx, scope, agent.id).await?;
-    let cap = most - attached.iter().map(session::tool_tokens).sum::<i64>();
-    if whole.tokens <= cap {
-        return Ok(whole);
-    }
-    Ok(Compiled::of(prompt::render_within(&inputs, cap)))
+    })
 }
 
 /// Makes the stored prompt of a conversation true, whatever changed before in the same transaction.
@@ -142,6 +168,7 @@ pub async fn refresh(
 ) -> Result<Compiled, StoreError> {
     let head = turns::head(tx, scope, agent_id, Thread::Id(conversation_id)).await?;
     let agent = agents::get(tx, scope, agent_id).await?;
-    let shown = blocks::of_agent(tx, scope, agent_id).await?;
+    let place = (agent_id, conversation_id).into();
+    let shown = blocks::of_place(tx, scope, place).await?;
     current(tx, scope, (&agent, &shown), &head, now).await
 }

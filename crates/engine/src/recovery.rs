@@ -1,7 +1,7 @@
 //! Recovery: what a dead process left is taken over and brought to an end. Nothing that was accepted
 //! is lost, and no tool call is ever run a second time.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use mnemic_core::{
     conversations::Thread,
@@ -10,7 +10,7 @@ use mnemic_core::{
     runs::{RunError, StopReason},
 };
 use mnemic_store::{
-    StoreError, embed_scopes, leases,
+    StoreError, batches, embed_scopes, leases,
     leases::Lease,
     runs::{self, OpenRun, Progress},
     steps::{self, PendingStep},
@@ -18,7 +18,7 @@ use mnemic_store::{
 };
 
 use crate::{
-    Engine, EngineError, SendRequest, accept, inputs,
+    Engine, EngineError, SendRequest, accept,
     live::{LiveRun, RunIdentity},
     outlet::Outlet,
     session::Session,
@@ -57,6 +57,10 @@ impl Engine {
         tokio::spawn(async move { engine.watch_cancels().await });
         self.inner.embeddings.prepare();
         tokio::spawn(self.clone().embed_forever());
+        tokio::spawn(self.clone().run_batches());
+        tokio::spawn(self.clone().forget_traces());
+        tokio::spawn(self.clone().erase_what_is_due());
+        tokio::spawn(self.clone().expire_copies());
         Ok(())
     }
 
@@ -80,6 +84,7 @@ impl Engine {
     }
 
     async fn patrol(&self, mut presence: mnemic_store::Presence) {
+        let mut stranded = HashSet::new();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(PATROL) => {}
@@ -94,6 +99,9 @@ impl Engine {
                 && let Err(error) = self.recover().await
             {
                 tracing::warn!(%error, "looking for the runs of dead processes failed");
+            }
+            if self.inner.store.dialect() == mnemic_store::Dialect::Postgres {
+                stranded = self.begin_stranded(stranded).await;
             }
         }
     }
@@ -126,7 +134,9 @@ impl Engine {
                 () = self.inner.supervisor.abort.cancelled() => return,
             }
             let live = self.inner.supervisor.all();
-            let ids: Vec<String> = live.iter().map(|run| run.id.to_string()).collect();
+            // Of others there may be no row yet.
+            let accepted = live.iter().filter(|run| run.was_accepted());
+            let ids: Vec<String> = accepted.map(|run| run.id.to_string()).collect();
             if ids.is_empty() {
                 continue;
             }
@@ -154,6 +164,7 @@ impl Engine {
                     let orphans = steps::runs_with_orphans(tx).await?;
                     let mut holders = leases::owners(tx).await?;
                     holders.extend(embed_scopes::owners(tx).await?);
+                    holders.extend(batches::owners(tx).await?);
                     Ok::<_, StoreError>((open, orphans, holders))
                 })
             })
@@ -173,6 +184,7 @@ impl Engine {
             .write(move |tx| {
                 Box::pin(async move {
                     leases::free_dead(tx, &freed).await?;
+                    batches::free_dead(tx, &freed).await?;
                     embed_scopes::free_dead(tx, &freed).await
                 })
             })
@@ -191,7 +203,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn adopt(&self, run: OpenRun) -> Result<(), EngineError> {
+    pub(crate) async fn adopt(&self, run: OpenRun) -> Result<(), EngineError> {
         let (id, from, me) = (run.id, run.owner.clone(), self.inner.boot_id.clone());
         let scope = run.scope.clone();
         let adopted = self
@@ -263,38 +275,22 @@ impl Engine {
                 () = self.inner.supervisor.abort.cancelled() => return self.leave(&live),
             }
         };
-        let inputs = if found.run.step_count == 0 {
-            inputs::of_live(&live, &request, self.now())
-        } else {
-            Vec::new()
-        };
         if found.run.status.is_terminal() {
             live.cancelled.cancel();
         }
-        let turn = Turn {
-            engine: self.clone(),
-            outlet: Outlet::new(Arc::clone(&live), found.resumes),
-            live,
-            request,
-            lease: found.lease,
-            session: found.session,
-            progress: Progress {
-                usage: found.run.usage,
-                step_count: found.run.step_count,
-                ttft_ns: found.run.ttft_ns,
-            },
-            context_tokens: 0,
-            accepted_at: found.run.created_at,
-            inputs,
-            evicted: Vec::new(),
-            summary: None,
-            is_partial: false,
-            failed_step: None,
-            overflows: 0,
-            ceiling: None,
-            input_cap: i64::MAX,
-            reckoned: 0,
+        let outlet = Outlet::new(Arc::clone(&live), found.resumes);
+        let held = (found.lease, found.session);
+        let mut turn = Turn::new(self, (live, request), held, found.run.created_at);
+        turn.outlet = outlet;
+        turn.progress = Progress {
+            usage: found.run.usage,
+            step_count: found.run.step_count,
+            ttft_ns: found.run.ttft_ns,
         };
+        // The first step took the input into the context.
+        if turn.progress.step_count > 0 {
+            turn.inputs.clear();
+        }
         turn.run_resumed(found.pending, found.resumes > MAX_RESUMES)
             .await;
     }
@@ -341,6 +337,11 @@ impl Turn {
     /// Closes the step that was interrupted, then goes on.
     async fn run_resumed(mut self, pending: Option<PendingStep>, give_up: bool) {
         let given_up = interrupted(self.live.id);
+        if self.progress.step_count > 0
+            && let Err(error) = self.recall_history().await
+        {
+            tracing::warn!(run = %self.live.id, %error, "rules count from here on");
+        }
         if let Some(pending) = pending
             && let Err(error) = self.close_interrupted(pending).await
         {

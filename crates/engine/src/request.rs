@@ -1,6 +1,6 @@
 //! What a client asks of an agent, parsed and validated by the API.
 
-use mnemic_core::messages::NewMessage;
+use mnemic_core::{ids::GroupId, messages::NewMessage, parts::Speech};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -41,6 +41,9 @@ pub struct SendRequest {
     /// Tools that the client runs, in place of the agent's own of the same name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub client_tools: Vec<ClientTool>,
+    /// What the model has to call in the run's first step, where the client says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_choice: Option<AskedChoice>,
     /// What the client can do beside its tools, told to the model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub client_skills: Vec<ClientSkill>,
@@ -57,10 +60,73 @@ pub struct SendRequest {
     /// The running tools that sent it, directly or by other agents; none for a client's own request.
     #[serde(default, skip_serializing_if = "Above::is_empty")]
     pub above: Above,
+    /// The round of a group that it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<Round>,
+    /// Whether its answers may leave out the calls that a person has to approve, which then go on waiting.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answers_in_part: bool,
     /// SHA-256 (hex) of method, path and body: by it a client's retry is known.
     pub body_hash: String,
     /// Whether the client says that this is a retry (`x-stainless-retry-count` above 0).
     pub is_retry: bool,
+}
+
+/// The tool by which an agent speaks, as a request's configuration names it; `None` where its calls are to be shown as such.
+pub(crate) fn speech(request_config: &Value) -> Option<Speech> {
+    let field = |key: &str| request_config.get(key);
+    if field("use_assistant_message").and_then(Value::as_bool) == Some(false) {
+        return None;
+    }
+    let usual = Speech::default();
+    let text = |key: &str| field(key).and_then(Value::as_str).map(str::to_owned);
+    Some(Speech {
+        tool: text("assistant_message_tool_name").unwrap_or(usual.tool),
+        argument: text("assistant_message_tool_kwarg").unwrap_or(usual.argument),
+    })
+}
+
+/// A member's turn in a group whose members speak one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Round {
+    /// The group.
+    pub group_id: GroupId,
+    /// How many spoke before in this round.
+    pub turn: i64,
+}
+
+impl SendRequest {
+    /// Whether it answers calls that wait.
+    pub(crate) fn has_answers(&self) -> bool {
+        let mut messages = self.messages.iter();
+        messages.any(|message| !message.body.answers.is_empty())
+    }
+}
+
+impl Default for SendRequest {
+    /// One that says nothing, for what is only to be looked at.
+    fn default() -> Self {
+        Self {
+            messages: Vec::new(),
+            max_steps: DEFAULT_MAX_STEPS,
+            granularity: Granularity::Steps,
+            background: false,
+            override_model: None,
+            override_system: None,
+            client_tools: Vec::new(),
+            tool_choice: None,
+            client_skills: Vec::new(),
+            include_compaction: false,
+            request_config: Value::Null,
+            metadata: Value::Null,
+            callback_url: None,
+            above: Above::default(),
+            round: None,
+            answers_in_part: false,
+            body_hash: String::new(),
+            is_retry: false,
+        }
+    }
 }
 
 /// A tool that a client runs.
@@ -73,6 +139,16 @@ pub struct ClientTool {
     pub description: String,
     /// JSON schema of its arguments.
     pub parameters: Value,
+}
+
+/// A call that a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AskedChoice {
+    /// Of any tool.
+    Any,
+    /// Of this one.
+    Tool(String),
 }
 
 /// Instructions that a client keeps for the model.

@@ -1,14 +1,22 @@
 //! Tool calls whose arguments are of no use: mended where that is possible, else asked for once more
 //! within the same step. What is asked is not stored; what it took is counted.
 
-use mnemic_core::messages::{MessageBody, Role, ToolCall};
+use std::collections::BTreeMap;
+
+use mnemic_core::{
+    inner_thoughts::{HEARTBEAT, THINKING},
+    messages::{MessageBody, Role, ToolCall},
+};
 use mnemic_llm::{Completion, MessageView, ToolChoice, repair};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{EngineError, model::TurnModel, session::Frame, step::Answer, turn::Turn};
 
 /// Characters of useless arguments that the model is shown again.
 const MAX_SHOWN: usize = 2_000;
+
+/// Arguments that rules give, by tool.
+type Prefilled = BTreeMap<String, Map<String, Value>>;
 
 /// A call that can't be made.
 struct Useless {
@@ -31,12 +39,14 @@ impl Turn {
         if answer.cancelled {
             return Ok(());
         }
+        let makes_one_call = self.makes_one_call();
+        let prefilled = &self.rules.next().prefilled;
         let frame = &self.session.frame;
         let calls = &mut answer.completion.body.tool_calls;
-        if frame.agent.llm_config.parallel_tool_calls == Some(false) {
+        if makes_one_call {
             calls.truncate(1);
         }
-        let useless = mend_all(frame, calls);
+        let useless = mend_all((frame, prefilled), calls);
         if useless.is_empty() {
             return Ok(());
         }
@@ -74,7 +84,8 @@ impl Turn {
             answer.step.usage.add(usage);
         }
         let better = &mut again.body.tool_calls;
-        let still_useless = mend_all(&self.session.frame, better);
+        let prefilled = &self.rules.next().prefilled;
+        let still_useless = mend_all((&self.session.frame, prefilled), better);
         let mut index = 0;
         better.retain(|_| {
             index += 1;
@@ -94,8 +105,10 @@ impl Turn {
 
 /// Mends the arguments of calls; returns those that can't be mended. A tool that does not exist is told
 /// to the model by the call's return.
-fn mend_all(frame: &Frame, calls: &mut [ToolCall]) -> Vec<Useless> {
+fn mend_all((frame, prefilled): (&Frame, &Prefilled), calls: &mut [ToolCall]) -> Vec<Useless> {
     let specs = frame.tool_set.specs();
+    // A call is good without what belongs to the loop, and without what a rule gives.
+    let of_loop = |name: &str| frame.heartbeats && [THINKING, HEARTBEAT].contains(&name);
     let mut useless = Vec::new();
     for (index, call) in calls.iter_mut().enumerate() {
         let Some(spec) = specs.iter().find(|spec| spec.name == call.name) else {
@@ -104,7 +117,10 @@ fn mend_all(frame: &Frame, calls: &mut [ToolCall]) -> Vec<Useless> {
         let reason = match repair::arguments(&call.arguments) {
             Ok(arguments) => {
                 let arguments = arguments.into_owned();
-                let missing = missing(&spec.parameters, &arguments);
+                let mut missing = missing(&spec.parameters, &arguments);
+                let given = prefilled.get(&call.name);
+                let is_given = |name: &str| given.is_some_and(|given| given.contains_key(name));
+                missing.retain(|name| !of_loop(name) && !is_given(name));
                 call.arguments = arguments;
                 if missing.is_empty() {
                     continue;

@@ -10,11 +10,14 @@ use mnemic_core::{
     builtin,
     compaction::{self, Sized},
     conversations::Thread,
+    heartbeat,
     ids::{AgentId, ConversationId, MessageId},
-    messages::{Message, Role},
+    inner_thoughts,
+    messages::{Message, MessageBody, Role},
     scope::Scope,
     time::Timestamp,
     tokens,
+    tool_rules::ToolRules,
     tools::Tool,
 };
 use mnemic_llm::{
@@ -36,6 +39,8 @@ pub(crate) struct Frame {
     pub agent: Arc<Agent>,
     /// A model handle that this thread uses instead of the agent's.
     pub model_override: Option<String>,
+    /// Tokens that a request of this thread may take, in place of what agent and model say.
+    pub window_limit: Option<i64>,
     pub tools: Vec<Tool>,
     pub tool_set: Arc<ToolSet>,
     pub tools_tokens: i64,
@@ -45,6 +50,9 @@ pub(crate) struct Frame {
     /// Bytes of the prompt's text.
     pub system_bytes: usize,
     pub system_tokens: i64,
+    pub rules: ToolRules,
+    /// Whether every answer is a call that says whether another follows.
+    pub heartbeats: bool,
 }
 
 impl Frame {
@@ -56,19 +64,25 @@ impl Frame {
         agent_id: AgentId,
         now: Timestamp,
     ) -> Result<Self, EngineError> {
-        let agent = agents::get(tx, scope, agent_id).await?;
-        let shown = blocks::of_agent(tx, scope, agent_id).await?;
+        let mut agent = agents::get(tx, scope, agent_id).await?;
+        let place = (agent_id, head.conversation_id).into();
+        let shown = blocks::of_place(tx, scope, place).await?;
         let attached = tools::of_agent(tx, scope, agent_id).await?;
         let conversation = conversations::get(tx, scope, head.conversation_id).await?;
+        model::apply_thread(&mut agent, &conversation);
         let prompt = prompting::current(tx, scope, (&agent, &shown), head, now).await?;
-        let specs: Vec<ToolSpec> = attached.iter().map(spec).collect();
+        let rules = ToolRules::read(&agent.tool_rules);
+        let specs = specs(&agent, &rules, &attached);
         let tool_set = ToolSet::new(&specs)
             .searching(builtin::SEARCHES)
             .strict(|spec| is_strict(&agent, &attached, &spec.name));
         Ok(Self {
             signature: head.signature.clone(),
+            heartbeats: agent.agent_type.needs_heartbeats(),
+            rules,
             agent: Arc::new(agent),
             model_override: conversation.model,
+            window_limit: conversation.context_window_limit,
             tool_set: Arc::new(tool_set),
             tools_tokens: attached.iter().map(tool_tokens).sum(),
             tools: attached,
@@ -82,21 +96,34 @@ impl Frame {
         })
     }
 
-    /// The agent's tools with those of a client, which take the place of others of their name.
-    pub(crate) fn tools_with(&self, client: &[ClientTool]) -> ToolSet {
+    /// The agent's tools with those of a client, which take the place of others of their name, as far as they are allowed.
+    pub(crate) fn tools_with(
+        &self,
+        client: &[ClientTool],
+        is_allowed: &dyn Fn(&str) -> bool,
+    ) -> ToolSet {
         let is_clients = |name: &str| client.iter().any(|tool| tool.name == name);
-        let own = self.tools.iter().map(spec);
-        let mut specs: Vec<ToolSpec> = own.filter(|spec| !is_clients(&spec.name)).collect();
+        let mut specs = specs(&self.agent, &self.rules, &self.tools);
+        specs.retain(|spec| !is_clients(&spec.name));
         specs.extend(client.iter().map(|tool| ToolSpec {
             name: tool.name.clone(),
             description: tool.description.clone(),
             parameters: tool.parameters.clone(),
         }));
+        specs.retain(|spec| is_allowed(&spec.name));
         ToolSet::new(&specs)
             .searching(builtin::SEARCHES)
             .strict(|spec| {
                 !is_clients(&spec.name) && is_strict(&self.agent, &self.tools, &spec.name)
             })
+    }
+
+    /// A message as the agent's model reads it, where that is another than is stored.
+    fn on_the_wire(&self, body: &MessageBody) -> Option<MessageBody> {
+        if !self.heartbeats {
+            return None;
+        }
+        inner_thoughts::on_the_wire(body, |tool| self.rules.end_after(tool))
     }
 
     /// The model that this thread uses when a request names no other.
@@ -116,6 +143,24 @@ impl Frame {
         self.signature == head.signature
             && head.stored_signature.as_deref() == Some(head.signature.as_str())
     }
+}
+
+/// An agent's tools as its model sees them.
+fn specs(agent: &Agent, rules: &ToolRules, tools: &[Tool]) -> Vec<ToolSpec> {
+    let mut specs: Vec<ToolSpec> = tools.iter().map(spec).collect();
+    if agent.agent_type.needs_heartbeats() {
+        let thinks = agent.llm_config.thinks_in_arguments();
+        for spec in &mut specs {
+            let ends = rules.end_after(&spec.name);
+            spec.parameters = inner_thoughts::parameters(&spec.parameters, thinks, ends);
+        }
+    }
+    specs
+}
+
+/// Whether somebody said a message to the agent.
+fn is_said(message: &Message) -> bool {
+    message.role == Role::User && !heartbeat::is_heartbeat(message)
 }
 
 fn spec(tool: &Tool) -> ToolSpec {
@@ -211,7 +256,7 @@ impl Session {
             .is_some_and(|last| Waiting::of(last).is_some());
         let begin = messages
             .iter()
-            .rposition(|message| waits && message.role == Role::User);
+            .rposition(|message| waits && is_said(message));
         let from = match (forgets, begin) {
             (false, _) => 0,
             (true, Some(begin)) => begin,
@@ -224,19 +269,28 @@ impl Session {
         Ok(session)
     }
 
-    /// Appends a message to the transcript; of a huge one a part.
-    pub(crate) fn push(&mut self, message: &Message) {
-        let mut tokens = message.tokens;
-        self.largest = self.largest.max(tokens);
-        let clipped = compaction::clip(message.role, &message.body, tokens, self.cap);
-        if let Some(body) = &clipped {
-            tokens = tokens::count_message(message.role, body, message.name.as_deref());
-        }
-        self.transcript.push(&MessageView {
+    /// Appends a message to a transcript as this session shows it, of a huge one a part; returns its tokens.
+    pub(crate) fn show(&self, transcript: &mut Transcript, message: &Message) -> i64 {
+        let clipped = compaction::clip(message.role, &message.body, message.tokens, self.cap);
+        let body = clipped.as_ref().unwrap_or(&message.body);
+        let wire = self.frame.on_the_wire(body);
+        transcript.push(&MessageView {
             role: message.role,
-            body: clipped.as_ref().unwrap_or(&message.body),
+            body: wire.as_ref().unwrap_or(body),
             name: message.name.as_deref(),
         });
+        clipped.map_or(message.tokens, |body| {
+            tokens::count_message(message.role, &body, message.name.as_deref())
+        })
+    }
+
+    /// Appends a message to the transcript.
+    pub(crate) fn push(&mut self, message: &Message) {
+        self.largest = self.largest.max(message.tokens);
+        let mut transcript =
+            std::mem::replace(&mut self.transcript, Transcript::new(Protocol::OpenAiChat));
+        let tokens = self.show(&mut transcript, message);
+        self.transcript = transcript;
         let sized = Sized {
             role: message.role,
             tokens,

@@ -1,5 +1,7 @@
 //! A step: one model call and its tool runs.
 
+mod shown;
+
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -7,23 +9,21 @@ use mnemic_core::{
     compaction,
     ids::{AgentId, ConversationId, MessageId, RunId, StepId},
     messages::{Message, MessageBody, Role, ToolCall, ToolReturn},
-    parts::{HiddenReasoning, MessagePart, Part},
+    parts::{MessagePart, Part},
     runs::{Step, StepStatus, StopReason, Usage},
     time::Timestamp,
 };
-use mnemic_llm::{
-    Assembler, Call, Completion, Delta, FinishReason, LlmError, MessageView, SystemPrompt,
-    ToolChoice,
-};
-use mnemic_store::{StoreError, failpoints};
-use serde_json::Value;
+use mnemic_llm::{Assembler, Call, Completion, Delta, LlmError, MessageView, SystemPrompt};
+use mnemic_store::{StoreError, failpoints, traces::Trace};
 
+pub(crate) use self::shown::{Reading, Shown};
 use crate::{
     EngineError, Granularity,
     dispatch::{self, Action},
     events::Event,
     model::TurnModel,
     settle::{Closing, StepCommit},
+    traces,
     turn::{Turn, llm_failure},
     web,
 };
@@ -49,6 +49,10 @@ pub(crate) struct Answer {
     pub started_at: Timestamp,
     /// Tokens of the request and the answer, without what was asked besides.
     pub context_tokens: i64,
+    /// What was shown of it.
+    pub shown: Shown,
+    /// What was asked for it and came back, if that is kept.
+    pub trace: Option<Trace>,
 }
 
 impl Turn {
@@ -59,11 +63,13 @@ impl Turn {
             .engine
             .turn_model(&self.live.scope, &self.session, &request)
             .await?;
+        self.decide_tools()?;
         self.make_room(&model).await?;
         if self.live.cancelled.is_cancelled() {
             // Noticed before the next step.
             return Ok(StepEnd::Continue);
         }
+        let traced = self.traced_request(&model);
         let mut answer = match self.ask(&model).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -73,13 +79,17 @@ impl Turn {
                     return Ok(StepEnd::Continue);
                 }
                 if let EngineError::Llm(error) = &error {
-                    self.failed_step = Some(self.failed(&model, error));
+                    let trace = traced.map(|asked| traces::of_failure(&self.engine, asked, error));
+                    self.failed_step = Some((self.failed(&model, error), trace));
                 }
                 return Err(error);
             }
         };
+        answer.trace =
+            traced.map(|asked| traces::of_answer(&self.engine, asked, &answer.completion));
         self.learn(&model, answer.step.usage.prompt_tokens);
         self.mend(&model, &mut answer).await?;
+        self.shape(&mut answer)?;
         failpoints::hit("answered");
         self.conclude(&model, answer).await
     }
@@ -116,6 +126,8 @@ impl Turn {
             started_at,
             step,
             context_tokens: 0,
+            shown: Shown::new(self.reading()),
+            trace: None,
         };
         if answer.streamed {
             self.ask_streaming(&call, &mut answer).await?;
@@ -193,40 +205,23 @@ impl Turn {
             system,
             transcript,
         );
-        call.tools = if self.request.client_tools.is_empty() {
-            Arc::clone(&self.session.frame.tool_set)
-        } else {
-            Arc::new(self.session.frame.tools_with(&self.request.client_tools))
-        };
-        call.tool_choice = self.tool_choice();
+        call.tools = self.shown_tools();
+        call.tool_choice = self.ruled_or_asked_choice();
         call.temperature = config.temperature;
         // Half of the window is for the request, whatever the agent's settings say.
         let half = (model.context_window / 2).max(1);
         call.max_tokens = config.max_tokens.map(|tokens| tokens.min(half));
-        call.parallel_tool_calls = config.parallel_tool_calls;
+        call.parallel_tool_calls = if self.makes_one_call() {
+            Some(false)
+        } else {
+            config.parallel_tool_calls
+        };
         call.reasoning_effort.clone_from(&model.reasoning_effort);
         call.thinking = model.thinking;
+        call.verbosity.clone_from(&model.verbosity);
         call.response_format = self.session.frame.agent.form_of_answers().cloned();
         call.context_window = Some(model.context_window);
         call
-    }
-
-    /// The tool that a rule (`run_first`) wants in the run's first step.
-    fn tool_choice(&self) -> ToolChoice {
-        if self.progress.step_count > 0 {
-            return ToolChoice::Auto;
-        }
-        let frame = &self.session.frame;
-        let field = |rule: &Value, key| rule.get(key).and_then(Value::as_str).map(str::to_owned);
-        let is_first = |rule: &&Value| field(rule, "type").as_deref() == Some("run_first");
-        let named = frame.agent.tool_rules.iter().filter(is_first);
-        let named: Vec<String> = named.filter_map(|rule| field(rule, "tool_name")).collect();
-        match named.as_slice() {
-            [only] if frame.tool_set.specs().iter().any(|spec| spec.name == *only) => {
-                ToolChoice::Tool(only.clone())
-            }
-            _ => ToolChoice::Auto,
-        }
     }
 
     /// Makes a call unless the run was cancelled (`None`). The call goes out while the run's acceptance
@@ -269,7 +264,6 @@ impl Turn {
         let opened = opened?;
         let mut deltas = std::pin::pin!(opened);
         let mut assembler = Assembler::default();
-        let mut shown = Shown::default();
         loop {
             let deadline = self.outlet.deadline();
             let due = async {
@@ -284,7 +278,7 @@ impl Turn {
                 delta = deltas.next() => match delta {
                     Some(delta) => {
                         let delta = delta?;
-                        self.show(&delta, &mut shown, answer);
+                        self.show(&delta, answer);
                         failpoints::hit("mid-stream");
                         assembler.push(&delta);
                         if self.outlet.is_full() { self.flush().await; }
@@ -319,10 +313,22 @@ impl Turn {
     }
 
     /// Shows a fragment to the run's clients.
-    fn show(&mut self, delta: &Delta, shown: &mut Shown, answer: &Answer) {
-        let Some((index, part)) = shown.part(delta, &|name| self.is_for_others(name)) else {
-            return;
-        };
+    fn show(&mut self, delta: &Delta, answer: &mut Answer) {
+        for (index, part) in answer.shown.parts(delta) {
+            self.show_part(index, part, answer);
+        }
+    }
+
+    /// Shows what was held back until the answer was complete.
+    pub(crate) fn show_rest(&mut self, answer: &mut Answer) {
+        let calls = std::mem::take(&mut answer.completion.body.tool_calls);
+        for (index, part) in answer.shown.rest(&calls) {
+            self.show_part(index, part, answer);
+        }
+        answer.completion.body.tool_calls = calls;
+    }
+
+    fn show_part(&mut self, index: usize, part: Part, answer: &Answer) {
         self.note_first_token();
         self.outlet.emit(Event::Delta(Box::new(MessagePart {
             message_id: answer.message_id,
@@ -345,41 +351,43 @@ impl Turn {
     ) -> Result<StepEnd, EngineError> {
         let cancelled = answer.cancelled;
         let mut calls = answer.completion.body.tool_calls.clone();
-        if self.session.frame.agent.llm_config.parallel_tool_calls == Some(false) {
-            calls.truncate(1);
-        }
         if cancelled {
             calls.clear();
         }
         let awaiting = self.awaiting(&calls);
         if !awaiting.is_empty() {
             answer.completion.body.awaiting = awaiting;
-            let reason = Some(StopReason::RequiresApproval);
-            return self
-                .close(StepCommit::new(model, answer, calls, reason), false)
-                .await;
+            let mut commit = StepCommit::new(model, answer, calls);
+            commit.course.stop = Some(StopReason::RequiresApproval);
+            return self.close(commit, false).await;
         }
-        let reason = self.stop_reason(&calls, &answer);
+        let refused = self.refused(&calls);
         let mut actions: Vec<Action> = calls
             .iter()
-            .map(|call| dispatch::plan(&self.session, call, &self.request.above))
+            .map(|call| match refused.get(&call.id) {
+                Some(refusal) => Action::Known(refusal.clone()),
+                None => dispatch::plan(&self.session, call, &self.request.above),
+            })
             .collect();
         web::look_up(self, &calls, &mut actions).await?;
         let external = actions
             .iter()
             .any(|action| matches!(action, Action::External(_)));
-        let mut commit = StepCommit::new(model, answer, calls, reason);
+        let mut commit = StepCommit::new(model, answer, calls);
         if external {
             commit.run_in_phases(self, actions).await?;
         } else {
             commit.prepare(self, actions).await?;
         }
+        commit.course = self.course(&commit.answer, &commit.calls, &commit.planned);
         self.close(commit, cancelled).await
     }
 
     /// The ids of the calls that somebody outside has to answer.
     fn awaiting(&self, calls: &[ToolCall]) -> Vec<String> {
-        let others = calls.iter().filter(|call| self.is_for_others(&call.name));
+        let others = calls
+            .iter()
+            .filter(|call| self.waits_for_others(&call.name));
         others.map(|call| call.id.clone()).collect()
     }
 
@@ -391,138 +399,6 @@ impl Turn {
             (false, Closing::Ended) => StepEnd::Settled,
             (false, Closing::Goes) => StepEnd::Continue,
         })
-    }
-
-    /// Why the run ends with this step, if it does.
-    fn stop_reason(&self, calls: &[ToolCall], answer: &Answer) -> Option<StopReason> {
-        if answer.cancelled {
-            return None;
-        }
-        if calls.is_empty() {
-            return Some(if answer.completion.finish == FinishReason::Length {
-                StopReason::MaxTokensExceeded
-            } else {
-                StopReason::EndTurn
-            });
-        }
-        if calls.iter().any(|call| self.ends_loop(call)) {
-            return Some(StopReason::ToolRule);
-        }
-        (self.progress.step_count + 1 >= self.request.max_steps).then_some(StopReason::MaxSteps)
-    }
-
-    /// Whether a rule ends the loop after a call.
-    pub(crate) fn ends_loop(&self, call: &ToolCall) -> bool {
-        self.session.frame.agent.tool_rules.iter().any(|rule| {
-            let field = |key| rule.get(key).and_then(Value::as_str);
-            field("type") == Some("exit_loop") && field("tool_name") == Some(&call.name)
-        })
-    }
-}
-
-/// Which parts of a message were shown, so that each keeps its index.
-#[derive(Default)]
-struct Shown {
-    order: Vec<Kind>,
-    /// Parts that are complete: those up to the last reasoning that ended.
-    ended: usize,
-    /// The calls, by the provider's index.
-    calls: Vec<(usize, ShownCall)>,
-}
-
-/// The index of calls that wait: apart from the others, which have the same one in a history whether some wait or not.
-const REQUESTS: usize = 127;
-
-#[derive(Clone)]
-struct ShownCall {
-    id: String,
-    /// Whether somebody outside has to answer it.
-    waits: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Reasoning,
-    Hidden,
-    Text,
-    Calls,
-}
-
-impl Shown {
-    fn index(&mut self, kind: Kind) -> usize {
-        let ended = if kind == Kind::Calls { 0 } else { self.ended };
-        let open = self.order.iter().skip(ended);
-        if let Some(index) = open.into_iter().position(|known| *known == kind) {
-            return ended + index;
-        }
-        self.order.push(kind);
-        self.order.len() - 1
-    }
-
-    /// Reasoning ends: what is shown of it is its signature, or that there was some.
-    fn end_reasoning(&mut self, signature: Option<&String>) -> Option<(usize, Part)> {
-        let mut open = self.order.iter().skip(self.ended);
-        if let Some(index) = open.position(|known| *known == Kind::Reasoning) {
-            self.ended += index + 1;
-            let signature = Some(signature?.clone());
-            let text = String::new();
-            return Some((self.ended - 1, Part::Reasoning { text, signature }));
-        }
-        signature?;
-        Some(self.hidden(HiddenReasoning::Omitted, None))
-    }
-
-    fn hidden(&mut self, state: HiddenReasoning, data: Option<String>) -> (usize, Part) {
-        self.order.push(Kind::Hidden);
-        self.ended = self.order.len();
-        (self.ended - 1, Part::HiddenReasoning { state, data })
-    }
-
-    fn part(&mut self, delta: &Delta, waits: &dyn Fn(&str) -> bool) -> Option<(usize, Part)> {
-        match delta {
-            Delta::Text(text) if !text.is_empty() => Some((
-                self.index(Kind::Text),
-                Part::Assistant { text: text.clone() },
-            )),
-            Delta::Reasoning(text) if !text.is_empty() => Some((
-                self.index(Kind::Reasoning),
-                Part::Reasoning {
-                    text: text.clone(),
-                    signature: None,
-                },
-            )),
-            Delta::ReasoningEnd { signature, .. } => self.end_reasoning(signature.as_ref()),
-            Delta::RedactedReasoning { data, .. } => {
-                Some(self.hidden(HiddenReasoning::Redacted, Some(data.clone())))
-            }
-            Delta::ToolCallStart { index, id, name } => {
-                let call = ShownCall {
-                    id: id.clone(),
-                    waits: waits(name),
-                };
-                self.calls.push((*index, call.clone()));
-                Some(self.call(call, name.clone(), String::new()))
-            }
-            Delta::ToolCallArguments { index, fragment } if !fragment.is_empty() => {
-                let mut known = self.calls.iter().rev();
-                let call = known.find(|(known, _)| known == index)?.1.clone();
-                Some(self.call(call, String::new(), fragment.clone()))
-            }
-            _ => None,
-        }
-    }
-
-    fn call(&mut self, call: ShownCall, name: String, arguments: String) -> (usize, Part) {
-        let calls = vec![ToolCall {
-            id: call.id,
-            name,
-            arguments,
-        }];
-        if call.waits {
-            (REQUESTS, Part::ApprovalRequest { calls })
-        } else {
-            (self.index(Kind::Calls), Part::ToolCalls { calls })
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use mnemic_core::{
     tokens,
 };
 use mnemic_store::{
-    StoreError, Tx, agents, blocks, context, leases, messages,
+    StoreError, Tx, agents, blocks, context, conversations, leases, messages,
     otids::{self, Offered},
     own_threads, runs,
     turns::{self, Head},
@@ -45,14 +45,17 @@ impl Engine {
                 turns.len()
             )));
         }
-        let now = self.now();
+        let (engine, now) = (self.clone(), self.now());
         let mut counted = Vec::with_capacity(turns.len());
         for turn in turns {
             let tokens = tokens::count_message(turn.role, &turn.body, turn.name.as_deref());
             counted.push((turn, tokens));
         }
         self.change(scope, agent_id, thread, move |tx, scope, head| {
-            Box::pin(async move { capture(tx, scope, (agent_id, head), counted, now).await })
+            Box::pin(async move {
+                engine.check_room(tx, scope, Some(agent_id)).await?;
+                capture(tx, scope, (agent_id, head), counted, now).await
+            })
         })
         .await
     }
@@ -117,8 +120,8 @@ impl Engine {
     pub(crate) async fn deny_waiting(
         &self,
         scope: &Scope,
-        agent_id: AgentId,
-        thread: Thread,
+        (agent_id, thread): (AgentId, Thread),
+        asked_by: Option<RunId>,
     ) -> Result<Option<RunId>, EngineError> {
         let now = self.now();
         self.change(scope, agent_id, thread, move |tx, scope, head| {
@@ -128,12 +131,17 @@ impl Engine {
                 let (Some(last), Some(waiting)) = (last, waiting) else {
                     return Ok(None);
                 };
+                if asked_by.is_some() && last.run_id != asked_by {
+                    return Ok(None);
+                }
                 let body = MessageBody {
                     tool_returns: waiting.denied("the request was cancelled"),
                     ..MessageBody::default()
                 };
                 let denial = Message {
                     id: MessageId::new(),
+                    // In a fork, the calls may be its origin's.
+                    conversation_id: head.conversation_id,
                     role: Role::Tool,
                     tokens: tokens::count_message(Role::Tool, &body, None),
                     body,
@@ -162,7 +170,7 @@ impl Engine {
         dry_run: bool,
     ) -> Result<String, EngineError> {
         let now = self.now();
-        let scope = scope.clone();
+        let scope = self.whose(scope, agent_id, thread).await?;
         self.inner
             .store
             .write(move |tx| {
@@ -187,7 +195,15 @@ impl Engine {
         let found = self
             .inner
             .store
-            .read(move |tx| Box::pin(async move { own_threads::find(tx, &whose, agent_id).await }))
+            .read(move |tx| {
+                Box::pin(async move {
+                    let found = own_threads::find(tx, &whose, agent_id).await?;
+                    Ok::<_, StoreError>(match found {
+                        Some(id) if own_threads::has_human(tx, id).await? => Some(id),
+                        _ => None,
+                    })
+                })
+            })
             .await?;
         if let Some(id) = found {
             return Ok(id);
@@ -197,6 +213,26 @@ impl Engine {
             Box::pin(async move { own_threads::find_or_make(tx, &whose, agent_id, now).await })
         });
         Ok(made.await?)
+    }
+
+    /// The scope of work on a thread: that of the person whose own thread it is, whoever asks for it.
+    ///
+    /// # Errors
+    /// There is no such conversation of the agent, or the database's.
+    pub(crate) async fn whose(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+        thread: Thread,
+    ) -> Result<Scope, EngineError> {
+        let Thread::Id(_) = thread else {
+            return Ok(scope.clone());
+        };
+        let for_job = scope.clone();
+        let read = self.inner.store.read(move |tx| {
+            Box::pin(async move { conversations::resolve(tx, &for_job, agent_id, thread).await })
+        });
+        Ok(scope.narrowed_to(read.await?.subject))
     }
 
     /// Runs a change in one transaction that holds the conversation.
@@ -217,7 +253,8 @@ impl Engine {
             + Send
             + 'static,
     {
-        let (scope, owner) = (scope.clone(), self.inner.boot_id.clone());
+        let scope = self.whose(scope, agent_id, thread).await?;
+        let owner = self.inner.boot_id.clone();
         self.inner
             .store
             .write(move |tx| {
@@ -250,7 +287,7 @@ pub(crate) async fn busy(tx: &mut Tx<'_>, head: &Head) -> Result<EngineError, En
     })
 }
 
-async fn recompile(
+pub(crate) async fn recompile(
     tx: &mut Tx<'_>,
     scope: &Scope,
     (agent_id, head): (AgentId, &Head),
@@ -258,7 +295,8 @@ async fn recompile(
     keep: bool,
 ) -> Result<String, EngineError> {
     let agent = agents::get(tx, scope, agent_id).await?;
-    let shown = blocks::of_agent(tx, scope, agent_id).await?;
+    let place = (agent_id, head.conversation_id).into();
+    let shown = blocks::of_place(tx, scope, place).await?;
     let compiled = if keep {
         let compiled = prompting::compile(tx, scope, (&agent, &shown), head, now).await?;
         // Sessions in memory hold the text, so they must not outlive it.

@@ -13,12 +13,13 @@ use mnemic_store::{
     StoreError,
     leases::{self, Lease},
     runs::{self, Progress},
+    traces::Trace,
     turns,
 };
 
 use crate::{
     Engine, EngineError, SendRequest, accept, inputs, live::LiveRun, outlet::Outlet,
-    session::Session, step::StepEnd,
+    rules::TurnRules, session::Session, step::StepEnd,
 };
 
 /// How long a waiting run sleeps at the most before it looks at its conversation again; on one
@@ -45,8 +46,8 @@ pub(crate) struct Turn {
     pub summary: Option<Message>,
     /// Whether the session lacks messages that the stored context has.
     pub is_partial: bool,
-    /// The step whose model call failed, to be stored with the run's end.
-    pub failed_step: Option<Step>,
+    /// The step whose model call failed, to be stored with the run's end, and what was asked.
+    pub failed_step: Option<(Step, Option<Trace>)>,
     /// How often in a row the provider said that the request is too long.
     pub overflows: u32,
     /// Tokens of prompt, tools and messages that a request may take, after one was too long.
@@ -55,6 +56,8 @@ pub(crate) struct Turn {
     pub input_cap: i64,
     /// Tokens that the request takes as we count them.
     pub reckoned: i64,
+    /// What the rules on the agent's tools say at this moment.
+    pub rules: TurnRules,
 }
 
 /// How a turn ends, when its last step has not committed that already.
@@ -126,27 +129,7 @@ impl Engine {
         session: Box<Session>,
         accepted_at: Timestamp,
     ) {
-        let inputs = inputs::of_live(&live, &request, self.now());
-        let turn = Turn {
-            engine: self.clone(),
-            outlet: Outlet::new(Arc::clone(&live), 0),
-            live,
-            request,
-            lease,
-            session,
-            progress: Progress::default(),
-            context_tokens: 0,
-            accepted_at,
-            inputs,
-            evicted: Vec::new(),
-            summary: None,
-            is_partial: false,
-            failed_step: None,
-            overflows: 0,
-            ceiling: None,
-            input_cap: i64::MAX,
-            reckoned: 0,
-        };
+        let turn = Turn::new(self, (live, request), (lease, session), accepted_at);
         turn.run().await;
     }
 
@@ -197,6 +180,37 @@ async fn begin(
 }
 
 impl Turn {
+    /// A turn that has not begun, at its run's first attempt.
+    pub(crate) fn new(
+        engine: &Engine,
+        (live, request): (Arc<LiveRun>, Arc<SendRequest>),
+        (lease, session): (Lease, Box<Session>),
+        accepted_at: Timestamp,
+    ) -> Self {
+        let inputs = inputs::of_live(&live, &request, engine.now());
+        Self {
+            engine: engine.clone(),
+            outlet: Outlet::new(Arc::clone(&live), 0),
+            live,
+            request,
+            lease,
+            session,
+            progress: Progress::default(),
+            context_tokens: 0,
+            accepted_at,
+            inputs,
+            evicted: Vec::new(),
+            summary: None,
+            is_partial: false,
+            failed_step: None,
+            overflows: 0,
+            ceiling: None,
+            input_cap: i64::MAX,
+            reckoned: 0,
+            rules: TurnRules::default(),
+        }
+    }
+
     /// Steps until something ends the run, then settles it.
     pub(crate) async fn run(mut self) {
         let end = self.steps().await;
@@ -239,8 +253,11 @@ impl Turn {
 
     /// The end of a run whose step failed.
     fn failure(&self, error: &EngineError) -> TurnEnd {
-        tracing::warn!(run = %self.live.id, agent = %self.live.agent_id, %error, "a run failed");
         let (reason, described) = describe(error);
+        let (run, agent, kind) = (self.live.id, self.live.agent_id, &described.error_type);
+        // Providers repeat what people said; the run has the whole error.
+        tracing::warn!(%run, %agent, kind, "a run failed");
+        tracing::debug!(%run, %error, "why a run failed");
         TurnEnd::Stop(reason, Some(described))
     }
 }
@@ -264,6 +281,11 @@ pub(crate) fn describe(error: &EngineError) -> (StopReason, RunError) {
             StopReason::Error,
             "internal_error",
             "an internal error ended the run; the server's log has the details".to_owned(),
+        ),
+        EngineError::Rule(_) => (
+            StopReason::InvalidToolCall,
+            "invalid_tool_rule",
+            error.to_string(),
         ),
         EngineError::Invalid(_) | EngineError::NotFound(_) | EngineError::Model(_) => {
             (StopReason::Error, "invalid_request", error.to_string())

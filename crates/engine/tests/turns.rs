@@ -119,7 +119,6 @@ async fn house() -> House {
 
 fn request(text: &str) -> SendRequest {
     SendRequest {
-        above: mnemic_engine::custom::Above::default(),
         messages: vec![NewMessage {
             role: Role::User,
             body: MessageBody::text(text),
@@ -130,17 +129,10 @@ fn request(text: &str) -> SendRequest {
         }],
         max_steps: 50,
         granularity: Granularity::Steps,
-        background: false,
-        override_model: None,
-        client_tools: Vec::new(),
-        client_skills: Vec::new(),
-        override_system: None,
-        include_compaction: false,
         request_config: json!({}),
         metadata: json!({"run_type": "send_message"}),
-        callback_url: None,
         body_hash: text.to_owned(),
-        is_retry: false,
+        ..SendRequest::default()
     }
 }
 

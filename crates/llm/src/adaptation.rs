@@ -56,17 +56,20 @@ pub(crate) enum Parameter {
     ResponseFormat,
     /// Ollama's `think` as a level rather than a switch.
     ThinkLevel,
+    /// OpenAI's `verbosity`.
+    Verbosity,
 }
 
 impl Parameter {
     /// The first that a refusal names counts, so what is more exact stands first.
-    const NAMED: [(Self, &'static str); 27] = [
+    const NAMED: [(Self, &'static str); 28] = [
         (Self::StreamOptions, "stream_options"),
         (Self::MaxTokens, "max_tokens"),
         (Self::Temperature, "temperature"),
         (Self::ParallelToolCalls, "parallel_tool_calls"),
         (Self::ReasoningEffort, "reasoning_effort"),
         (Self::ThinkLevel, "think value"),
+        (Self::Verbosity, "verbosity"),
         (Self::ResponseFormat, "response_format"),
         (Self::ResponseFormat, "json_schema"),
         (Self::ThinkingBudget, "thinking.type.enabled"),

@@ -140,6 +140,8 @@ pub struct Call {
     pub reasoning_effort: Option<String>,
     /// Whether and for how long it thinks, with providers that have a setting for that.
     pub thinking: Thinking,
+    /// How much it says, with models that have a setting for that.
+    pub verbosity: Option<String>,
     /// The form the answer must have.
     pub response_format: Option<Value>,
     /// Tokens that request and answer may take together, for servers that are told.
@@ -167,6 +169,7 @@ impl Call {
             max_tokens: None,
             reasoning_effort: None,
             thinking: Thinking::default(),
+            verbosity: None,
             response_format: None,
             context_window: None,
         }

@@ -195,7 +195,10 @@ impl Client {
             let Some(wait) = self.retries.wait(tried, &error) else {
                 return Err(error);
             };
-            tracing::warn!(tried, wait_ms = wait.as_millis(), %error, "a model call is tried again");
+            let (kind, wait_ms) = (error.error_type(), wait.as_millis());
+            tracing::warn!(tried, wait_ms, kind, "a model call is tried again");
+            // Providers repeat what people said.
+            tracing::debug!(%error, "why a model call is tried again");
             tokio::time::sleep(wait).await;
             tried += 1;
         }
@@ -330,7 +333,10 @@ impl Client {
             let Some(wait) = self.retries.wait(tried, &error) else {
                 return Err(error);
             };
-            tracing::warn!(tried, wait_ms = wait.as_millis(), %error, "a request is tried again");
+            let (kind, wait_ms) = (error.error_type(), wait.as_millis());
+            tracing::warn!(tried, wait_ms, kind, "a request is tried again");
+            // Providers repeat what people said.
+            tracing::debug!(%error, "why a request is tried again");
             tokio::time::sleep(wait).await;
             tried += 1;
         }
@@ -385,6 +391,18 @@ impl Client {
 /// for in.
 fn may_force(call: &Call) -> bool {
     call.needs_tool_call() && !choice::applies(call)
+}
+
+/// The body of the request that a call makes, as its endpoint would get it now. It holds no key: those go in
+/// headers.
+#[must_use]
+pub fn request_body(call: &Call, streamed: bool) -> Value {
+    let delivery = if streamed {
+        Delivery::Streamed
+    } else {
+        Delivery::Whole
+    };
+    serde_json::from_slice(&render(call, delivery).to_vec()).unwrap_or_default()
 }
 
 /// A call as its model is to be asked.

@@ -5,6 +5,8 @@ use mnemic_core::{
     runs::Usage,
 };
 
+use serde_json::Value;
+
 use crate::json;
 
 /// The arguments of a call that was cut off before they came: no JSON, so that they are asked for again
@@ -25,6 +27,34 @@ pub enum FinishReason {
     /// The provider did not say, or used a word of its own.
     #[default]
     Unknown,
+}
+
+/// An answer as it was read, in one form for all protocols: for people who look at what a model said.
+#[must_use]
+pub fn response_body(answer: &Completion) -> Value {
+    let usage = answer.usage.map(|usage| {
+        serde_json::json!({
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.total_tokens(),
+            "cached_input_tokens": usage.cached_input_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "reasoning_tokens": usage.reasoning_tokens,
+        })
+    });
+    serde_json::json!({
+        "model": answer.raw_model,
+        "content": answer.body.content,
+        "tool_calls": answer.body.tool_calls,
+        "finish_reason": match answer.finish {
+            FinishReason::Stop => Some("stop"),
+            FinishReason::Length => Some("length"),
+            FinishReason::ToolCalls => Some("tool_calls"),
+            FinishReason::ContentFilter => Some("content_filter"),
+            FinishReason::Unknown => None,
+        },
+        "usage": usage,
+    })
 }
 
 /// A piece of an answer.

@@ -43,6 +43,7 @@ mod servers;
 mod sse;
 mod streaming;
 mod strict_schema;
+mod structured;
 mod suggestions;
 mod toolset;
 mod transcript;
@@ -54,8 +55,8 @@ mod wire_form;
 pub use abilities::Abilities;
 pub use calls::{Call, SystemPrompt, Thinking, ToolChoice};
 pub use catalogue::{Catalogue, Listing, ResolveError, ResolvedModel, Unreachable};
-pub use client::Client;
-pub use completion::{Assembler, Completion, Delta, FinishReason};
+pub use client::{Client, request_body};
+pub use completion::{Assembler, Completion, Delta, FinishReason, response_body};
 pub use endpoints::{
     Endpoint, EndpointConfig, EndpointError, Origin, Protocol, Quirks, Secret, ToolForm,
 };
@@ -76,6 +77,7 @@ pub use toolset::{ToolSet, ToolSpec};
 pub use transcript::{MessageView, Transcript};
 pub use url_guard::{FetchLimits, Fetched, UrlError, UrlGuard, is_public};
 pub use web_search::{SearchError, SearchService, ServiceSettings, WebSearchSettings, WebSearcher};
+pub use windows::know_windows;
 
 /// Reads the answer to a call that did not ask for a stream.
 ///

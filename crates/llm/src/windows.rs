@@ -1,6 +1,8 @@
 //! Context windows of well-known models, for servers whose model list does not tell them, and what is
 //! said of small ones.
 
+use std::sync::OnceLock;
+
 use crate::{
     endpoints::{Endpoint, Protocol},
     models::Listed,
@@ -138,18 +140,50 @@ const KNOWN: [(&str, i64, Option<i64>); 58] = [
     ("grok", 131_072, None),
 ];
 
-/// Context window and answer limit of a model, when its name is well known.
+/// A model's name in small letters, its window, and the most tokens of an answer.
+type Window = (String, i64, Option<i64>);
+
+/// What an administrator's list says, which is a fact about the world and the same for all of a process.
+static TOLD: OnceLock<Vec<Window>> = OnceLock::new();
+
+/// Takes over the windows of a list, once, before any model is looked at.
+pub fn know_windows<'a>(list: impl Iterator<Item = (&'a str, i64, Option<i64>)>) {
+    let list = list.map(|(name, window, answer)| (bare(name), window, answer));
+    // A second list comes too late: models are known by the first.
+    let _ = TOLD.set(list.collect());
+}
+
+/// Context window and answer limit of a model, when its name is well known. Of two that fit equally well the
+/// first one counts, and a list goes before what is built in.
 pub(crate) fn known(model: &str) -> Option<(i64, Option<i64>)> {
-    let name = model
-        .rsplit('/')
-        .next()
-        .unwrap_or(model)
-        .to_ascii_lowercase();
-    KNOWN
-        .iter()
-        .filter(|(prefix, ..)| name.starts_with(prefix))
-        .max_by_key(|(prefix, ..)| prefix.len())
-        .map(|(_, window, answer)| (*window, *answer))
+    let name = bare(model);
+    let told = TOLD.get().into_iter().flatten();
+    let told = told.map(|(prefix, window, answer)| (prefix.as_str(), *window, *answer));
+    best(&name, told.chain(KNOWN))
+}
+
+fn best<'a>(
+    name: &str,
+    known: impl Iterator<Item = (&'a str, i64, Option<i64>)>,
+) -> Option<(i64, Option<i64>)> {
+    let mut best: Option<(usize, i64, Option<i64>)> = None;
+    for (prefix, window, answer) in known.filter(|(prefix, ..)| name.starts_with(prefix)) {
+        match best {
+            Some((length, ..)) if prefix.len() < length => {}
+            // A list of windows may say nothing of answers.
+            Some((length, first, told)) if prefix.len() == length => {
+                best = Some((length, first, told.or(answer)));
+            }
+            _ => best = Some((prefix.len(), window, answer)),
+        }
+    }
+    best.map(|(_, window, answer)| (window, answer))
+}
+
+/// A model's name without its owner.
+fn bare(model: &str) -> String {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    name.to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -165,5 +199,13 @@ mod tests {
         assert_eq!(window("o1-mini"), Some(128_000));
         assert_eq!(window("meta-llama/Llama-3.3-70B-Instruct"), Some(131_072));
         assert_eq!(window("my-own-model"), None);
+    }
+
+    #[test]
+    fn a_list_goes_before_what_is_built_in_and_leaves_it_the_answers() {
+        let own = [("gpt-5.4", 1_050_000, None), ("gpt-5", 300_000, None)];
+        let find = |name| best(name, own.into_iter().chain(KNOWN));
+        assert_eq!(find("gpt-5.4-mini"), Some((1_050_000, None)));
+        assert_eq!(find("gpt-5"), Some((300_000, Some(128_000))));
     }
 }

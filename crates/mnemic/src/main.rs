@@ -6,10 +6,12 @@ mod data;
 mod detection;
 #[cfg(feature = "local-llm")]
 mod free_memory;
+mod keys;
 #[cfg(feature = "local-llm")]
 mod local_llm;
 #[cfg(feature = "local-models")]
 mod models;
+mod prices;
 mod providers;
 mod serve;
 mod settings;
@@ -55,6 +57,9 @@ enum Command {
     #[cfg(feature = "local-models")]
     #[command(subcommand)]
     Models(models::Command),
+    /// Make keys of the API.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Look at the tools that people wrote.
     #[command(subcommand)]
     Tools(audit::Command),
@@ -153,6 +158,7 @@ fn run(settings: Settings, command: Command) -> Result<ExitCode, Box<dyn std::er
         Command::ForgetSecrets => forget_secrets(&settings)?,
         #[cfg(feature = "local-models")]
         Command::Models(command) => models::run(&settings, command)?,
+        Command::Keys(command) => keys::run(&settings, command)?,
         Command::Tools(command) => audit::run(&settings, &command)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::serve::ListenerExt as _;
 use mnemic_api::ApiSettings;
-use mnemic_core::{scope::Scope, time::Clock};
+use mnemic_core::{prices::PriceList, scope::Scope, time::Clock};
 #[cfg(feature = "local-models")]
 use mnemic_engine::embedding::LocalModels;
 use mnemic_engine::{Engine, EngineSettings, WebSettings, embedding::EmbeddingSettings};
@@ -12,7 +12,7 @@ use mnemic_llm::{
     Catalogue, Client, EndpointConfig, RetryPolicy, Secret, ServiceSettings, Timeouts, UrlGuard,
     WebSearchSettings,
 };
-use mnemic_store::{Location, Secrets, Store, StoreError};
+use mnemic_store::{Location, Secrets, Store, StoreError, organizations};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
@@ -120,11 +120,14 @@ where
     let client = Client::new(timeouts, RetryPolicy::default())
         .map_err(|error| ServeError::Client(error.to_string()))?
         .guarded_by(UrlGuard::new(settings.switch("allow_private_urls")?));
+    let prices = known_models(&settings, &folder)?;
     let configs = providers::configs(&settings)?;
     let names: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
     let catalogue = catalogue(&settings, (&client, configs), hosting.audience)?;
     let engine_settings = EngineSettings {
         tools: crate::tools::tool_settings(&settings, &folder)?,
+        prices,
+        plans: Arc::new(settings.plans.clone()),
         ..engine_settings(&settings)?
     };
     let engine = Engine::new(
@@ -213,6 +216,15 @@ fn database(settings: &Settings, folder: &DataFolder) -> Result<(Location, Secre
     Ok((location, Secrets::new(&key)))
 }
 
+/// Opens the database as a server does, where none runs on it.
+///
+/// # Errors
+/// It cannot be opened, as when a server has it.
+pub async fn open(settings: &Settings) -> Result<Store, ServeError> {
+    let folder = open_folder(settings)?;
+    open_store(settings, &folder).await
+}
+
 /// Deletes all secrets of a database whose key is lost; returns how many there were.
 ///
 /// # Errors
@@ -248,9 +260,19 @@ pub async fn open_to_read(settings: &Settings) -> Result<Store, ServeError> {
 async fn open_store(settings: &Settings, folder: &DataFolder) -> Result<Store, ServeError> {
     let (location, secrets) = database(settings, folder)?;
     let store = Store::open(location, secrets).await?;
-    let (scope, now) = (Scope::default(), mnemic_core::time::Timestamp::now());
+    let now = mnemic_core::time::Timestamp::now();
     let changed = store.write(move |tx| {
-        Box::pin(async move { mnemic_store::tools::ensure_builtins(tx, &scope, now).await })
+        Box::pin(async move {
+            organizations::ensure_default(tx, now).await?;
+            for organization in organizations::ids(tx).await? {
+                let scope = Scope {
+                    organization,
+                    ..Scope::default()
+                };
+                mnemic_store::tools::ensure_builtins(tx, &scope, now).await?;
+            }
+            Ok(())
+        })
     });
     changed.await.map_err(|error: StoreError| error)?;
     Ok(store)
@@ -262,7 +284,16 @@ fn engine_settings(settings: &Settings) -> Result<EngineSettings, SettingsError>
         embeddings: embedding_settings(settings)?,
         max_context_window: settings.number("max_context_window")?,
         queue_depth: settings.number("queue_depth")?,
+        batch_concurrency: settings.number("batch_concurrency")?,
         approval_expiry: Duration::from_secs(settings.number("approval_expiry_seconds")?),
+        trace_age: Some(settings.number("trace_hours")?)
+            .filter(|hours| *hours > 0)
+            .map(|hours: u64| Duration::from_secs(hours * 3600)),
+        keep_copies: Duration::from_secs(
+            settings
+                .number::<u64>("keep_copies_days")?
+                .saturating_mul(24 * 3600),
+        ),
         index_cache_bytes: settings
             .number::<usize>("index_cache_mb")?
             .saturating_mul(1 << 20),
@@ -270,6 +301,13 @@ fn engine_settings(settings: &Settings) -> Result<EngineSettings, SettingsError>
         web: web_settings(settings)?,
         ..EngineSettings::default()
     })
+}
+
+/// What is known of models beside what their providers tell.
+fn known_models(settings: &Settings, folder: &DataFolder) -> Result<Arc<PriceList>, SettingsError> {
+    let prices = crate::prices::read(settings, folder)?;
+    mnemic_llm::know_windows(prices.windows());
+    Ok(Arc::new(prices))
 }
 
 fn web_settings(settings: &Settings) -> Result<WebSettings, SettingsError> {

@@ -1,13 +1,16 @@
 //! Settings: one table says every key with its names, default and meaning; flags win over the
 //! environment, that over `mnemic.toml`, that over defaults.
 
+mod checks;
 mod error;
 mod file;
 mod provider;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use self::file::read_file;
+use mnemic_core::plans::Plans;
+
+use self::file::{FromFile, read_file};
 pub use self::{error::SettingsError, file::usual_file, provider::Provider};
 
 /// A setting.
@@ -51,7 +54,7 @@ const fn secret(name: &'static str, env: &'static [&'static str], about: &'stati
 }
 
 /// All settings.
-pub const KEYS: [Key; 49] = [
+pub const KEYS: [Key; 53] = [
     key(
         "host",
         &["MNEMIC_HOST", "LETTA_SERVER_HOST"],
@@ -135,6 +138,12 @@ pub const KEYS: [Key; 49] = [
         "Folder of models that run in the process; the user's cache folder unless set.",
     ),
     key(
+        "models_file",
+        &["MNEMIC_MODELS_FILE"],
+        "",
+        "File of context windows and prices of models; `models.toml` in the data folder unless set.",
+    ),
+    key(
         "models_fetch",
         &["MNEMIC_MODELS_FETCH"],
         "true",
@@ -199,10 +208,22 @@ pub const KEYS: [Key; 49] = [
         "Requests that may wait for one agent.",
     ),
     key(
+        "batch_concurrency",
+        &["MNEMIC_BATCH_CONCURRENCY"],
+        "4",
+        "Requests of message batches that run at once.",
+    ),
+    key(
         "approval_expiry_seconds",
         &["MNEMIC_APPROVAL_EXPIRY_SECONDS"],
         "604800",
         "Seconds for which an agent waits for answers to its tool calls, before a message may come in their place.",
+    ),
+    key(
+        "trace_hours",
+        &["MNEMIC_TRACE_HOURS"],
+        "0",
+        "Hours for which each step keeps its request to the model and the answer (people's words); 0: not at all.",
     ),
     key(
         "index_cache_mb",
@@ -292,8 +313,7 @@ pub const KEYS: [Key; 49] = [
         "compaction_timeout_seconds",
         &["MNEMIC_COMPACTION_TIMEOUT_SECONDS"],
         "30",
-        "Seconds that a summary may take when a conversation outgrows its window; a plain digest \
-         stands in for one that does not come.",
+        "Seconds that a summary may take when a conversation outgrows its window; after them a digest stands in.",
     ),
     key(
         "unsafe_tools",
@@ -326,6 +346,12 @@ pub const KEYS: [Key; 49] = [
         "Megabytes of memory that a call of a tool may use.",
     ),
     key(
+        "keep_copies_days",
+        &["MNEMIC_KEEP_COPIES_DAYS"],
+        "30",
+        "Days for which copies of an SQLite database are kept that were made before migrations, in the folder `backups`.",
+    ),
+    key(
         "tools_at_once",
         &["MNEMIC_TOOLS_AT_ONCE"],
         "8",
@@ -352,38 +378,6 @@ pub const KEYS: [Key; 49] = [
     ),
 ];
 
-/// The least and the greatest value of settings that are numbers.
-const BOUNDS: [(&str, i64, i64); 17] = [
-    ("tool_timeout_seconds", 1, 86_400),
-    ("tool_memory_mb", 64, 1_000_000),
-    ("tools_at_once", 1, 1_000),
-    ("local_threads", 0, 1_024),
-    ("local_context_window", 1_024, 1_000_000),
-    ("local_cache_mb", 0, 1_000_000),
-    ("local_queue_depth", 1, 10_000),
-    ("local_idle_seconds", 1, 31_536_000),
-    ("port", 0, 65_535),
-    ("database_pool_size", 1, 1_000),
-    ("max_context_window", 1_024, 100_000_000),
-    ("queue_depth", 1, 100_000),
-    ("approval_expiry_seconds", 1, 31_536_000),
-    ("index_cache_mb", 1, 1_000_000),
-    ("body_limit_mb", 1, 4_096),
-    ("llm_timeout_seconds", 1, 86_400),
-    ("compaction_timeout_seconds", 1, 600),
-];
-
-/// Settings that are true or false.
-const SWITCHES: [&str; 7] = [
-    "unsafe_tools",
-    "detect",
-    "secure",
-    "no_default_actor",
-    "allow_private_urls",
-    "models_fetch",
-    "offline",
-];
-
 /// Variables that only `mnemic chat` reads.
 const CHAT: [&str; 2] = ["MNEMIC_TOKEN", "MNEMIC_URL"];
 
@@ -406,6 +400,8 @@ pub struct Settings {
     pub given_file: Option<PathBuf>,
     /// The providers of the file.
     pub providers: Vec<Provider>,
+    /// The limits of the file.
+    pub plans: Plans,
 }
 
 /// Reads a variable of the environment.
@@ -439,9 +435,9 @@ impl Settings {
             .clone()
             .or_else(|| env("MNEMIC_CONFIG").map(PathBuf::from));
         let file = given_file.clone().or_else(usual_file);
-        let (in_file, providers) = match &file {
+        let in_file = match &file {
             Some(path) => read_file(path)?,
-            None => (BTreeMap::new(), Vec::new()),
+            None => FromFile::default(),
         };
         let mut values = BTreeMap::new();
         for key in &KEYS {
@@ -461,7 +457,7 @@ impl Settings {
                     .as_ref()
                     .map(|path| path.display().to_string())
                     .unwrap_or_default();
-                in_file.get(key.name).map(|text| Value {
+                in_file.values.get(key.name).map(|text| Value {
                     text: text.clone(),
                     origin,
                 })
@@ -480,29 +476,11 @@ impl Settings {
             values,
             file,
             given_file,
-            providers,
+            providers: in_file.providers,
+            plans: in_file.plans,
         };
         settings.check()?;
         Ok(settings)
-    }
-
-    /// Checks that numbers and switches are such, within their bounds.
-    fn check(&self) -> Result<(), SettingsError> {
-        for (name, least, greatest) in BOUNDS {
-            let is_optional = |key: &&Key| key.name == name && key.default.is_empty();
-            if self.text(name).trim().is_empty() && KEYS.iter().any(|key| is_optional(&key)) {
-                continue;
-            }
-            let value = self.text(name).trim().parse::<i64>();
-            if !value.is_ok_and(|value| (least..=greatest).contains(&value)) {
-                let wanted = format!("must be a number from {least} to {greatest}");
-                return Err(self.wrong(name, wanted));
-            }
-        }
-        for name in SWITCHES {
-            self.switch(name)?;
-        }
-        Ok(())
     }
 
     /// A value and its origin.

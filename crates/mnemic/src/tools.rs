@@ -26,6 +26,10 @@ const PACKAGES: &str = "tool-packages";
 /// A setting is not valid, or the folder for scratch files can't be made.
 pub fn tool_settings(settings: &Settings, folder: &DataFolder) -> Result<ToolSettings, ServeError> {
     let scratch = folder.path.join(SCRATCH);
+    // What calls of a process that died have left there.
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch)?;
+    }
     std::fs::create_dir_all(&scratch)?;
     let path = |name: &str| settings.optional(name).map(PathBuf::from);
     let unsafe_tools = if settings.switch("unsafe_tools")? {

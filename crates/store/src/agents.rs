@@ -6,7 +6,7 @@ mod relations;
 use std::collections::HashMap;
 
 use mnemic_core::{
-    agents::{Agent, AgentLabels, AgentType},
+    agents::{Agent, AgentLabels, AgentType, People},
     ids::AgentId,
     scope::Scope,
     time::Timestamp,
@@ -25,7 +25,8 @@ use crate::{
 const COLUMNS: &str = "a.id, a.name, a.agent_type, a.system_prompt, a.description, a.metadata, \
      a.llm_config, a.embedding_config, a.model_settings, a.compaction_settings, a.response_format, \
      a.tool_rules, a.timezone, a.message_buffer_autoclear, a.enable_sleeptime, a.hidden, \
-     a.max_files_open, a.per_file_view_window_char_limit, a.project_id, a.template_id, \
+     a.max_files_open, a.per_file_view_window_char_limit, \
+     a.require_user, a.open_to_users, a.project_id, a.template_id, \
      a.base_template_id, a.deployment_id, a.entity_id, a.revision, a.last_run_completion, \
      a.last_run_duration_ms, a.last_stop_reason, a.created_by, a.updated_by, a.created_at, \
      a.updated_at";
@@ -50,6 +51,10 @@ fn from_row(mut row: Row) -> Result<Agent, StoreError> {
         hidden: row.opt_bool()?,
         max_files_open: row.opt_int()?,
         per_file_view_window_char_limit: row.opt_int()?,
+        people: People {
+            require_user: row.bool()?,
+            open_to_users: row.opt_json()?.unwrap_or_default(),
+        },
         labels: AgentLabels {
             project_id: row.opt_text()?,
             template_id: row.opt_text()?,
@@ -79,6 +84,9 @@ fn written(agent: &Agent) -> Result<Vec<Column<'_>>, StoreError> {
         .map(serde_json::to_string)
         .transpose()?;
     let rules = serde_json::to_string(&agent.tool_rules)?;
+    let open = &agent.people.open_to_users;
+    let open = (!open.is_empty()).then(|| serde_json::to_string(open));
+    let open = open.transpose()?;
     columns.extend([
         ("name", Param::from(&agent.name)),
         ("agent_type", agent.agent_type.as_str().into()),
@@ -98,6 +106,8 @@ fn written(agent: &Agent) -> Result<Vec<Column<'_>>, StoreError> {
             "per_file_view_window_char_limit",
             agent.per_file_view_window_char_limit.into(),
         ),
+        ("require_user", agent.people.require_user.into()),
+        ("open_to_users", open.into()),
         ("project_id", agent.labels.project_id.as_ref().into()),
         ("template_id", agent.labels.template_id.as_ref().into()),
         (
@@ -243,6 +253,21 @@ pub async fn touch(
 /// There is none, or the database's.
 pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: AgentId) -> Result<Agent, StoreError> {
     find(tx, scope, id, "").await
+}
+
+/// The oldest agent of a name, if there is one.
+///
+/// # Errors
+/// The database's.
+pub async fn oldest_named(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    name: &str,
+) -> Result<Option<AgentId>, StoreError> {
+    let sql = "SELECT a.id FROM agents a WHERE a.organization_id = $1 AND a.name = $2 \
+               ORDER BY a.created_at, a.id LIMIT 1";
+    let found = tx.query_opt(sql, params![scope.organization, name]).await?;
+    found.map(|mut row| row.parse()).transpose()
 }
 
 /// An agent by its id, kept from other writers until the commit.

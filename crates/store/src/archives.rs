@@ -9,6 +9,7 @@ use mnemic_core::{
 
 use crate::{
     Row, StoreError, Tx,
+    closed::Thing,
     embed_scopes::{self, ScopeKind},
     page::{Keys, Page, Select, UnknownCursor},
     params,
@@ -139,6 +140,17 @@ pub async fn list(
     rows.into_iter().map(from_row).collect()
 }
 
+/// An archive as something that may be common.
+pub(crate) fn thing(archive: &Archive) -> Thing<'_> {
+    Thing {
+        noun: "archive",
+        name: &archive.name,
+        subject: archive.subject.as_deref(),
+        of_agent: "agents_archives WHERE agent_id = $1 AND archive_id = $2",
+        id: archive.id.to_string(),
+    }
+}
+
 /// Stores a changed archive. When its embedding model is another one, its passages are embedded anew
 /// in the background.
 ///
@@ -151,6 +163,7 @@ pub async fn update(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let before = get(tx, scope, archive.id).await?;
+    thing(&before).refuse_request(tx, scope).await?;
     let sql = "UPDATE archives SET name = $3, description = $4, embedding_config = $5, \
                    updated_by = $6, updated_at = $7 WHERE id = $1 AND organization_id = $2";
     tx.execute(
@@ -178,7 +191,14 @@ pub async fn update(
 /// # Errors
 /// There is none, or the database's.
 pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: ArchiveId) -> Result<(), StoreError> {
-    get(tx, scope, id).await?;
+    let archive = get(tx, scope, id).await?;
+    if scope.subject.is_some() && archive.subject.is_none() {
+        // Open or not, others have passages in it.
+        return Err(StoreError::Invalid(
+            "an archive that is common to all users can't be deleted in the turn of one of them"
+                .to_owned(),
+        ));
+    }
     let sql = "DELETE FROM archives WHERE id = $1 AND organization_id = $2";
     tx.execute(sql, params![id, scope.organization]).await?;
     embed_scopes::forget(tx, &id.to_string()).await

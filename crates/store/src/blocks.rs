@@ -2,6 +2,7 @@
 
 mod changes;
 mod listing;
+mod own;
 mod versions;
 
 use std::collections::HashMap;
@@ -14,12 +15,15 @@ use mnemic_core::{
     time::Timestamp,
 };
 
-use self::versions::add_version;
 pub use self::{
     changes::{Changes, change},
     listing::{BlockFilter, count, list},
+    own::{
+        Place, add_own, give_own, isolate, isolate_as, of_place, own_blocks, show_too, shown_as,
+    },
     versions::{PastValue, history, restore, values_after},
 };
+use self::{own::thing, versions::add_version};
 use crate::{Param, Row, StoreError, Tx, params};
 
 const COLUMNS: &str = "b.id, b.label, b.value, b.char_limit, b.description, b.read_only, \
@@ -287,6 +291,7 @@ pub async fn update(
 ) -> Result<Block, StoreError> {
     let lock = tx.for_update();
     let before = find(tx, scope, id, lock).await?;
+    thing(&before).refuse_request(tx, scope).await?;
     let mut block = before.clone();
     block.label = patch.label.unwrap_or(block.label);
     block.limit = patch.limit.unwrap_or(block.limit);
@@ -299,6 +304,9 @@ pub async fn update(
     block.tags = patch.tags.unwrap_or(block.tags);
     block.value = patch.value.unwrap_or(block.value);
     check_limit(&before, &block)?;
+    if scope.subject.is_some() && before.subject.is_none() {
+        check_only_value(&before, &block)?;
+    }
     if block.label != before.label {
         check_label(tx, &block).await?;
     }
@@ -317,6 +325,21 @@ fn merged(now: BlockLabels, given: BlockLabels) -> BlockLabels {
         entity_id: given.entity_id.or(now.entity_id),
         preserve_on_migration: given.preserve_on_migration.or(now.preserve_on_migration),
     }
+}
+
+/// Refuses that a person's turn changes more of a common block than what it says: that is known by versions, and can be taken back.
+fn check_only_value(before: &Block, after: &Block) -> Result<(), StoreError> {
+    let as_before = Block {
+        value: before.value.clone(),
+        ..after.clone()
+    };
+    if as_before == *before {
+        return Ok(());
+    }
+    Err(StoreError::Invalid(format!(
+        "the block '{}' is common to all users, so nothing was changed: in the turn of one of them only its value can change",
+        before.label
+    )))
 }
 
 /// Refuses a value over its limit, and a limit under its value. A block that is over its limit already
@@ -341,7 +364,16 @@ async fn check_label(tx: &mut Tx<'_>, block: &Block) -> Result<(), StoreError> {
                JOIN agents_blocks other ON other.agent_id = own.agent_id \
                WHERE own.block_id = $1 AND other.block_id <> $1 AND other.label = $2 LIMIT 1";
     let Some(mut row) = tx.query_opt(sql, params![block.id, &block.label]).await? else {
-        return Ok(());
+        let sql = "SELECT other.block_id FROM conversations_blocks own JOIN conversations_blocks other \
+                       ON other.conversation_id = own.conversation_id \
+                   WHERE own.block_id = $1 AND other.block_id <> $1 AND other.label = $2 LIMIT 1";
+        let taken = tx.query_opt(sql, params![block.id, &block.label]).await?;
+        return taken.map_or(Ok(()), |_| {
+            Err(StoreError::Conflict(format!(
+                "the conversation whose block this is has another one with the label '{}'",
+                block.label
+            )))
+        });
     };
     let agent: AgentId = row.parse()?;
     Err(StoreError::Conflict(format!(
@@ -352,7 +384,7 @@ async fn check_label(tx: &mut Tx<'_>, block: &Block) -> Result<(), StoreError> {
 }
 
 /// Writes a changed block; a change of anything that prompts show makes a new version.
-async fn write(
+pub(crate) async fn write(
     tx: &mut Tx<'_>,
     scope: &Scope,
     (before, mut block): (&Block, Block),
@@ -398,8 +430,10 @@ async fn write(
     )
     .await?;
     if before.label != block.label {
-        let sql = "UPDATE agents_blocks SET label = $2 WHERE block_id = $1";
-        tx.execute(sql, params![block.id, &block.label]).await?;
+        for table in ["agents_blocks", "conversations_blocks"] {
+            let sql = format!("UPDATE {table} SET label = $2 WHERE block_id = $1");
+            tx.execute(&sql, params![block.id, &block.label]).await?;
+        }
     }
     if before.tags != block.tags {
         set_tags(tx, scope, block.id, &block.tags).await?;
@@ -423,21 +457,22 @@ pub struct Change<'a> {
     pub now: Timestamp,
 }
 
-/// Applies an edit to the current value of an agent's block, whoever changed it meanwhile.
+/// Applies an edit to the current value of a block that is shown in a place, whoever changed it meanwhile.
 ///
 /// # Errors
 /// There is no such block, the edit is refused (the text is for the model), or the database's.
 pub async fn edit(
     tx: &mut Tx<'_>,
     scope: &Scope,
-    (agent_id, label): (AgentId, &str),
+    (place, label): (Place, &str),
     change: &Change<'_>,
 ) -> Result<Block, StoreError> {
-    let Some(named) = by_label(tx, scope, agent_id, label).await? else {
-        return Err(no_such_label(tx, agent_id, label).await?);
+    let Some(named) = shown_as(tx, scope, place, label).await? else {
+        return Err(no_such_label(tx, place.agent_id, label).await?);
     };
     let lock = tx.for_update();
     let before = find(tx, scope, named.id, lock).await?;
+    thing(&before).refuse(tx, scope, place.agent_id).await?;
     let value = memory::apply(change.edit, &before, change.based_on)
         .map_err(|error| StoreError::Invalid(error.to_string()))?;
     let block = Block {
@@ -452,7 +487,8 @@ pub async fn edit(
 /// # Errors
 /// There is none, or the database's.
 pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: BlockId) -> Result<(), StoreError> {
-    get(tx, scope, id).await?;
+    let block = get(tx, scope, id).await?;
+    thing(&block).refuse_request(tx, scope).await?;
     let sql = "UPDATE agents SET revision = revision + 1 WHERE id IN \
                    (SELECT agent_id FROM agents_blocks WHERE block_id = $1)";
     tx.execute(sql, params![id]).await?;
@@ -487,6 +523,15 @@ pub async fn attach(
                WHERE agent_id = $1";
     tx.execute(sql, params![agent_id, id, &block.label]).await?;
     Ok(true)
+}
+
+/// Whether any agent has a block.
+///
+/// # Errors
+/// The database's.
+pub async fn is_attached(tx: &mut Tx<'_>, id: BlockId) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM agents_blocks WHERE block_id = $1 LIMIT 1";
+    Ok(tx.query_opt(sql, params![id]).await?.is_some())
 }
 
 /// Takes a block off an agent; the block itself stays. `false` when it was not attached.

@@ -13,8 +13,11 @@ use crate::{
 /// The kind of the jobs.
 pub const KIND: &str = "run.callback";
 
+/// The kind of the jobs that post the ends of batches.
+pub const BATCH_KIND: &str = "batch.callback";
+
 /// How often a post is tried at the most.
-const MAX_ATTEMPTS: i64 = 4;
+pub(crate) const MAX_ATTEMPTS: i64 = 4;
 
 /// Queues the post of a run that ended and has a callback.
 ///
@@ -30,6 +33,7 @@ pub(crate) async fn queue(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Result<
         actor: row.parse()?,
         subject: row.opt_text()?,
         caller: None,
+        key: None,
     };
     let job = NewJob {
         agent_id: Some(row.parse()?),

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use mnemic_core::{
-    ids::{AgentId, ConversationId, MessageId},
+    ids::{AgentId, BlockId, ConversationId, MessageId},
     messages::{Message, MessageBody, Role},
     scope::Scope,
     time::Timestamp,
@@ -218,21 +218,20 @@ pub async fn compact(
     let rows = positions.iter().zip(&now).map(entry).collect();
     let columns = ["conversation_id", "position", "message_id"];
     tx.insert_rows("context_entries", &columns, rows).await?;
+    touch(tx, conversation_id).await
+}
+
+/// Says that a context changed in another way than by its rows. Returns its new revision.
+///
+/// # Errors
+/// The conversation is gone, or the database's.
+pub async fn touch(tx: &mut Tx<'_>, conversation_id: ConversationId) -> Result<i64, StoreError> {
     let sql = "UPDATE conversations SET context_revision = context_revision + 1 WHERE id = $1 \
                RETURNING context_revision";
     tx.query_opt(sql, params![conversation_id])
         .await?
         .ok_or_else(|| StoreError::not_found("Conversation", conversation_id))?
         .int()
-}
-
-/// Says that a context changed in another way than by its rows.
-///
-/// # Errors
-/// The database's.
-pub async fn touch(tx: &mut Tx<'_>, conversation_id: ConversationId) -> Result<(), StoreError> {
-    let sql = "UPDATE conversations SET context_revision = context_revision + 1 WHERE id = $1";
-    tx.execute(sql, params![conversation_id]).await.map(drop)
 }
 
 /// A compiled prompt on its way into the store.
@@ -294,4 +293,43 @@ pub async fn save_prompt(
     )
     .await?;
     Ok(id)
+}
+
+/// Empties the compiled prompts that may show a block: what it says is not to be known any more, and they are compiled anew
+/// by the next step only.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn empty_prompts_with(
+    tx: &mut Tx<'_>,
+    block_id: BlockId,
+) -> Result<(), StoreError> {
+    let shown = "(agent_id IN (SELECT x.agent_id FROM agents_blocks x WHERE x.block_id = $1) \
+             OR id IN (SELECT x.conversation_id FROM conversations_blocks x WHERE x.block_id = $1))";
+    empty_prompts(tx, shown, params![block_id]).await
+}
+
+/// Empties the compiled prompts of the threads for which a condition holds.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn empty_prompts(
+    tx: &mut Tx<'_>,
+    threads: &str,
+    bound: &[Param<'_>],
+) -> Result<(), StoreError> {
+    let empty = serde_json::to_string(&MessageBody::text(""))?;
+    let n = bound.len() + 1;
+    let sql = format!(
+        "UPDATE messages SET body = ${n}, tokens = 0 WHERE id IN \
+             (SELECT prompt_message_id FROM conversations WHERE {threads} AND prompt_message_id IS NOT NULL)"
+    );
+    let mut with_body = bound.to_vec();
+    with_body.push(Param::from(empty));
+    tx.execute(&sql, &with_body).await?;
+    let sql = format!(
+        "UPDATE conversations SET prompt_signature = NULL, context_revision = context_revision + 1 WHERE {threads} \
+             AND prompt_message_id IS NOT NULL"
+    );
+    tx.execute(&sql, bound).await.map(drop)
 }

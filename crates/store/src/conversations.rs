@@ -2,21 +2,23 @@
 
 use mnemic_core::{
     conversations::{Conversation, Thread},
-    ids::{AgentId, ConversationId},
+    ids::{AgentId, BlockId, ConversationId},
     scope::Scope,
     time::Timestamp,
 };
 use serde_json::Value;
 
 use crate::{
-    Row, StoreError, Tx,
+    Row, StoreError, Tx, own_threads,
     page::{Keys, Page, Select, UnknownCursor},
     params,
 };
 
 const COLUMNS: &str = "c.id, c.agent_id, c.is_default, c.subject, c.summary, c.model, \
-     c.model_settings, c.isolated_block_ids, c.context_revision, c.last_message_at, c.created_at, \
-     c.updated_at";
+     c.model_settings, c.context_window_limit, c.description, c.hidden, c.archived_at, \
+     (SELECT string_agg(cb.block_id, ' ' ORDER BY cb.position, cb.block_id) \
+         FROM conversations_blocks cb WHERE cb.conversation_id = c.id), \
+     c.context_revision, c.last_message_at, c.created_at, c.updated_at";
 
 fn from_row(mut row: Row) -> Result<Conversation, StoreError> {
     Ok(Conversation {
@@ -27,12 +29,24 @@ fn from_row(mut row: Row) -> Result<Conversation, StoreError> {
         summary: row.opt_text()?,
         model: row.opt_text()?,
         model_settings: row.opt_json()?,
-        isolated_block_ids: row.json()?,
+        context_window_limit: row.opt_int()?,
+        description: row.opt_text()?,
+        hidden: row.bool()?,
+        archived_at: row.opt_time()?,
+        isolated_block_ids: block_ids(row.opt_text()?)?,
         context_revision: row.int()?,
         last_message_at: row.opt_time()?,
         created_at: row.time()?,
         updated_at: row.time()?,
     })
+}
+
+/// The ids of a list that the query made.
+fn block_ids(listed: Option<String>) -> Result<Vec<BlockId>, StoreError> {
+    let listed = listed.unwrap_or_default();
+    let ids = listed.split_whitespace().map(str::parse);
+    ids.collect::<Result<_, _>>()
+        .map_err(|error: mnemic_core::ids::InvalidId| StoreError::Database(error.to_string()))
 }
 
 /// What a new conversation is made of.
@@ -46,6 +60,14 @@ pub struct NewConversation {
     pub model: Option<String>,
     /// Settings of that model.
     pub model_settings: Option<Value>,
+    /// Tokens that a request of it may take.
+    pub context_window_limit: Option<i64>,
+    /// A longer text of what it is about.
+    pub description: Option<String>,
+    /// Whether lists leave it out.
+    pub hidden: bool,
+    /// When it was put aside.
+    pub archived_at: Option<Timestamp>,
 }
 
 /// Adds a conversation to an agent.
@@ -62,9 +84,10 @@ pub async fn insert(
     let id = ConversationId::new();
     tx.execute(
         "INSERT INTO conversations (id, organization_id, agent_id, is_default, subject, summary, \
-             model, model_settings, isolated_block_ids, context_revision, next_position, \
-             created_by, updated_by, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '[]', 1, 0, $9, $9, $10, $10)",
+             model, model_settings, context_window_limit, description, hidden, archived_at, \
+             isolated_block_ids, context_revision, next_position, created_by, updated_by, created_at, \
+             updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, '[]', 1, 0, $13, $13, $14, $14)",
         params![
             id,
             scope.organization,
@@ -74,6 +97,10 @@ pub async fn insert(
             new.summary.as_ref(),
             new.model.as_ref(),
             new.model_settings.as_ref(),
+            new.context_window_limit,
+            new.description.as_ref(),
+            new.hidden,
+            new.archived_at,
             scope.actor,
             now
         ],
@@ -120,7 +147,7 @@ pub async fn default_of(
         .map_or_else(|| Err(StoreError::not_found("Agent", agent_id)), from_row)
 }
 
-/// The conversation that a request means; it must belong to the agent.
+/// The conversation that a request means; it must belong to the agent. For an end user, the default one is their own.
 ///
 /// # Errors
 /// There is no such agent or conversation, or the database's.
@@ -131,6 +158,11 @@ pub async fn resolve(
     thread: Thread,
 ) -> Result<Conversation, StoreError> {
     match thread {
+        Thread::Default if scope.subject.is_some() => {
+            let own = own_threads::find(tx, scope, agent_id).await?;
+            let own = own.ok_or_else(|| StoreError::not_found("Conversation", "default"))?;
+            get(tx, scope, own).await
+        }
         Thread::Default => default_of(tx, scope, agent_id).await,
         Thread::Id(id) => {
             let conversation = get(tx, scope, id).await?;
@@ -150,8 +182,26 @@ pub struct ConversationFilter {
     pub agent_id: Option<AgentId>,
     /// Only those whose summary contains this.
     pub summary_search: Option<String>,
+    /// Whether hidden ones are among them.
+    pub show_hidden: bool,
+    /// Only those that agents keep for one end user each.
+    pub of_people: bool,
+    /// Whether archived ones are shown.
+    pub archived: Archived,
     /// The sort column.
     pub order_by: ConversationOrder,
+}
+
+/// Which conversations a list shows, of those that were put aside and those that were not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Archived {
+    /// Those that were not.
+    #[default]
+    Without,
+    /// Only those that were.
+    Only,
+    /// Both.
+    With,
 }
 
 /// What conversations are sorted by.
@@ -181,6 +231,17 @@ pub async fn list(
         .and_bind("c.organization_id = {}", scope.organization)
         .and("c.deleted_at IS NULL")
         .and("c.is_default = 0");
+    if filter.of_people {
+        select.and("EXISTS (SELECT 1 FROM own_threads t WHERE t.conversation_id = c.id)");
+    }
+    if !filter.show_hidden {
+        select.and("c.hidden = 0");
+    }
+    match filter.archived {
+        Archived::Without => _ = select.and("c.archived_at IS NULL"),
+        Archived::Only => _ = select.and("c.archived_at IS NOT NULL"),
+        Archived::With => {}
+    }
     if let Some(subject) = &scope.subject {
         select.and_bind("c.subject = {}", subject);
     }
@@ -218,6 +279,12 @@ pub struct ConversationPatch {
     pub model: Option<Option<String>>,
     /// Settings of that model.
     pub model_settings: Option<Option<Value>>,
+    /// Tokens that a request of it may take.
+    pub context_window_limit: Option<Option<i64>>,
+    /// A longer text of what it is about.
+    pub description: Option<Option<String>>,
+    /// Whether it is put aside.
+    pub archived: Option<bool>,
 }
 
 /// Changes a conversation.
@@ -235,8 +302,17 @@ pub async fn update(
     row.summary = patch.summary.unwrap_or(row.summary);
     row.model = patch.model.unwrap_or(row.model);
     row.model_settings = patch.model_settings.unwrap_or(row.model_settings);
+    let limit = patch.context_window_limit;
+    row.context_window_limit = limit.unwrap_or(row.context_window_limit);
+    row.description = patch.description.unwrap_or(row.description);
+    row.archived_at = match patch.archived {
+        Some(true) => row.archived_at.or(Some(now)),
+        Some(false) => None,
+        None => row.archived_at,
+    };
     tx.execute(
         "UPDATE conversations SET summary = $2, model = $3, model_settings = $4, \
+             context_window_limit = $7, description = $8, archived_at = $9, \
              context_revision = context_revision + 1, updated_by = $5, updated_at = $6 \
          WHERE id = $1",
         params![
@@ -245,7 +321,10 @@ pub async fn update(
             row.model.as_ref(),
             row.model_settings.as_ref(),
             scope.actor,
-            now
+            now,
+            row.context_window_limit,
+            row.description.as_ref(),
+            row.archived_at
         ],
     )
     .await?;

@@ -139,6 +139,7 @@ fn from_row(mut row: Row) -> Result<Job, StoreError> {
             actor: row.parse()?,
             subject: row.opt_text()?,
             caller: None,
+            key: None,
         },
         agent_id: row.opt_parse()?,
         kind: row.text()?,

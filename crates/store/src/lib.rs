@@ -8,20 +8,31 @@
 pub mod agent_secrets;
 pub mod agents;
 mod ahead;
+pub mod api_keys;
 pub mod archives;
+pub mod batches;
 pub mod blocks;
 pub mod callbacks;
+mod closed;
+pub mod commits;
 pub mod context;
 pub mod conversations;
 pub mod embed_scopes;
+pub mod erasure;
 mod error;
 pub mod events;
 pub mod failpoints;
+pub mod forgetting;
+pub mod forks;
+pub mod groups;
 pub mod identities;
 pub mod jobs;
 pub mod leases;
+pub mod limits;
+pub mod listed_jobs;
 pub mod messages;
 mod migrate;
+pub mod organizations;
 pub mod otids;
 pub mod own_threads;
 pub mod page;
@@ -34,10 +45,14 @@ mod secrets;
 mod sqlite;
 pub mod steps;
 pub mod tools;
+pub mod traces;
 pub mod turns;
 mod tx;
+pub mod usage;
+pub mod user_tokens;
 mod value;
 pub mod vectors;
+pub mod written;
 
 use std::{
     path::PathBuf,
@@ -154,6 +169,10 @@ impl Store {
                 let opened = tokio::task::spawn_blocking(move || {
                     let mut connection = sqlite::open_connection(&path, false)?;
                     let report = migrate::sqlite(&mut connection, &path)?;
+                    drop(connection);
+                    if let Err(error) = sqlite::rebuild(&path, report.from == 0) {
+                        tracing::warn!(%error, "the database was not written anew: it may hold what was deleted before");
+                    }
                     Ok::<_, StoreError>((Sqlite::open(&path)?, report))
                 });
                 let joined = opened.await;

@@ -9,7 +9,7 @@ use mnemic_core::{
 };
 
 use crate::{
-    Param, Row, StoreError, Tx,
+    Param, Row, StoreError, Tx, forks,
     page::{Keys, Page, Select, UnknownCursor},
     params,
 };
@@ -100,6 +100,20 @@ pub(crate) async fn replace_prompt(
     Ok(())
 }
 
+/// Replaces what a message says, where that takes no more or less room in a prompt.
+///
+/// # Errors
+/// The database's.
+pub async fn set_body(
+    tx: &mut Tx<'_>,
+    id: MessageId,
+    body: &MessageBody,
+) -> Result<(), StoreError> {
+    let body = serde_json::to_string(body)?;
+    let sql = "UPDATE messages SET body = $2 WHERE id = $1";
+    tx.execute(sql, params![id, body]).await.map(drop)
+}
+
 /// A message by its id.
 ///
 /// # Errors
@@ -161,7 +175,7 @@ pub async fn list(
         select.and_bind("m.agent_id = {}", id);
     }
     if let Some(id) = filter.conversation_id {
-        select.and_bind("m.conversation_id = {}", id);
+        told_in(tx, &mut select, id).await?;
     }
     if let Some(id) = filter.run_id {
         select.and_bind("m.run_id = {}", id);
@@ -180,6 +194,21 @@ pub async fn list(
     rows.into_iter().map(from_row).collect()
 }
 
+/// Lets only the messages through that a thread tells.
+async fn told_in(
+    tx: &mut Tx<'_>,
+    select: &mut Select<'_>,
+    id: ConversationId,
+) -> Result<(), StoreError> {
+    let n = select.bind(id);
+    let condition = match forks::has_origins(tx, id).await? {
+        true => forks::told_in(n),
+        false => format!("m.conversation_id = ${n}"),
+    };
+    select.and(condition);
+    Ok(())
+}
+
 /// Which messages of an agent are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct MessageSpan {
@@ -193,9 +222,12 @@ pub struct MessageSpan {
     pub conversation_id: Option<ConversationId>,
 }
 
-/// Searches show nothing of threads that were deleted.
+/// Searches show nothing of threads that were deleted, but for what a fork of one tells as well.
 const IN_A_THREAD: &str = "NOT EXISTS (SELECT 1 FROM conversations gone \
-     WHERE gone.id = m.conversation_id AND gone.deleted_at IS NOT NULL)";
+     WHERE gone.id = m.conversation_id AND gone.deleted_at IS NOT NULL \
+         AND NOT EXISTS (SELECT 1 FROM conversation_origins o \
+             JOIN conversations fork ON fork.id = o.conversation_id \
+             WHERE o.origin_id = gone.id AND o.up_to >= m.seq AND fork.deleted_at IS NULL))";
 
 /// The newest messages of an agent, at most `limit`.
 ///
@@ -233,11 +265,41 @@ pub async fn newest(
         select.and_bind("m.created_at <= {}", end);
     }
     if let Some(id) = span.conversation_id {
-        select.and_bind("m.conversation_id = {}", id);
+        told_in(tx, &mut select, id).await?;
     }
     let n = select.bind(limit);
     let tail = format!("ORDER BY m.seq DESC LIMIT ${n}");
     let rows = select.all(tx, &tail).await?;
+    rows.into_iter().map(from_row).collect()
+}
+
+/// What was said to and by an agent after one of its messages, the newest first and at most `limit`: for the scope's end
+/// user, or for nobody in particular.
+///
+/// # Errors
+/// The database's.
+pub async fn said_since(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: AgentId,
+    after: Option<MessageId>,
+    limit: i64,
+) -> Result<Vec<Message>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM messages m WHERE m.agent_id = $1 AND {} = $2 \
+             AND COALESCE(m.subject, '') = $3 AND m.role <> 'system' AND {IN_A_THREAD} \
+             AND m.seq > COALESCE((SELECT last.seq FROM messages last WHERE last.id = $4), 0) \
+         ORDER BY m.seq DESC LIMIT $5",
+        tx.unindexed("m.organization_id")
+    );
+    let subject = scope.subject.as_deref().unwrap_or_default();
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let rows = tx
+        .query(
+            &sql,
+            params![agent_id, scope.organization, subject, after, limit],
+        )
+        .await?;
     rows.into_iter().map(from_row).collect()
 }
 
@@ -382,8 +444,9 @@ pub async fn count(
     scope: &Scope,
     conversation_id: ConversationId,
 ) -> Result<i64, StoreError> {
-    let sql = "SELECT COUNT(*) FROM messages WHERE conversation_id = $1 AND organization_id = $2";
-    tx.query_one(sql, params![conversation_id, scope.organization])
-        .await?
-        .int()
+    let mut select = Select::new("SELECT COUNT(*) FROM messages m");
+    told_in(tx, &mut select, conversation_id).await?;
+    select.and_bind("m.organization_id = {}", scope.organization);
+    let rows = select.all(tx, "").await?;
+    rows.into_iter().next().map_or(Ok(0), |mut row| row.int())
 }

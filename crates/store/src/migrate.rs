@@ -5,10 +5,10 @@ use std::path::Path;
 use mnemic_core::time::Timestamp;
 use rusqlite::Connection;
 
-use crate::{StoreError, postgres::Postgres};
+use crate::{StoreError, erasure, postgres::Postgres};
 
 /// All versions of the schema, oldest first; the number is the place in the list plus one.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 17] = [
     include_str!("../migrations/0001_spine.sql"),
     include_str!("../migrations/0002_callbacks.sql"),
     include_str!("../migrations/0003_retrieval.sql"),
@@ -16,6 +16,16 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0005_identities.sql"),
     include_str!("../migrations/0006_own_threads.sql"),
     include_str!("../migrations/0007_providers.sql"),
+    include_str!("../migrations/0008_groups.sql"),
+    include_str!("../migrations/0009_threads.sql"),
+    include_str!("../migrations/0010_batches.sql"),
+    include_str!("../migrations/0011_people.sql"),
+    include_str!("../migrations/0012_keys.sql"),
+    include_str!("../migrations/0013_usage.sql"),
+    include_str!("../migrations/0014_persons.sql"),
+    include_str!("../migrations/0015_limits.sql"),
+    include_str!("../migrations/0016_runs_and_traces.sql"),
+    include_str!("../migrations/0017_model_calls.sql"),
 ];
 
 /// Key of the advisory lock under which one replica migrates while the others wait ("mnemic" in ASCII).
@@ -123,9 +133,9 @@ fn copy(
     version: usize,
 ) -> Result<std::path::PathBuf, StoreError> {
     let unavailable = |error: std::io::Error| StoreError::Unavailable(error.to_string());
-    let folder = path.with_file_name("backups");
+    let folder = erasure::copies_folder(path);
     std::fs::create_dir_all(&folder).map_err(unavailable)?;
-    let target = folder.join(format!("schema-{version}-{}.db", Timestamp::now().0));
+    let target = folder.join(erasure::copy_name(version));
     connection.execute("VACUUM INTO ?1", [target.to_string_lossy()])?;
     Ok(target)
 }

@@ -8,12 +8,12 @@ use mnemic_core::{
 };
 
 use crate::{
-    Param, Row, StoreError, Tx,
+    Param, Row, StoreError, Tx, archives,
     page::{Keys, Page, Select, UnknownCursor},
     params,
 };
 
-const COLUMNS: &str = "p.seq, p.id, p.archive_id, p.text, p.tags, p.metadata, p.created_by, \
+const COLUMNS: &str = "p.seq, p.id, p.archive_id, p.subject, p.text, p.tags, p.metadata, p.created_by, \
      p.created_at, p.updated_at";
 
 fn from_row(mut row: Row) -> Result<Passage, StoreError> {
@@ -21,6 +21,7 @@ fn from_row(mut row: Row) -> Result<Passage, StoreError> {
         seq: row.int()?,
         id: row.parse()?,
         archive_id: row.parse()?,
+        subject: row.opt_text()?,
         text: row.text()?,
         tags: row.json()?,
         metadata: row.opt_json()?.unwrap_or_default(),
@@ -42,14 +43,9 @@ pub async fn insert(
 ) -> Result<(), StoreError> {
     // Whoever writes to an archive holds its row, so that passages become visible in the order of
     // their numbers and no reader that goes on from the last number misses one.
-    let sql = "UPDATE archives SET passage_count = passage_count + $3 WHERE id = $1 AND organization_id = $2";
     let count = i64::try_from(passages.len()).unwrap_or(i64::MAX);
-    let held = tx
-        .execute(sql, params![archive_id, scope.organization, count])
-        .await?;
-    if held == 0 {
-        return Err(StoreError::not_found("Archive", archive_id));
-    }
+    counted(tx, scope, archive_id, (scope.subject.as_deref(), count)).await?;
+    let run = scope.caller.as_ref().map(|caller| caller.run_id);
     let mut rows = Vec::with_capacity(passages.len());
     for passage in passages {
         rows.push(vec![
@@ -63,6 +59,7 @@ pub async fn insert(
             Param::from(passage.created_by),
             Param::from(passage.created_at),
             Param::from(passage.updated_at),
+            Param::from(run),
         ]);
     }
     let columns = [
@@ -76,8 +73,34 @@ pub async fn insert(
         "created_by",
         "created_at",
         "updated_at",
+        "run_id",
     ];
     tx.insert_rows("passages", &columns, rows).await
+}
+
+/// Holds an archive's row, and notes that so many passages, of one person or common, come to it or go.
+async fn counted(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    archive_id: ArchiveId,
+    (subject, more): (Option<&str>, i64),
+) -> Result<(), StoreError> {
+    let sql = "UPDATE archives SET passage_count = passage_count + $3 WHERE id = $1 AND organization_id = $2";
+    let common = if subject.is_none() { more } else { 0 };
+    let held = tx
+        .execute(sql, params![archive_id, scope.organization, common])
+        .await?;
+    if held == 0 {
+        return Err(StoreError::not_found("Archive", archive_id));
+    }
+    let Some(subject) = subject else {
+        return Ok(());
+    };
+    let sql = "INSERT INTO own_passage_counts (archive_id, subject, passage_count) VALUES ($1, $2, $3) \
+               ON CONFLICT (archive_id, subject) \
+               DO UPDATE SET passage_count = own_passage_counts.passage_count + excluded.passage_count";
+    tx.execute(sql, params![archive_id, subject, more]).await?;
+    Ok(())
 }
 
 /// A passage by its id.
@@ -189,28 +212,48 @@ pub async fn list(
 /// There is none, or the database's.
 pub async fn delete(tx: &mut Tx<'_>, scope: &Scope, id: PassageId) -> Result<Passage, StoreError> {
     let passage = get(tx, scope, id).await?;
-    let sql = "UPDATE archives SET passage_count = passage_count - 1 WHERE id = $1";
-    tx.execute(sql, params![passage.archive_id]).await?;
+    if passage.subject.is_none() {
+        let archive = archives::get(tx, scope, passage.archive_id).await?;
+        archives::thing(&archive).refuse_request(tx, scope).await?;
+    }
+    forget(tx, scope, id).await?;
+    Ok(passage)
+}
+
+/// Deletes a passage with its vectors, whoever asks for it; tells how many vectors it had.
+///
+/// # Errors
+/// There is none, or the database's.
+pub(crate) async fn forget(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    id: PassageId,
+) -> Result<u64, StoreError> {
+    let passage = get(tx, scope, id).await?;
+    let fewer = (passage.subject.as_deref(), -1);
+    counted(tx, scope, passage.archive_id, fewer).await?;
     // The passage first: whoever is about to store its vectors holds it, and has ended then.
     let sql = "DELETE FROM passages WHERE id = $1 AND organization_id = $2";
     tx.execute(sql, params![id, scope.organization]).await?;
     let sql = "DELETE FROM vectors WHERE scope = $1 AND item = $2";
     let key = passage.archive_id.to_string();
-    tx.execute(sql, params![key, passage.seq]).await?;
-    Ok(passage)
+    tx.execute(sql, params![key, passage.seq]).await
 }
 
-/// How many passages an agent's archives hold.
+/// How many passages an agent's archives hold: those that are common, and those of the scope's user.
 ///
 /// # Errors
 /// The database's.
 pub async fn count(tx: &mut Tx<'_>, scope: &Scope, agent_id: AgentId) -> Result<i64, StoreError> {
     let sql = format!(
-        "SELECT CAST(COALESCE(SUM(r.passage_count), 0) AS BIGINT) FROM agents_archives x \
-         JOIN archives r ON r.id = x.archive_id WHERE x.agent_id = $1 AND {} = $2",
+        "SELECT CAST(COALESCE(SUM(r.passage_count + COALESCE(o.passage_count, 0)), 0) AS BIGINT) \
+         FROM agents_archives x JOIN archives r ON r.id = x.archive_id \
+         LEFT JOIN own_passage_counts o ON o.archive_id = r.id AND o.subject = $3 \
+         WHERE x.agent_id = $1 AND {} = $2",
         tx.unindexed("r.organization_id")
     );
-    tx.query_one(&sql, params![agent_id, scope.organization])
+    let subject = scope.subject.as_deref().unwrap_or_default();
+    tx.query_one(&sql, params![agent_id, scope.organization, subject])
         .await?
         .int()
 }

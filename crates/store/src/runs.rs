@@ -18,7 +18,8 @@ const COLUMNS: &str = "r.id, r.agent_id, r.conversation_id, c.is_default, r.subj
      r.stop_reason, r.error, r.background, r.input, r.metadata, r.request_config, r.resumes, \
      r.prompt_tokens, r.completion_tokens, r.cached_input_tokens, r.cache_write_tokens, \
      r.reasoning_tokens, r.step_count, r.ttft_ns, r.total_duration_ns, r.callback_url, \
-     r.callback_sent_at, r.callback_status_code, r.callback_error, r.created_at, r.completed_at";
+     r.callback_sent_at, r.callback_status_code, r.callback_error, r.created_at, r.completed_at, \
+     r.follow_ups";
 
 const FROM: &str = "runs r JOIN conversations c ON c.id = r.conversation_id";
 
@@ -49,6 +50,7 @@ fn from_row(mut row: Row) -> Result<Run, StoreError> {
         },
         created_at: row.time()?,
         completed_at: row.opt_time()?,
+        follow_ups: row.opt_json()?.unwrap_or_default(),
     })
 }
 
@@ -99,9 +101,9 @@ pub async fn insert(tx: &mut Tx<'_>, scope: &Scope, run: &NewRun) -> Result<(), 
     let sql = "INSERT INTO runs (id, organization_id, agent_id, conversation_id, subject, status, \
                    background, input, body_hash, metadata, request_config, resumes, prompt_tokens, \
                    completion_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, \
-                   step_count, callback_url, created_by, created_at, owner) \
+                   step_count, callback_url, created_by, created_at, owner, api_key_id) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0, 0, 0, 0, $12, $13, \
-                   $14, $15)";
+                   $14, $15, $16)";
     tx.execute(
         sql,
         params![
@@ -119,7 +121,8 @@ pub async fn insert(tx: &mut Tx<'_>, scope: &Scope, run: &NewRun) -> Result<(), 
             run.callback_url.as_ref(),
             scope.actor,
             run.created_at,
-            &run.owner
+            &run.owner,
+            scope.key
         ],
     )
     .await?;
@@ -144,6 +147,8 @@ pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: RunId) -> Result<Run, Store
 /// Which runs a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
+    /// Only this run.
+    pub run_id: Option<RunId>,
     /// Only these agents'; empty is all.
     pub agent_ids: Vec<AgentId>,
     /// Only this thread's.
@@ -183,6 +188,9 @@ pub async fn list(
     }
     if let Some(id) = filter.conversation_id {
         select.and_bind("r.conversation_id = {}", id);
+    }
+    if let Some(id) = filter.run_id {
+        select.and_bind("r.id = {}", id);
     }
     if !filter.statuses.is_empty() {
         let names: Vec<String> = filter
@@ -238,7 +246,7 @@ pub async fn open(
     conversation_id: Option<ConversationId>,
 ) -> Result<Vec<OpenRun>, StoreError> {
     let mut select = Select::new(
-        "SELECT id, organization_id, created_by, subject, agent_id, conversation_id, status, owner \
+        "SELECT id, organization_id, created_by, subject, api_key_id, agent_id, conversation_id, status, owner \
          FROM runs",
     );
     select.and("status IN ('created', 'running')");
@@ -262,6 +270,7 @@ pub(crate) fn open_from_row(mut row: Row) -> Result<OpenRun, StoreError> {
             actor: row.parse()?,
             subject: row.opt_text()?,
             caller: None,
+            key: row.opt_parse()?,
         },
         agent_id: row.parse()?,
         conversation_id: row.parse()?,
@@ -286,6 +295,15 @@ pub async fn has_earlier_open(
         .await?
         .int()?
         > 0)
+}
+
+/// Whether there is a run of that id.
+///
+/// # Errors
+/// The database's.
+pub async fn exists(tx: &mut Tx<'_>, id: RunId) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM runs WHERE id = $1";
+    Ok(tx.query_opt(sql, params![id]).await?.is_some())
 }
 
 /// Whether a run is not over.
@@ -355,20 +373,24 @@ pub async fn cancel(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Result<bool, 
     Ok(true)
 }
 
-/// Which of these runs are cancelled.
+/// Which of these runs are cancelled, or gone: those of somebody who was forgotten.
 ///
 /// # Errors
 /// The database's.
 pub async fn cancelled_among(tx: &mut Tx<'_>, ids: Vec<String>) -> Result<Vec<RunId>, StoreError> {
     let sql = format!(
-        "SELECT id FROM runs WHERE status = 'cancelled' AND {}",
+        "SELECT id FROM runs WHERE status <> 'cancelled' AND {}",
         tx.any_of("id", 1)
     );
-    tx.query(&sql, params![ids])
-        .await?
-        .into_iter()
-        .map(|mut row| row.parse())
-        .collect()
+    let rows = tx.query(&sql, params![ids.clone()]).await?;
+    let going: Result<Vec<String>, _> = rows.into_iter().map(|mut row| row.text()).collect();
+    let going = going?;
+    let over = ids.iter().filter(|id| !going.contains(id));
+    over.map(|id| {
+        id.parse()
+            .map_err(|_| StoreError::Corrupt(format!("'{id}' is no run")))
+    })
+    .collect()
 }
 
 /// Notes that a crash made the run start again; returns how often that happened.
@@ -479,26 +501,44 @@ pub async fn finish(tx: &mut Tx<'_>, id: RunId, ending: &Ending) -> Result<bool,
     Ok(true)
 }
 
+/// Notes which runs the end of a run began.
+///
+/// # Errors
+/// The database's.
+pub async fn note_follow_ups(
+    tx: &mut Tx<'_>,
+    id: RunId,
+    follow_ups: &[RunId],
+) -> Result<(), StoreError> {
+    let sql = "UPDATE runs SET follow_ups = $2 WHERE id = $1";
+    tx.execute(sql, params![id, serde_json::to_string(follow_ups)?])
+        .await
+        .map(drop)
+}
+
 /// The newest run with the same request that was accepted since a time and did not fail, among the
-/// agent's last thousand.
+/// conversation's last thousand.
 ///
 /// # Errors
 /// The database's.
 pub async fn same_request(
     tx: &mut Tx<'_>,
     scope: &Scope,
-    agent_id: AgentId,
+    conversation_id: ConversationId,
     body_hash: &str,
     since: Timestamp,
 ) -> Result<Option<RunId>, StoreError> {
-    let sql = "SELECT r.id FROM (SELECT * FROM runs WHERE agent_id = $1 ORDER BY seq DESC \
+    let sql = "SELECT r.id FROM (SELECT * FROM runs WHERE conversation_id = $1 ORDER BY seq DESC \
                    LIMIT 1000) r \
                WHERE r.organization_id = $2 AND r.body_hash = $3 AND r.status <> 'failed' \
                    AND r.created_at >= $4 ORDER BY r.seq DESC LIMIT 1";
-    tx.query_opt(sql, params![agent_id, scope.organization, body_hash, since])
-        .await?
-        .map(|mut row| row.parse())
-        .transpose()
+    tx.query_opt(
+        sql,
+        params![conversation_id, scope.organization, body_hash, since],
+    )
+    .await?
+    .map(|mut row| row.parse())
+    .transpose()
 }
 
 /// Removes a run and its steps and events; its messages stay.

@@ -251,7 +251,7 @@ pub async fn return_call(
 /// # Errors
 /// The database's.
 pub async fn runs_with_orphans(tx: &mut Tx<'_>) -> Result<Vec<OpenRun>, StoreError> {
-    let sql = "SELECT r.id, r.organization_id, r.created_by, r.subject, r.agent_id, \
+    let sql = "SELECT r.id, r.organization_id, r.created_by, r.subject, r.api_key_id, r.agent_id, \
                    r.conversation_id, r.status, r.owner \
                FROM steps s JOIN runs r ON r.id = s.run_id \
                WHERE s.status = 'pending' AND r.status NOT IN ('created', 'running')";
@@ -260,6 +260,17 @@ pub async fn runs_with_orphans(tx: &mut Tx<'_>) -> Result<Vec<OpenRun>, StoreErr
         .into_iter()
         .map(open_from_row)
         .collect()
+}
+
+/// The run whose calls got their returns in another run, which took the answers that they waited for.
+///
+/// # Errors
+/// The database's.
+pub async fn answered_by(tx: &mut Tx<'_>, run_id: RunId) -> Result<Option<RunId>, StoreError> {
+    let sql = "SELECT s.run_id FROM messages m JOIN steps s ON s.id = m.step_id \
+               WHERE m.run_id = $1 AND s.run_id <> $1 LIMIT 1";
+    let row = tx.query_opt(sql, params![run_id]).await?;
+    row.map(|mut row| row.parse()).transpose()
 }
 
 /// A step by its id.

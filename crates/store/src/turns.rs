@@ -7,7 +7,7 @@ use mnemic_core::{
     scope::Scope,
 };
 
-use crate::{StoreError, Tx, params};
+use crate::{StoreError, Tx, own_threads, params};
 
 /// Where a conversation stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +26,15 @@ pub struct Head {
     pub signature: String,
     /// The message of the compiled prompt.
     pub prompt_message_id: Option<MessageId>,
+    /// Whether the agent answers only requests that say for which user they are.
+    pub require_user: bool,
     /// How many runs are not over.
     pub open_runs: i64,
     /// The run that holds the conversation.
     pub running: Option<RunId>,
 }
 
-/// Reads the head of an agent's thread and, on PostgreSQL, locks its row until the commit.
+/// Reads the head of an agent's thread (for an end user, the default one is their own) and, on PostgreSQL, locks its row until the commit.
 ///
 /// # Errors
 /// There is no such agent or conversation, or the database's.
@@ -42,6 +44,13 @@ pub async fn head(
     agent_id: AgentId,
     thread: Thread,
 ) -> Result<Head, StoreError> {
+    let thread = match thread {
+        Thread::Default if scope.subject.is_some() => {
+            let own = own_threads::find(tx, scope, agent_id).await?;
+            Thread::Id(own.ok_or_else(|| StoreError::not_found("Conversation", "default"))?)
+        }
+        thread => thread,
+    };
     let lock = match tx.dialect() {
         crate::Dialect::Sqlite => "",
         crate::Dialect::Postgres => " FOR UPDATE OF c",
@@ -55,8 +64,11 @@ pub async fn head(
              a.id || ':' || a.revision || ' ' || COALESCE((SELECT \
                  string_agg(b.id || ':' || b.revision, ' ' ORDER BY ab.position, b.id) \
                  FROM agents_blocks ab JOIN blocks b ON b.id = ab.block_id \
-                 WHERE ab.agent_id = a.id), ''), \
-             c.prompt_message_id, \
+                 WHERE ab.agent_id = a.id), '') || COALESCE((SELECT \
+                 ' own ' || string_agg(b.id || ':' || b.revision, ' ' ORDER BY cb.position, b.id) \
+                 FROM conversations_blocks cb JOIN blocks b ON b.id = cb.block_id \
+                 WHERE cb.conversation_id = c.id), ''), \
+             c.prompt_message_id, a.require_user, \
              (SELECT COUNT(*) FROM runs r WHERE r.conversation_id = c.id \
                  AND r.status IN ('created', 'running')), \
              (SELECT l.run_id FROM leases l WHERE l.conversation_id = c.id) \
@@ -82,6 +94,7 @@ pub async fn head(
         stored_signature: row.opt_text()?,
         signature: row.text()?,
         prompt_message_id: row.opt_parse()?,
+        require_user: row.bool()?,
         open_runs: row.int()?,
         running: row.opt_parse()?,
     })

@@ -141,7 +141,8 @@ id_params!(
     OrganizationId,
     AgentSecretId,
     SandboxConfigId,
-    SandboxVariableId
+    SandboxVariableId,
+    ApiKeyId
 );
 
 /// Builds a list of [`Param`]s from anything that converts into one.

@@ -16,14 +16,19 @@ export const MODEL = "openai-proxy/scripted";
 export const ENGINES = (process.env["MNEMIC_ENGINES"] ?? "sqlite,postgres").split(",");
 
 const START_MS = 30_000;
+const SQLITE = `
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as database:
+    database.execute(sys.argv[2])
+`;
 
-function named(variable: string): string {
+export function named(variable: string): string {
   const value = process.env[variable];
   assert.ok(value, `${variable} is not set: run these tests through ./test`);
   return value;
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((found) => {
     const probe = createServer();
     probe.listen(0, "127.0.0.1", () => {
@@ -43,7 +48,7 @@ export async function eventually<T>(what: string, condition: () => Promise<T | u
   throw new Error(`not within ${START_MS} ms: ${what}`);
 }
 
-function ended(child: ChildProcess): Promise<void> {
+export function ended(child: ChildProcess): Promise<void> {
   return child.exitCode !== null || child.signalCode !== null
     ? Promise.resolve()
     : new Promise((done) => child.once("exit", () => done()));
@@ -128,6 +133,13 @@ export class Server {
         return false;
       }
     });
+  }
+
+  /** Runs a statement on its tables, behind its back. */
+  execute(sql: string): void {
+    const url = this.environment["MNEMIC_DATABASE_URL"];
+    if (url) execFileSync(named("PSQL"), [url, "-qc", `SET search_path TO mnemic; ${sql}`]);
+    else execFileSync(named("PYTHON"), ["-c", SQLITE, join(this.folder, "data", "mnemic.db"), sql]);
   }
 
   /** As a power cut: no chance to tidy up. */

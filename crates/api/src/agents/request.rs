@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use mnemic_core::{
-    agents::{AgentLabels, AgentType, LlmConfig},
+    agents::{AgentLabels, AgentType, LlmConfig, People},
     ids::{BlockId, FolderId, IdentityId, MessageId, ToolId},
     messages::{ContentPart, NewMessage, Role},
     time::Timestamp,
@@ -83,6 +83,7 @@ pub struct CreateAgentBody {
     /// The handle of its embedding model.
     embedding: Option<String>,
     #[schema(value_type = Option<serde_json::Value>)]
+    #[serde(alias = "embeddingConfig")]
     embedding_config: Option<Map<String, Value>>,
     embedding_chunk_size: Option<i64>,
     #[schema(value_type = Option<serde_json::Value>)]
@@ -117,6 +118,9 @@ pub struct CreateAgentBody {
     /// Whether it gets the tools of its kind.
     #[schema(default = true)]
     include_base_tools: Option<bool>,
+    /// Whether it gets the tools that reach other agents.
+    #[schema(default = false)]
+    include_multi_agent_tools: Option<bool>,
     /// Whether it gets the rules that go with those.
     include_base_tool_rules: Option<bool>,
     tags: Option<Vec<String>>,
@@ -144,6 +148,19 @@ pub struct CreateAgentBody {
     max_files_open: Option<i64>,
     #[schema(minimum = 1)]
     per_file_view_window_char_limit: Option<i64>,
+    /// The value of its block `persona`, where `memory_blocks` has none.
+    persona: Option<String>,
+    /// The value of its block `human`, where `memory_blocks` has none. Each end user gets a copy of it.
+    human: Option<String>,
+    /// Whether an agent of this name, where there is one, is answered in place of a new one.
+    #[serde(alias = "ifNotExists")]
+    if_not_exists: Option<bool>,
+    /// Whether every request must say for which user it is.
+    #[serde(alias = "requireUser")]
+    require_user: Option<bool>,
+    /// Labels of common blocks, and names of common archives, that the turns of users may change.
+    #[serde(alias = "openToUsers")]
+    open_to_users: Option<Vec<String>>,
     project_id: Option<String>,
     template_id: Option<String>,
     base_template_id: Option<String>,
@@ -164,7 +181,8 @@ impl CreateAgentBody {
                 .map(FirstMessage::into_message)
                 .collect::<Result<Vec<_>, _>>()
         });
-        let blocks = self.memory_blocks.unwrap_or_default();
+        let named = [("persona", self.persona), ("human", self.human)];
+        let blocks = with_named(self.memory_blocks.unwrap_or_default(), named);
         Ok(CreateAgent {
             name: self.name,
             agent_type,
@@ -188,6 +206,7 @@ impl CreateAgentBody {
             tools: self.tools.unwrap_or_default(),
             tool_ids: self.tool_ids.unwrap_or_default(),
             include_base_tools: self.include_base_tools.unwrap_or(true),
+            include_multi_agent_tools: self.include_multi_agent_tools.unwrap_or(false),
             include_base_tool_rules: self.include_base_tool_rules,
             tool_rules: self.tool_rules,
             tags: self.tags.unwrap_or_default(),
@@ -201,6 +220,8 @@ impl CreateAgentBody {
             hidden: self.hidden,
             max_files_open: self.max_files_open,
             per_file_view_window_char_limit: self.per_file_view_window_char_limit,
+            people: people(self.require_user, self.open_to_users),
+            if_not_exists: self.if_not_exists.unwrap_or(false),
             initial_messages: first.transpose()?,
             labels: AgentLabels {
                 project_id: self.project_id.or(project),
@@ -210,6 +231,26 @@ impl CreateAgentBody {
             },
         })
     }
+}
+
+fn people(require_user: Option<bool>, open_to_users: Option<Vec<String>>) -> People {
+    People {
+        require_user: require_user.unwrap_or(false),
+        open_to_users: open_to_users.unwrap_or_default(),
+    }
+}
+
+/// Blocks with those of which only the value is given, where they have none of that label.
+fn with_named(
+    mut blocks: Vec<CreateBlockBody>,
+    named: [(&str, Option<String>); 2],
+) -> Vec<CreateBlockBody> {
+    for (label, value) in named {
+        let is_given = blocks.iter().any(|block| block.label() == label);
+        let value = value.filter(|_| !is_given);
+        blocks.extend(value.map(|value| CreateBlockBody::plain(label, value)));
+    }
+    blocks
 }
 
 /// A voice agent has no tools for its memory: only a second agent that tidies it makes it one that
@@ -325,6 +366,10 @@ pub struct UpdateAgentBody {
     max_files_open: Option<i64>,
     #[schema(minimum = 1)]
     per_file_view_window_char_limit: Option<i64>,
+    #[serde(alias = "requireUser")]
+    require_user: Option<bool>,
+    #[serde(alias = "openToUsers")]
+    open_to_users: Option<Vec<String>>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     last_run_completion: Option<Option<Timestamp>>,
@@ -384,6 +429,8 @@ impl UpdateAgentBody {
             hidden: self.hidden,
             max_files_open: self.max_files_open,
             per_file_view_window_char_limit: self.per_file_view_window_char_limit,
+            require_user: self.require_user,
+            open_to_users: self.open_to_users,
             last_run_completion: self.last_run_completion,
             last_run_duration_ms: self.last_run_duration_ms,
             last_stop_reason: self.last_stop_reason,

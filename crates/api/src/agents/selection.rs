@@ -69,6 +69,7 @@ impl RelationsQuery {
             identities: new(Include::Identities) || old(&["identities", "identity_ids"]),
             secrets: new(Include::Secrets) || old(&["secrets", "tool_exec_environment_variables"]),
             pending: new(Include::PendingApproval),
+            managed: new(Include::ManagedGroup) || old(&["multi_agent_group", "managed_group"]),
         }
     }
 }

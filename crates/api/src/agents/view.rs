@@ -1,7 +1,7 @@
 //! Agents as the V1 API shows them (V1 contract, section 2.3).
 
 use mnemic_core::{
-    agents::{Agent, AgentType, LlmConfig},
+    agents::{Agent, AgentType, LlmConfig, People},
     identities::Identity,
     ids::{AgentId, AgentSecretId, IdentityId, MessageId, OrganizationId, UserId},
     messages::Message,
@@ -15,8 +15,9 @@ use utoipa::ToSchema;
 
 use crate::{
     blocks::BlockView,
+    groups::GroupView,
     identities::IdentityView,
-    letta_messages::{LettaMessage, MessageType, letta_messages},
+    letta_messages::{LettaMessage, MessageType, Shows, letta_messages},
     tools::ToolView,
 };
 
@@ -76,8 +77,10 @@ pub struct AgentView {
     pending_approval: Option<LettaMessage>,
     message_buffer_autoclear: bool,
     enable_sleeptime: Option<bool>,
-    multi_agent_group: Option<Value>,
-    managed_group: Option<Value>,
+    /// The older name of `managed_group`.
+    multi_agent_group: Option<GroupView>,
+    /// The group that the agent manages.
+    managed_group: Option<GroupView>,
     #[schema(value_type = Option<String>)]
     last_run_completion: Option<Timestamp>,
     last_run_duration_ms: Option<i64>,
@@ -86,27 +89,50 @@ pub struct AgentView {
     max_files_open: Option<i64>,
     per_file_view_window_char_limit: Option<i64>,
     hidden: Option<bool>,
+    #[serde(flatten)]
+    people: PeopleView,
+}
+
+/// How an agent deals with its end users.
+#[derive(Debug, Serialize, ToSchema)]
+struct PeopleView {
+    /// Whether requests must say for which user they are. Left out where it is false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    require_user: bool,
+    /// Common blocks (labels) and archives (names) that the turns of users may change. Left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    open_to_users: Vec<String>,
+}
+
+impl From<People> for PeopleView {
+    fn from(people: People) -> Self {
+        Self {
+            require_user: people.require_user,
+            open_to_users: people.open_to_users,
+        }
+    }
 }
 
 /// The request in a message whose calls wait.
 fn request_of(message: &Message) -> Option<LettaMessage> {
-    let wanted = [MessageType::ApprovalRequestMessage];
-    letta_messages(message, Some(&wanted)).into_iter().next()
+    let shows = Shows {
+        wanted: Some(vec![MessageType::ApprovalRequestMessage]),
+        ..Shows::default()
+    };
+    letta_messages(message, &shows).into_iter().next()
 }
 
 impl From<AgentState> for AgentView {
     fn from(state: AgentState) -> Self {
         let agent = state.agent;
+        let managed = state.managed.map(GroupView::from);
         let (compaction_settings, model_settings) =
             (compaction_settings(&agent), model_settings(&agent));
         let (identity_ids, identities) = linked(state.identities);
         let blocks: Vec<BlockView> = state.blocks.into_iter().map(BlockView::from).collect();
         let of_agent = |secret| SecretView::of(agent.id, secret);
         let secrets: Vec<SecretView> = state.secrets.into_iter().map(of_agent).collect();
-        let embedding = agent
-            .embedding_config
-            .as_ref()
-            .and_then(|config| config.get("handle"));
+        let embedding = agent.embedding_handle().map(str::to_owned);
         Self {
             created_by_id: agent.created_by,
             last_updated_by_id: agent.updated_by,
@@ -120,7 +146,7 @@ impl From<AgentState> for AgentView {
             agent_type: agent.agent_type,
             model: handle(&agent.llm_config),
             llm_config: llm_config(agent.agent_type, agent.llm_config),
-            embedding: embedding.and_then(Value::as_str).map(str::to_owned),
+            embedding,
             embedding_config: agent.embedding_config,
             model_settings,
             compaction_settings,
@@ -144,8 +170,8 @@ impl From<AgentState> for AgentView {
             pending_approval: state.pending.as_ref().and_then(request_of),
             message_buffer_autoclear: agent.message_buffer_autoclear,
             enable_sleeptime: agent.enable_sleeptime,
-            multi_agent_group: None,
-            managed_group: None,
+            multi_agent_group: managed.clone(),
+            managed_group: managed,
             last_run_completion: agent.last_run_completion,
             last_run_duration_ms: agent.last_run_duration_ms,
             last_stop_reason: agent.last_stop_reason,
@@ -153,6 +179,7 @@ impl From<AgentState> for AgentView {
             max_files_open: agent.max_files_open,
             per_file_view_window_char_limit: agent.per_file_view_window_char_limit,
             hidden: agent.hidden,
+            people: agent.people.into(),
         }
     }
 }
@@ -350,6 +377,7 @@ mod tests {
             hidden: None,
             max_files_open: Some(10),
             per_file_view_window_char_limit: Some(25_000),
+            people: People::default(),
             labels: AgentLabels::default(),
             revision: 1,
             last_run_completion: None,
@@ -362,6 +390,7 @@ mod tests {
         };
         AgentState {
             pending: None,
+            managed: None,
             agent,
             message_ids: Vec::new(),
             blocks: Vec::new(),

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{error::ApiError, extract::query_id, patch::given};
 
 /// A new block.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[allow(missing_docs)]
 pub struct CreateBlockBody {
     /// The name under which agents edit it.
@@ -40,6 +40,22 @@ pub struct CreateBlockBody {
 }
 
 impl CreateBlockBody {
+    /// A block of which only label and value are given.
+    #[must_use]
+    pub fn plain(label: &str, value: String) -> Self {
+        Self {
+            label: label.to_owned(),
+            value: Some(value),
+            ..Self::default()
+        }
+    }
+
+    /// The name under which agents edit it.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// With the project that the request's header names, where the body names none.
     #[must_use]
     pub fn in_project(mut self, project_id: Option<String>) -> Self {

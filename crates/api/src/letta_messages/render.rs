@@ -3,10 +3,21 @@
 use mnemic_core::{
     ids::MessageId,
     messages::{CallAnswer, ContentPart, Image, ToolCall, ToolReturn, ToolStatus},
-    parts::{HiddenReasoning, MessagePart},
+    parts::{HiddenReasoning, MessagePart, Speech},
 };
 
 use super::*;
+
+impl LettaMessage {
+    /// The id and the text of what an agent says.
+    #[must_use]
+    pub fn spoken(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::AssistantMessage(said) => Some((&said.head.id, &said.content)),
+            _ => None,
+        }
+    }
+}
 
 /// Whether a part is shown whole or as a fragment of a token stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,22 +41,17 @@ pub fn letta_message(part: &MessagePart, shown: Shown, seq_id: Option<u64>) -> L
             let content = user_content(part.message_id, content);
             LettaMessage::UserMessage(UserMessage { head, content })
         }
-        Part::Reasoning { text, signature } => LettaMessage::ReasoningMessage(ReasoningMessage {
+        Part::Reasoning {
+            text,
+            signature,
+            is_argument,
+        } => LettaMessage::ReasoningMessage(ReasoningMessage {
             head,
-            source: "reasoner_model",
+            source: reasoning_source(*is_argument),
             reasoning: text.clone(),
             signature: signature.clone(),
         }),
-        Part::HiddenReasoning { state, data } => {
-            LettaMessage::HiddenReasoningMessage(HiddenReasoningMessage {
-                head,
-                state: match state {
-                    HiddenReasoning::Redacted => "redacted",
-                    HiddenReasoning::Omitted => "omitted",
-                },
-                hidden_reasoning: data.clone(),
-            })
-        }
+        Part::HiddenReasoning { state, data } => hidden_reasoning(head, *state, data.as_ref()),
         Part::Assistant { text } => LettaMessage::AssistantMessage(AssistantMessage {
             head,
             content: text.clone(),
@@ -81,6 +87,25 @@ pub fn letta_message(part: &MessagePart, shown: Shown, seq_id: Option<u64>) -> L
     }
 }
 
+fn hidden_reasoning(head: Head, state: HiddenReasoning, data: Option<&String>) -> LettaMessage {
+    LettaMessage::HiddenReasoningMessage(HiddenReasoningMessage {
+        head,
+        state: match state {
+            HiddenReasoning::Redacted => "redacted",
+            HiddenReasoning::Omitted => "omitted",
+        },
+        hidden_reasoning: data.cloned(),
+    })
+}
+
+const fn reasoning_source(is_argument: bool) -> &'static str {
+    if is_argument {
+        "non_reasoner_model"
+    } else {
+        "reasoner_model"
+    }
+}
+
 /// A summary as clients see it in a history that do not ask for summaries: as the notice that a user's
 /// message carries to the model.
 fn as_in_history(mut part: MessagePart, wanted: Option<&[MessageType]>) -> MessagePart {
@@ -98,12 +123,31 @@ fn as_in_history(mut part: MessagePart, wanted: Option<&[MessageType]>) -> Messa
     part
 }
 
+/// Which messages of a history are shown, and how.
+#[derive(Debug, Clone)]
+pub struct Shows {
+    /// The wanted kinds; `None` is all.
+    pub wanted: Option<Vec<MessageType>>,
+    /// The tool by which agents speak; `None` shows its calls as such.
+    pub speech: Option<Speech>,
+}
+
+impl Default for Shows {
+    fn default() -> Self {
+        Self {
+            wanted: None,
+            speech: Some(Speech::default()),
+        }
+    }
+}
+
 /// All parts of a stored message that are wanted.
 pub fn letta_messages(
     message: &mnemic_core::messages::Message,
-    wanted: Option<&[MessageType]>,
+    shows: &Shows,
 ) -> Vec<LettaMessage> {
-    mnemic_core::parts::of_message(message)
+    let wanted = shows.wanted.as_deref();
+    mnemic_core::parts::of_message(message, shows.speech.as_ref())
         .into_iter()
         .map(|part| as_in_history(part, wanted))
         .filter(|part| MessageType::wants(wanted, &part.part))
@@ -240,13 +284,16 @@ fn approval_response(
             images,
             stdout,
             stderr,
-        } => AnswerView::Tool {
-            tool_call_id,
-            tool_return: shown(message_id, &text, &images),
-            status: status_name(status),
-            stdout: lines(&stdout),
-            stderr: lines(&stderr),
-        },
+        } => {
+            let (stdout, stderr) = printed(&stdout, &stderr);
+            AnswerView::Tool {
+                tool_call_id,
+                tool_return: shown(message_id, &text, &images),
+                status: status_name(status),
+                stdout,
+                stderr,
+            }
+        }
     });
     ApprovalResponseMessage {
         head,
@@ -264,8 +311,12 @@ const fn status_name(status: ToolStatus) -> &'static str {
     }
 }
 
-fn lines(lines: &[String]) -> Option<Vec<String>> {
-    (!lines.is_empty()).then(|| lines.to_vec())
+/// What a tool printed: both lists where there is anything, none where there is nothing.
+fn printed(stdout: &[String], stderr: &[String]) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    if stdout.is_empty() && stderr.is_empty() {
+        return (None, None);
+    }
+    (Some(stdout.to_vec()), Some(stderr.to_vec()))
 }
 
 /// A return's text, with its images after it.
@@ -298,20 +349,21 @@ fn image_part(place: (MessageId, usize), media_type: &str, data: &str) -> PartVi
 
 fn tool_return(head: Head, message_id: MessageId, result: &ToolReturn) -> ToolReturnMessage {
     let status = status_name(result.status);
+    let (stdout, stderr) = printed(&result.stdout, &result.stderr);
     ToolReturnMessage {
         head,
         tool_return: result.text.clone(),
         status,
         tool_call_id: result.tool_call_id.clone(),
-        stdout: lines(&result.stdout),
-        stderr: lines(&result.stderr),
+        stdout: stdout.clone(),
+        stderr: stderr.clone(),
         tool_returns: vec![ToolReturnView {
             kind: "tool",
             tool_return: shown(message_id, &result.text, &result.images),
             status,
             tool_call_id: result.tool_call_id.clone(),
-            stdout: lines(&result.stdout),
-            stderr: lines(&result.stderr),
+            stdout,
+            stderr,
         }],
     }
 }

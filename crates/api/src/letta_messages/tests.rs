@@ -92,6 +92,7 @@ fn reasoning_and_text_of_one_message_share_its_id_but_not_their_otids() {
     let reasoning = Part::Reasoning {
         text: "Hm".to_owned(),
         signature: None,
+        is_argument: false,
     };
     let first = shown(reasoning, 0, Shown::Whole);
     let second = shown(
@@ -143,10 +144,10 @@ fn a_tool_return_has_the_recorded_shape() {
     let message = shown(Part::ToolReturn { result }, 0, Shown::Whole);
     let special = json!({
         "tool_return": "no", "status": "error", "tool_call_id": "call_1",
-        "stdout": null, "stderr": ["oops"],
+        "stdout": [], "stderr": ["oops"],
         "tool_returns": [{
             "type": "tool", "tool_return": "no", "status": "error", "tool_call_id": "call_1",
-            "stdout": null, "stderr": ["oops"],
+            "stdout": [], "stderr": ["oops"],
         }],
     });
     assert_eq!(message, recorded("tool_return_message", PART_0, special));

@@ -5,7 +5,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::BytesMut;
-use mnemic_core::runs::{RunError, StopReason, Usage};
+use mnemic_core::{
+    messages::ToolCall,
+    runs::{RunError, StopReason, Usage},
+};
 use mnemic_engine::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,8 +18,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     ask::{self, Ask},
     errors::{ErrorBody, OpenAiError},
-    input::{self, NO_FORMAT, NO_TOOLS, Said},
-    reading::{self, Reader, Seen},
+    input::{self, NO_FORMAT, Said},
+    reading::{self, CallPiece, Reader, Seen, Whole},
+    tools::ClientSide,
 };
 use crate::{
     AppState,
@@ -42,7 +46,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 struct ChatRequest {
     /// The agent's id, or its name where no other agent has it.
     model: String,
-    /// What was said; the newest message of the user is taken.
+    /// What was said; the newest message of the user is taken, and results of tools after it.
     messages: Vec<Said>,
     /// Whether the answer is a stream.
     stream: Option<bool>,
@@ -54,10 +58,13 @@ struct ChatRequest {
     safety_identifier: Option<String>,
     /// Answers; there is one.
     n: Option<i64>,
-    /// Not taken: agents have their own.
+    /// Functions that the client runs, beside the agent's own tools.
     #[schema(value_type = Option<Vec<serde_json::Value>>)]
     tools: Option<Vec<Value>>,
-    /// The old form of `tools`.
+    /// `none`, `auto`, `required`, or a function of the tools.
+    #[schema(value_type = Option<serde_json::Value>)]
+    tool_choice: Option<Value>,
+    /// The old form of `tools`, not taken.
     #[schema(value_type = Option<Vec<serde_json::Value>>)]
     functions: Option<Vec<Value>>,
     /// Text only.
@@ -100,8 +107,41 @@ struct Choice {
 #[derive(Debug, Serialize, ToSchema)]
 struct ChatMessage {
     role: &'static str,
-    content: String,
+    /// Null where there are calls and no words.
+    content: Option<String>,
     refusal: Option<String>,
+    /// Calls of the client's tools, where there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ChatCall>,
+}
+
+/// A call of a client's tool.
+#[derive(Debug, Serialize, ToSchema)]
+struct ChatCall {
+    id: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: ChatFunction,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ChatFunction {
+    name: String,
+    /// JSON text.
+    arguments: String,
+}
+
+impl From<ToolCall> for ChatCall {
+    fn from(call: ToolCall) -> Self {
+        Self {
+            id: call.id,
+            kind: "function",
+            function: ChatFunction {
+                name: call.name,
+                arguments: call.arguments,
+            },
+        }
+    }
 }
 
 /// A piece of a streamed answer.
@@ -133,6 +173,40 @@ struct ChunkDelta<'c> {
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<&'c str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ChunkCall<'c>>,
+}
+
+/// A call of a client's tool, or a fragment of its arguments.
+#[derive(Debug, Serialize, ToSchema)]
+struct ChunkCall<'c> {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'c str>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    function: ChunkFunction<'c>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ChunkFunction<'c> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'c str>,
+    arguments: &'c str,
+}
+
+impl<'c> From<CallPiece<'c>> for ChunkCall<'c> {
+    fn from(piece: CallPiece<'c>) -> Self {
+        Self {
+            index: piece.index,
+            id: piece.begins.map(|(id, _)| id),
+            kind: piece.begins.map(|_| "function"),
+            function: ChunkFunction {
+                name: piece.begins.map(|(_, name)| name),
+                arguments: piece.arguments,
+            },
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -171,8 +245,9 @@ impl From<Usage> for ChatUsage {
 }
 
 /// OpenAI's word for why a run ended.
-const fn finish_reason(reason: StopReason) -> &'static str {
+const fn finish_reason(reason: StopReason, has_calls: bool) -> &'static str {
     match reason {
+        StopReason::RequiresApproval if has_calls => "tool_calls",
         StopReason::MaxSteps | StopReason::MaxTokensExceeded => "length",
         _ => "stop",
     }
@@ -184,11 +259,10 @@ impl ChatRequest {
         let audio = |kind: &String| kind != "text";
         let modalities = self.modalities.as_deref().unwrap_or_default();
         input::refuse(&[
-            (input::is_some(self.tools.as_ref()), "tools", NO_TOOLS),
             (
-                input::is_some(self.functions.as_ref()),
+                self.functions.as_ref().is_some_and(|list| !list.is_empty()),
                 "functions",
-                NO_TOOLS,
+                "functions are taken in their newer form only: give them as tools",
             ),
             (
                 format.is_some_and(|kind| kind != "text"),
@@ -215,7 +289,7 @@ impl ChatRequest {
 }
 
 /// Say something to an agent, as OpenAI's API has it. The agent remembers: only the newest message of the
-/// user is read. Its own tools are not shown.
+/// user and the results of the client's tools are read. Its own tools are not shown.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai",
     operation_id = "create_chat_completion", request_body = ChatRequest,
     responses((status = 200, description = "The answer; with stream=true a stream of chunks",
@@ -227,15 +301,17 @@ async fn create(
 ) -> Result<Response, ApiError> {
     let (body, sent) = sent.parted();
     body.check()?;
-    let (content, name) = input::newest(body.messages, "messages")?;
+    let client = ClientSide::read(body.tools, body.tool_choice.as_ref())?;
+    let tools = client.names();
     let form = AnswerForm::of(body.stream);
     let ask = Ask {
         model: body.model.clone(),
         user: input::user([body.user, body.safety_identifier])?,
         thread: None,
-        content,
-        name,
+        heard: input::heard(body.messages, "messages")?,
+        client,
         form,
+        param: "messages",
     };
     let run = ask::begin(&state, &scope, ask, sent).await?;
     let id = format!("chatcmpl-{}", run.run_id);
@@ -243,30 +319,42 @@ async fn create(
     if form == AnswerForm::Stream {
         let options = body.stream_options.unwrap_or_default();
         let include_usage = options.include_usage.unwrap_or(false);
-        let chunks = Chunks::new(id, created, body.model, include_usage);
-        return Ok(sse::rendered(run, chunks));
+        let chunks = Chunks {
+            include_usage,
+            ..Chunks::new(id, created, body.model, Reader::new(tools))
+        };
+        return Ok(sse::rendered(run, chunks.opened()));
     }
-    let whole = reading::wait(run).await?;
-    let message = ChatMessage {
-        role: "assistant",
-        content: whole.messages.join(BETWEEN),
-        refusal: None,
-    };
+    let whole = reading::wait(run, tools).await?;
     let completion = Completion {
         id,
         object: "chat.completion",
         created,
         model: body.model,
-        choices: vec![Choice {
-            index: 0,
-            message,
-            logprobs: None,
-            finish_reason: finish_reason(whole.reason),
-        }],
         usage: whole.usage.into(),
+        choices: vec![Choice::of(whole)],
         system_fingerprint: None,
     };
     Ok(Json(completion).into_response())
+}
+
+impl Choice {
+    fn of(whole: Whole) -> Self {
+        let has_calls = !whole.calls.is_empty();
+        let has_words = !whole.messages.is_empty();
+        let message = ChatMessage {
+            role: "assistant",
+            content: (has_words || !has_calls).then(|| whole.messages.join(BETWEEN)),
+            refusal: None,
+            tool_calls: whole.calls.into_iter().map(ChatCall::from).collect(),
+        };
+        Self {
+            index: 0,
+            message,
+            logprobs: None,
+            finish_reason: finish_reason(whole.reason, has_calls),
+        }
+    }
 }
 
 /// Writes chunks.
@@ -281,22 +369,27 @@ struct Chunks {
 }
 
 impl Chunks {
-    fn new(id: String, created: i64, model: String, include_usage: bool) -> Self {
-        let mut chunks = Self {
+    fn new(id: String, created: i64, model: String, reader: Reader) -> Self {
+        Self {
             id,
             created,
             model,
-            include_usage,
+            include_usage: false,
             has_spoken: false,
-            reader: Reader::default(),
+            reader,
             out: BytesMut::new(),
-        };
+        }
+    }
+
+    /// With the first chunk written.
+    fn opened(mut self) -> Self {
         let opening = ChunkDelta {
             role: Some("assistant"),
             content: Some(""),
+            ..ChunkDelta::default()
         };
-        chunks.delta(opening, None);
-        chunks
+        self.delta(opening, None);
+        self
     }
 
     fn delta(&mut self, delta: ChunkDelta<'_>, finish_reason: Option<&'static str>) {
@@ -324,8 +417,8 @@ impl Chunks {
 
     fn words(&mut self, text: &str) {
         let delta = ChunkDelta {
-            role: None,
             content: Some(text),
+            ..ChunkDelta::default()
         };
         self.delta(delta, None);
     }
@@ -359,9 +452,17 @@ impl Renderer for Chunks {
                 }
                 self.words(text);
             }
+            Some(Seen::Calls(pieces)) => {
+                let delta = ChunkDelta {
+                    tool_calls: pieces.into_iter().map(ChunkCall::from).collect(),
+                    ..ChunkDelta::default()
+                };
+                self.delta(delta, None);
+            }
             Some(Seen::Failed(error)) => self.failed(error),
             Some(Seen::Ended { reason, usage }) => {
-                self.delta(ChunkDelta::default(), Some(finish_reason(reason)));
+                let reason = finish_reason(reason, self.reader.has_calls());
+                self.delta(ChunkDelta::default(), Some(reason));
                 if self.include_usage {
                     self.chunk(Vec::new(), Some(usage.into()));
                 }

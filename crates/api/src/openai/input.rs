@@ -1,7 +1,8 @@
-//! What clients of OpenAI's API say: the newest message of the user, and what cannot be asked for.
+//! What clients of OpenAI's API say: the newest message of the user, results of tools, and what cannot be asked for.
 
+use mnemic_core::validation;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::{
@@ -25,39 +26,144 @@ pub struct Said {
     /// What it is; a message when left out.
     #[serde(rename = "type")]
     pub kind: Option<String>,
+    /// Of the result of a tool: its call, in chat completions.
+    pub tool_call_id: Option<String>,
+    /// Of the result of a tool: its call, in responses.
+    pub call_id: Option<String>,
+    /// Of the result of a tool: what it returned, in responses.
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub output: Option<Value>,
 }
 
-/// The newest message of the user among what a client sends.
+/// What is new in what a client sends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heard {
+    /// The message of the user, with the speaker's name.
+    pub message: Option<(Content, Option<String>)>,
+    /// What the client's tools returned.
+    pub results: Vec<ToolResult>,
+}
+
+/// What a client's tool returned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolResult {
+    /// The call.
+    pub call_id: String,
+    /// A text, or a list of texts and images, as the V1 API has them.
+    pub value: Value,
+    /// Whether it stands after all that the agent said; others are a repetition of the past, unless the agent waits
+    /// for them.
+    pub is_new: bool,
+}
+
+impl Heard {
+    /// A text of the user.
+    #[must_use]
+    pub const fn text(text: String) -> Self {
+        Self {
+            message: Some((Content::Text(text), None)),
+            results: Vec::new(),
+        }
+    }
+}
+
+impl Said {
+    /// Whether the agent said it.
+    fn is_agents(&self) -> bool {
+        self.role.as_deref() == Some("assistant")
+            || matches!(self.kind.as_deref(), Some("function_call" | "reasoning"))
+    }
+
+    fn is_users(&self) -> bool {
+        self.role.as_deref() == Some("user")
+    }
+
+    fn is_result(&self) -> bool {
+        let kind = self.kind.as_deref().unwrap_or_default();
+        matches!(self.role.as_deref(), Some("tool" | "function")) || kind.ends_with("_call_output")
+    }
+
+    /// The result that this is.
+    fn result(self, is_new: bool, param: &'static str) -> Result<ToolResult, ApiError> {
+        let is_function = self
+            .kind
+            .as_deref()
+            .is_none_or(|kind| kind == "function_call_output");
+        let id = self
+            .tool_call_id
+            .or(self.call_id)
+            .filter(|id| !id.is_empty());
+        let (true, Some(call_id)) = (is_function, id) else {
+            return Err(invalid(
+                param,
+                "the result of a tool needs the id of its call, as 'tool_call_id' of a message with the role 'tool' or \
+                 'call_id' of a 'function_call_output'",
+            ));
+        };
+        let value = returned(self.output.or(self.content), param)?;
+        Ok(ToolResult {
+            call_id,
+            value,
+            is_new,
+        })
+    }
+}
+
+/// What is new in what a client sends: results of its tools, and the newest message of the user; where results come last,
+/// only a message that stands among them.
 ///
 /// # Errors
-/// There is none, what comes last is the result of a tool, or the message has something other than
-/// texts and images.
-pub fn newest(said: Vec<Said>, param: &'static str) -> Result<(Content, Option<String>), ApiError> {
-    let is_result = |item: &Said| {
-        let role = item.role.as_deref().unwrap_or_default();
-        let kind = item.kind.as_deref().unwrap_or_default();
-        ["tool", "function"].contains(&role) || kind.ends_with("_call_output")
-    };
-    if said.last().is_some_and(is_result) {
+/// There is neither, or one of them has something other than texts and images.
+pub fn heard(said: Vec<Said>, param: &'static str) -> Result<Heard, ApiError> {
+    let new_from = said
+        .iter()
+        .rposition(Said::is_agents)
+        .map_or(0, |last| last + 1);
+    let has_new_results = said.iter().skip(new_from).any(Said::is_result);
+    let (mut results, mut newest) = (Vec::new(), None);
+    for (place, item) in said.into_iter().enumerate() {
+        let is_new = place >= new_from;
+        if item.is_users() && (is_new || !has_new_results) {
+            newest = Some(item);
+        } else if item.is_result() {
+            match item.result(is_new, param) {
+                Ok(result) => results.push(result),
+                Err(error) if is_new => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+    let Some(newest) = newest else {
+        if has_new_results {
+            return Ok(Heard {
+                message: None,
+                results,
+            });
+        }
         return Err(invalid(
             param,
-            "this server does not take results of tools: agents run their tools themselves",
-        ));
-    }
-    let mut from_user = said
-        .into_iter()
-        .rev()
-        .filter(|item| item.role.as_deref() == Some("user"));
-    let newest = from_user.next().ok_or_else(|| {
-        invalid(
-            param,
             "there is no message with the role 'user': the newest one is what the agent is told",
-        )
-    })?;
+        ));
+    };
     let value = newest
         .content
         .ok_or_else(|| invalid(param, "the user's message has no content"))?;
-    Ok((content(value, param)?, newest.name))
+    Ok(Heard {
+        message: Some((content(value, param)?, newest.name)),
+        results,
+    })
+}
+
+/// What a tool returned, in the form of the V1 API.
+fn returned(value: Option<Value>, param: &'static str) -> Result<Value, ApiError> {
+    match value {
+        None | Some(Value::Null) => Ok(json!("")),
+        Some(Value::Array(parts)) if parts.is_empty() => Ok(json!("")),
+        Some(value) => Ok(match content(value, param)? {
+            Content::Text(text) => json!(text),
+            Content::Parts(parts) => json!(parts),
+        }),
+    }
 }
 
 /// The content of a message.
@@ -119,15 +225,19 @@ fn part(value: &Value, param: &'static str) -> Result<InputPart, ApiError> {
 /// Whose thread is meant: the end user that the client names.
 ///
 /// # Errors
-/// The name is too long.
+/// The name is empty, too long, or none that a user can have.
 pub fn user(named: [Option<String>; 2]) -> Result<Option<String>, ApiError> {
-    let user = named.into_iter().flatten().find(|name| !name.is_empty());
+    let user = named.into_iter().flatten().next();
     match user {
         Some(name) if name.chars().count() > MAX_USER => Err(invalid(
             "user",
             &format!("the name of a user has at most {MAX_USER} characters"),
         )),
-        other => Ok(other),
+        Some(name) => match validation::user_id(&name, usize::MAX) {
+            Ok(()) => Ok(Some(name)),
+            Err(error) => Err(invalid("user", &error.to_string())),
+        },
+        None => Ok(None),
     }
 }
 
@@ -141,16 +251,6 @@ pub fn refuse(options: &[(bool, &'static str, &str)]) -> Result<(), ApiError> {
         Err(invalid(param, why).about(param, Some("unsupported_parameter")))
     })
 }
-
-/// Whether a list has anything in it.
-#[must_use]
-pub fn is_some<T>(list: Option<&Vec<T>>) -> bool {
-    list.is_some_and(|list| !list.is_empty())
-}
-
-/// Why client tools are refused.
-pub const NO_TOOLS: &str = "agents run their own tools here, and calls of a client's tools are not passed on: \
-                            attach the tools to the agent, or send the request without them";
 
 /// Why a form of the answer is refused.
 pub const NO_FORMAT: &str =
@@ -167,8 +267,78 @@ mod tests {
 
     use super::*;
 
+    fn all(messages: Value) -> Result<Heard, ApiError> {
+        heard(serde_json::from_value(messages).unwrap(), "messages")
+    }
+
     fn read(messages: Value) -> Result<Content, ApiError> {
-        newest(serde_json::from_value(messages).unwrap(), "messages").map(|(content, _)| content)
+        all(messages).map(|heard| heard.message.unwrap().0)
+    }
+
+    /// Ids of results with whether they are new, and whether there is a message of the user.
+    fn results(messages: Value) -> (Vec<(String, bool)>, bool) {
+        let heard = all(messages).unwrap();
+        let ids = heard
+            .results
+            .into_iter()
+            .map(|result| (result.call_id, result.is_new));
+        (ids.collect(), heard.message.is_some())
+    }
+
+    #[test]
+    fn results_of_tools_are_new_after_what_the_agent_said() {
+        let result = |id: &str| json!({"role": "tool", "tool_call_id": id, "content": "r"});
+        let user = json!({"role": "user", "content": "a"});
+        let agent = json!({"role": "assistant", "content": null, "tool_calls": []});
+        let id = |id: &str, is_new| (id.to_owned(), is_new);
+        assert_eq!(
+            results(json!([
+                user,
+                agent,
+                result("1"),
+                agent,
+                result("2"),
+                result("3")
+            ])),
+            (vec![id("1", false), id("2", true), id("3", true)], false)
+        );
+        assert_eq!(
+            results(json!([user, agent, result("1"), user])),
+            (vec![id("1", true)], true)
+        );
+        assert_eq!(
+            results(json!([user, agent, result("1"), agent, user])),
+            (vec![id("1", false)], true)
+        );
+        let output =
+            |id: &str| json!({"type": "function_call_output", "call_id": id, "output": "r"});
+        assert_eq!(results(json!([output("1")])), (vec![id("1", true)], false));
+        let call = json!({"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"});
+        assert_eq!(
+            results(json!([user, call, output("1")])),
+            (vec![id("1", true)], false)
+        );
+    }
+
+    #[test]
+    fn what_tools_return_is_read_in_both_forms() {
+        let url = "https://example.org/a.png";
+        let parts = json!([{"type": "input_text", "text": "See"}, {"type": "input_image", "image_url": url}]);
+        let table = [
+            (json!("r"), json!("r")),
+            (Value::Null, json!("")),
+            (json!([]), json!("")),
+            (
+                parts,
+                json!([{"type": "text", "text": "See"},
+                       {"type": "image", "source": {"type": "url", "url": url}}]),
+            ),
+        ];
+        for (given, wanted) in table {
+            let messages =
+                json!([{"type": "function_call_output", "call_id": "1", "output": given}]);
+            assert_eq!(all(messages).unwrap().results[0].value, wanted);
+        }
     }
 
     #[test]
@@ -229,7 +399,7 @@ mod tests {
     fn a_user_is_a_short_name() {
         let name = |text: &str| Some(text.to_owned());
         assert_eq!(user([None, None]).unwrap(), None);
-        assert_eq!(user([name(""), name("b")]).unwrap(), name("b"));
+        assert!(user([name(""), name("b")]).is_err());
         assert_eq!(user([name("a"), name("b")]).unwrap(), name("a"));
         assert!(user([name(&"x".repeat(513)), None]).is_err());
     }

@@ -11,15 +11,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ask::{self, Ask, Earlier},
-    input::{self, NO_FORMAT, NO_TOOLS, Said},
-    reading,
+    input::{self, Heard, NO_FORMAT, Said},
+    reading::{self, Reader},
     responses_stream::{ResponseEvent, Steps},
-    responses_view::{Frame, ResponseView, item_id, message, run_of},
+    responses_view::{CallItem, Frame, ResponseView, item_id, message, run_of},
+    tools::ClientSide,
 };
 use crate::{
     AppState,
     actor::Actor,
-    content::Content,
     error::ApiError,
     extract::Json,
     send_request::{AnswerForm, Sent},
@@ -38,7 +38,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
 struct ResponsesRequest {
     /// The agent's id, or its name where no other agent has it.
     model: String,
-    /// What the user says: a text, or a list of which the newest message of the user is taken.
+    /// What the user says: a text, or a list of which the newest message of the user is taken, and results of tools
+    /// after it.
     #[schema(value_type = serde_json::Value)]
     input: Value,
     /// Whether the answer is a stream of events.
@@ -52,9 +53,12 @@ struct ResponsesRequest {
     /// The thread to speak in, or an object with its id.
     #[schema(value_type = Option<serde_json::Value>)]
     conversation: Option<Value>,
-    /// Not taken: agents have their own.
+    /// Functions that the client runs, beside the agent's own tools.
     #[schema(value_type = Option<Vec<serde_json::Value>>)]
     tools: Option<Vec<Value>>,
+    /// `none`, `auto`, `required`, or a function of the tools.
+    #[schema(value_type = Option<serde_json::Value>)]
+    tool_choice: Option<Value>,
     /// Text only.
     #[schema(value_type = Option<serde_json::Value>)]
     text: Option<Value>,
@@ -67,7 +71,6 @@ impl ResponsesRequest {
         let format = self.text.as_ref().and_then(|text| text.get("format"));
         let kind = format.and_then(|format| format.get("type"));
         input::refuse(&[
-            (input::is_some(self.tools.as_ref()), "tools", NO_TOOLS),
             (kind.is_some_and(|kind| kind != "text"), "text", NO_FORMAT),
             (
                 self.background == Some(true),
@@ -103,21 +106,21 @@ impl ResponsesRequest {
     }
 }
 
-/// What the user says.
-fn said(input: Value) -> Result<(Content, Option<String>), ApiError> {
+/// What is new in an input.
+fn heard(input: Value) -> Result<Heard, ApiError> {
     match input {
-        Value::String(text) => Ok((Content::Text(text), None)),
+        Value::String(text) => Ok(Heard::text(text)),
         list => {
             let items: Vec<Said> = serde_json::from_value(list).map_err(|_| {
                 input::invalid("input", "the input is a text or a list of messages")
             })?;
-            input::newest(items, "input")
+            input::heard(items, "input")
         }
     }
 }
 
 /// Say something to an agent, as OpenAI's responses API has it. The agent remembers: only the newest
-/// message of the user is read. Its own tools are not shown.
+/// message of the user and the results of the client's tools are read. Its own tools are not shown.
 #[utoipa::path(post, path = "/v1/responses", tag = "openai", operation_id = "create_response",
     request_body = ResponsesRequest,
     responses((status = 200, description = "The response; with stream=true a stream of its events",
@@ -130,16 +133,18 @@ async fn create(
     let (body, sent) = sent.parted();
     body.check()?;
     let thread = body.thread()?;
-    let (content, name) = said(body.input)?;
+    let client = ClientSide::read(body.tools.clone(), body.tool_choice.as_ref())?;
+    let tools = client.names();
     let user = input::user([body.user, body.safety_identifier])?;
     let form = AnswerForm::of(body.stream);
     let ask = Ask {
         model: body.model.clone(),
         user: user.clone(),
         thread,
-        content,
-        name,
+        heard: heard(body.input)?,
+        client,
         form,
+        param: "input",
     };
     let run = ask::begin(&state, &scope, ask, sent).await?;
     let mut response = ResponseView::begun(Frame {
@@ -149,14 +154,22 @@ async fn create(
         model: body.model,
         previous: body.previous_response_id,
         user,
+        tools: body.tools.unwrap_or_default(),
+        tool_choice: body.tool_choice,
     });
     if form == AnswerForm::Stream {
-        return Ok(sse::rendered(run, Steps::new(response)));
+        return Ok(sse::rendered(run, Steps::new(response, Reader::new(tools))));
     }
-    let whole = reading::wait(run).await?;
+    let whole = reading::wait(run, tools).await?;
     let messages = whole.messages.iter();
     response.output = messages
         .map(|text| message(&item_id(), "completed", Some(text)))
+        .chain(
+            whole
+                .calls
+                .iter()
+                .map(|call| CallItem::whole(call).view("completed")),
+        )
         .collect();
     response.end(whole.reason, whole.usage);
     Ok(Json(response).into_response())

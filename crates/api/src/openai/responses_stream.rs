@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use super::{
     errors::OpenAiError,
-    reading::{Reader, Seen},
-    responses_view::{ResponseView, item_id, message, part},
+    reading::{CallPiece, Reader, Seen},
+    responses_view::{CallItem, ResponseView, item_id, message, part},
 };
 use crate::sse::{self, Renderer};
 
@@ -27,11 +27,19 @@ pub struct ResponseEvent {
     fields: Value,
 }
 
+/// An item that is being written.
+enum Open {
+    /// A message: its id and its text so far.
+    Message(String, String),
+    /// A call of a client's tool.
+    Call(CallItem),
+}
+
 /// Writes the events of a response, each with its name and number.
 pub struct Steps {
     response: ResponseView,
-    /// The message that is being written: its id and its text so far.
-    open: Option<(String, String)>,
+    /// What is being written.
+    open: Option<Open>,
     reader: Reader,
     number: u64,
     out: BytesMut,
@@ -40,11 +48,11 @@ pub struct Steps {
 impl Steps {
     /// The events of a response that was begun.
     #[must_use]
-    pub fn new(response: ResponseView) -> Self {
+    pub fn new(response: ResponseView, reader: Reader) -> Self {
         let mut steps = Self {
             response,
             open: None,
-            reader: Reader::default(),
+            reader,
             number: 0,
             out: BytesMut::new(),
         };
@@ -87,12 +95,12 @@ impl Steps {
             "response.content_part.added",
             json!({ "item_id": id, "output_index": index, "content_index": 0, "part": part("") }),
         );
-        self.open = Some((id, String::new()));
+        self.open = Some(Open::Message(id, String::new()));
     }
 
     fn words(&mut self, words: &str) {
         let index = self.index();
-        let Some((id, text)) = &mut self.open else {
+        let Some(Open::Message(id, text)) = &mut self.open else {
             return;
         };
         text.push_str(words);
@@ -102,10 +110,58 @@ impl Steps {
         self.write("response.output_text.delta", event);
     }
 
-    fn end_message(&mut self) {
-        let Some((id, text)) = self.open.take() else {
+    fn call(&mut self, piece: &CallPiece<'_>) {
+        if let Some((call_id, name)) = piece.begins {
+            self.end_item();
+            let index = self.index();
+            let call = CallItem::begun(call_id, name);
+            self.write(
+                "response.output_item.added",
+                json!({ "output_index": index, "item": call.view("in_progress") }),
+            );
+            self.open = Some(Open::Call(call));
+        }
+        self.arguments(piece.arguments);
+    }
+
+    fn arguments(&mut self, fragment: &str) {
+        let index = self.index();
+        let Some(Open::Call(call)) = &mut self.open else {
             return;
         };
+        if fragment.is_empty() {
+            return;
+        }
+        call.arguments.push_str(fragment);
+        let event = json!({ "item_id": call.id, "output_index": index, "delta": fragment });
+        self.write("response.function_call_arguments.delta", event);
+    }
+
+    fn end_item(&mut self) {
+        match self.open.take() {
+            Some(Open::Message(id, text)) => self.end_message(&id, &text),
+            Some(Open::Call(call)) => self.end_call(&call),
+            None => {}
+        }
+    }
+
+    fn end_call(&mut self, call: &CallItem) {
+        let index = self.index();
+        self.write(
+            "response.function_call_arguments.done",
+            json!({
+                "item_id": call.id, "output_index": index, "name": call.name, "arguments": call.arguments,
+            }),
+        );
+        let item = call.view("completed");
+        self.write(
+            "response.output_item.done",
+            json!({ "output_index": index, "item": item }),
+        );
+        self.response.output.push(item);
+    }
+
+    fn end_message(&mut self, id: &str, text: &str) {
         let index = self.index();
         self.write(
             "response.output_text.done",
@@ -116,10 +172,10 @@ impl Steps {
         self.write(
             "response.content_part.done",
             json!({
-                "item_id": id, "output_index": index, "content_index": 0, "part": part(&text),
+                "item_id": id, "output_index": index, "content_index": 0, "part": part(text),
             }),
         );
-        let item = message(&id, "completed", Some(&text));
+        let item = message(id, "completed", Some(text));
         self.write(
             "response.output_item.done",
             json!({ "output_index": index, "item": item }),
@@ -128,7 +184,7 @@ impl Steps {
     }
 
     fn failed(&mut self, error: &RunError) {
-        self.end_message();
+        self.end_item();
         self.response.fail(&OpenAiError::of_run(error));
         self.of_response("response.failed");
     }
@@ -148,14 +204,15 @@ impl Renderer for Steps {
         match self.reader.read(event) {
             Some(Seen::Words { begins, text }) => {
                 if begins {
-                    self.end_message();
+                    self.end_item();
                     self.begin_message();
                 }
                 self.words(text);
             }
             Some(Seen::Failed(error)) => self.failed(error),
+            Some(Seen::Calls(pieces)) => pieces.iter().for_each(|piece| self.call(piece)),
             Some(Seen::Ended { reason, usage }) => {
-                self.end_message();
+                self.end_item();
                 self.response.end(reason, usage);
                 let kind = match self.response.status {
                     "completed" => "response.completed",

@@ -2,6 +2,7 @@
 
 use mnemic_core::{
     ids::{ConversationId, RunId},
+    messages::ToolCall,
     runs::{StopReason, Usage},
 };
 use serde::Serialize;
@@ -37,7 +38,8 @@ pub struct ResponseView {
     #[schema(value_type = serde_json::Value)]
     text: Value,
     temperature: Option<f64>,
-    tool_choice: &'static str,
+    #[schema(value_type = serde_json::Value)]
+    tool_choice: Value,
     #[schema(value_type = Vec<serde_json::Value>)]
     tools: Vec<Value>,
     top_p: Option<f64>,
@@ -64,6 +66,10 @@ pub struct Frame {
     pub previous: Option<String>,
     /// The end user.
     pub user: Option<String>,
+    /// The client's tools as it gave them.
+    pub tools: Vec<Value>,
+    /// What it says has to be called.
+    pub tool_choice: Option<Value>,
 }
 
 /// What stands before the UUID of a run in a response's id.
@@ -103,8 +109,8 @@ impl ResponseView {
             conversation: json!({ "id": frame.conversation_id }),
             text: json!({ "format": { "type": "text" } }),
             temperature: None,
-            tool_choice: "auto",
-            tools: Vec::new(),
+            tool_choice: frame.tool_choice.unwrap_or_else(|| json!("auto")),
+            tools: frame.tools,
             top_p: None,
             truncation: "disabled",
             usage: None,
@@ -141,6 +147,51 @@ impl ResponseView {
         };
         self.status = "failed";
         self.error = Some(json!({ "code": code, "message": error.message }));
+    }
+}
+
+/// A call of a client's tool in a response's output.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct CallItem {
+    pub id: String,
+    pub call_id: String,
+    pub name: String,
+    pub arguments: String,
+}
+
+impl CallItem {
+    /// A call that begins.
+    #[must_use]
+    pub fn begun(call_id: &str, name: &str) -> Self {
+        Self {
+            id: format!("fc_{}", Uuid::new_v4().simple()),
+            call_id: call_id.to_owned(),
+            name: name.to_owned(),
+            arguments: String::new(),
+        }
+    }
+
+    /// A whole call.
+    #[must_use]
+    pub fn whole(call: &ToolCall) -> Self {
+        Self {
+            arguments: call.arguments.clone(),
+            ..Self::begun(&call.id, &call.name)
+        }
+    }
+
+    /// The item.
+    #[must_use]
+    pub fn view(&self, status: &str) -> Value {
+        json!({
+            "id": self.id,
+            "type": "function_call",
+            "status": status,
+            "call_id": self.call_id,
+            "name": self.name,
+            "arguments": self.arguments,
+        })
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use mnemic_core::messages::{CallAnswer, ContentPart, Image, ToolStatus};
+use mnemic_core::messages::{CallAnswer, ToolStatus};
 use mnemic_engine::{ClientSkill, ClientTool};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::{error::ApiError, validation::Issue};
+use crate::{content::Piece, error::ApiError, validation::Issue};
 
 /// Tools of one request.
 const MAX_TOOLS: usize = 256;
@@ -21,12 +21,12 @@ const MAX_NAME: usize = 64;
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ClientToolBody {
     /// Its name.
-    name: String,
+    pub name: String,
     /// What it does.
-    description: Option<String>,
+    pub description: Option<String>,
     /// JSON schema of its arguments, an object.
     #[schema(value_type = Option<serde_json::Value>)]
-    parameters: Option<Value>,
+    pub parameters: Option<Value>,
 }
 
 /// Instructions that the client keeps.
@@ -43,7 +43,7 @@ pub struct ClientSkillBody {
 }
 
 /// An answer to a call: whether it may run, or what the client's tool returned.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Default, Clone, Deserialize, ToSchema)]
 pub struct AnswerBody {
     /// `approval`, or `tool`.
     #[serde(rename = "type")]
@@ -69,10 +69,8 @@ pub struct AnswerBody {
 ///
 /// # Errors
 /// A name is not one that models can call, or there twice; arguments are no object.
-pub(super) fn tools(given: Vec<ClientToolBody>) -> Result<Vec<ClientTool>, ApiError> {
-    let wrong = |msg: String, input: Value| {
-        ApiError::invalid(&[Issue::body(&["client_tools"], msg, input)])
-    };
+pub(crate) fn tools(given: Vec<ClientToolBody>) -> Result<Vec<ClientTool>, Box<Issue>> {
+    let wrong = |msg: String, input: Value| Box::new(Issue::body(&["client_tools"], msg, input));
     if given.len() > MAX_TOOLS {
         let msg = format!("a request may have at most {MAX_TOOLS} client tools");
         return Err(wrong(msg, json!(given.len())));
@@ -116,11 +114,32 @@ pub(super) fn skills(given: Vec<ClientSkillBody>) -> Vec<ClientSkill> {
 }
 
 impl AnswerBody {
-    /// The answer.
+    /// What a client's tool returned.
+    pub(crate) fn result(tool_call_id: String, tool_return: Value) -> Self {
+        Self {
+            kind: Some("tool".to_owned()),
+            tool_call_id,
+            tool_return: Some(tool_return),
+            ..Self::default()
+        }
+    }
+
+    /// A call that may not run.
+    pub(crate) fn denial(tool_call_id: String, reason: &str) -> Self {
+        Self {
+            kind: Some("approval".to_owned()),
+            tool_call_id,
+            approve: Some(false),
+            reason: Some(reason.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// The answer, and its images in their order, of which some may still have to be fetched.
     ///
     /// # Errors
     /// It says neither whether the call may run nor what came of it, or its images are none.
-    pub(super) fn checked(self) -> Result<CallAnswer, ApiError> {
+    pub(super) fn checked(self) -> Result<(CallAnswer, Vec<Piece>), ApiError> {
         let is_tool = match self.kind.as_deref() {
             Some("tool") => true,
             Some("approval") => false,
@@ -140,11 +159,12 @@ impl AnswerBody {
             let approve = self
                 .approve
                 .ok_or_else(|| wrong("approve", "Field required", Value::Null))?;
-            return Ok(CallAnswer::Approval {
+            let answer = CallAnswer::Approval {
                 tool_call_id: self.tool_call_id,
                 approve,
                 reason: self.reason,
-            });
+            };
+            return Ok((answer, Vec::new()));
         }
         let returned = self
             .tool_return
@@ -161,19 +181,20 @@ impl AnswerBody {
                 ));
             }
         };
-        Ok(CallAnswer::Tool {
+        let answer = CallAnswer::Tool {
             tool_call_id: self.tool_call_id,
             status,
             text,
-            images,
+            images: Vec::new(),
             stdout: self.stdout.unwrap_or_default(),
             stderr: self.stderr.unwrap_or_default(),
-        })
+        };
+        Ok((answer, images))
     }
 }
 
 /// The texts of a return, a line each, and its images.
-fn content(returned: Value) -> Result<(String, Vec<Image>), ApiError> {
+fn content(returned: Value) -> Result<(String, Vec<Piece>), ApiError> {
     let parts = match returned {
         Value::String(text) => return Ok((text, Vec::new())),
         Value::Array(parts) => parts,
@@ -185,20 +206,24 @@ fn content(returned: Value) -> Result<(String, Vec<Image>), ApiError> {
     let (mut texts, mut images) = (Vec::new(), Vec::new());
     for part in parts {
         let field = |name: &str| part.get(name).and_then(Value::as_str);
-        let data = part.pointer("/source/data").and_then(Value::as_str);
-        match (field("type"), field("text"), data) {
+        let source = |name: &str| part.get("source")?.get(name)?.as_str();
+        let image = match (source("data"), source("url")) {
+            (Some(data), _) => Some(Source::Data(data)),
+            (None, url) => url.map(Source::Url),
+        };
+        match (field("type"), field("text"), image) {
             (Some("text"), Some(text), _) => texts.push(text.to_owned()),
             (Some("image"), _, Some(_)) if images.len() >= MAX_IMAGES => {
                 let msg = "a return may have at most 8 images";
                 return Err(wrong("tool_return", msg, Value::Null));
             }
-            (Some("image"), _, Some(data)) => {
-                images.push(image(data)?);
+            (Some("image"), _, Some(source)) => {
+                images.push(source.piece()?);
                 texts.push(format!("[image {}]", images.len()));
             }
             _ => {
                 let msg = "a part is {\"type\": \"text\", \"text\"} or {\"type\": \"image\", \"source\": {\"type\": \"base64\", \
-                           \"data\"}}";
+                           \"data\"}}, where the source may be {\"type\": \"url\", \"url\"} as well";
                 return Err(wrong("tool_return", msg, part));
             }
         }
@@ -206,11 +231,25 @@ fn content(returned: Value) -> Result<(String, Vec<Image>), ApiError> {
     Ok((texts.join("\n"), images))
 }
 
-fn image(data: &str) -> Result<Image, ApiError> {
-    match mnemic_llm::image_from_data_url(&format!("data:;base64,{data}")) {
-        Ok(ContentPart::Image { media_type, data }) => Ok(Image { media_type, data }),
-        Ok(_) => Err(ApiError::bad_request("INVALID_ARGUMENT: this is no image")),
-        Err(error) => Err(ApiError::bad_request(format!("INVALID_ARGUMENT: {error}"))),
+/// Where an image of a return is.
+enum Source<'s> {
+    Data(&'s str),
+    Url(&'s str),
+}
+
+impl Source<'_> {
+    fn piece(&self) -> Result<Piece, ApiError> {
+        let url = match self {
+            Self::Data(data) => format!("data:;base64,{data}"),
+            Self::Url(url) => (*url).to_owned(),
+        };
+        if !url.starts_with("data:") {
+            return Ok(Piece::Fetch(url));
+        }
+        match mnemic_llm::image_from_data_url(&url) {
+            Ok(image) => Ok(Piece::Ready(image)),
+            Err(error) => Err(ApiError::bad_request(format!("INVALID_ARGUMENT: {error}"))),
+        }
     }
 }
 

@@ -62,6 +62,13 @@ pub(super) struct SourceRunView {
     #[schema(value_type = String)]
     date: Timestamp,
     message_type: &'static str,
+    /// Always null, as the fields after it: no conversation has it.
+    otid: Option<String>,
+    sender_id: Option<String>,
+    step_id: Option<String>,
+    run_id: Option<String>,
+    seq_id: Option<u64>,
+    is_err: Option<bool>,
     /// The function.
     name: String,
     /// What it returned, or what went wrong.
@@ -153,6 +160,12 @@ pub(super) async fn run_source(
         id: "null",
         date: state.engine.now(),
         message_type: "tool_return_message",
+        otid: None,
+        sender_id: None,
+        step_id: None,
+        run_id: None,
+        seq_id: None,
+        is_err: None,
         name: run.name,
         tool_return: run.text,
         status,

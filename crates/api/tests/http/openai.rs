@@ -245,7 +245,7 @@ async fn an_agent_is_named_by_its_id_or_by_a_name_of_its_own() {
 #[tokio::test]
 async fn what_cannot_be_is_told_in_openais_words() {
     let (server, _model, agent) = Server::with_agent().await;
-    let tool = json!([{"type": "function", "function": {"name": "f"}}]);
+    let tool = json!([{"type": "function", "function": {"name": "no name"}}]);
     let chat = asked(&agent, "one");
     let table = [
         (

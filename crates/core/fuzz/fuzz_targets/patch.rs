@@ -5,31 +5,16 @@
 
 use libfuzzer_sys::fuzz_target;
 use mnemic_core::{
-    blocks::{Block, BlockLabels},
-    ids::BlockId,
+    blocks::Block,
     memory,
     time::Timestamp,
 };
 
 fn block(value: &str) -> Block {
     Block {
-        id: BlockId::new(),
-        label: "human".to_owned(),
         value: value.to_owned(),
         limit: 1_000,
-        description: None,
-        read_only: false,
-        metadata: serde_json::Map::new(),
-        tags: Vec::new(),
-        hidden: None,
-        subject: None,
-        is_template: false,
-        labels: BlockLabels::default(),
-        revision: 1,
-        created_by: None,
-        updated_by: None,
-        created_at: Timestamp(0),
-        updated_at: Timestamp(0),
+        ..Block::empty("human", None, Timestamp(0))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use super::{AgentEntry, AgentFile, MAX_AGENTS, MAX_ROWS, MessageEntry, Unreadable};
 
 type Checked = Result<(), Unreadable>;
@@ -50,7 +52,11 @@ fn rows(file: &AgentFile) -> usize {
         let threads = agent
             .conversations
             .iter()
-            .map(|thread| 1 + thread.messages.len() + thread.in_context_message_ids.len());
+            .chain(&agent.default_conversation)
+            .map(|thread| {
+                let said = thread.messages.len() + thread.in_context_message_ids.len();
+                1 + said + thread.isolated_blocks.len()
+            });
         agent.archive_ids.len() + agent.identity_ids.len() + threads.sum::<usize>()
     });
     let archives = extras
@@ -59,11 +65,18 @@ fn rows(file: &AgentFile) -> usize {
         .map(|archive| 1 + archive.passages.len());
     let links = extras.block_identities.values().map(Vec::len);
     let shared = file.blocks.len() + file.tools.len() + extras.identities.len();
+    let groups = file.groups.iter().map(|group| {
+        let listed = |key: &str| group.get(key).and_then(Value::as_array).map_or(0, Vec::len);
+        1 + listed("agent_ids") + listed("shared_block_ids")
+    });
+    let turns = extras.groups.values().map(|group| group.turns.len());
     shared
         + agents
             .chain(further)
             .chain(archives)
             .chain(links)
+            .chain(groups)
+            .chain(turns)
             .sum::<usize>()
 }
 

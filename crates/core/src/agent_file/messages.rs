@@ -7,7 +7,11 @@ use serde_json::{Map, Value};
 
 use super::or_default;
 use crate::{
-    messages::{self, ContentPart, Message, MessageBody, Role, ToolCall, ToolReturn, ToolStatus},
+    inner_thoughts,
+    messages::{
+        self, ContentPart, Message, MessageBody, ReasoningOrigin, Role, ToolCall, ToolReturn,
+        ToolStatus,
+    },
     time::Timestamp,
 };
 
@@ -307,9 +311,13 @@ fn part(part: &ContentPart) -> Part {
             source: Image::here(media_type, data),
         },
         ContentPart::Reasoning {
-            text, signature, ..
+            text,
+            signature,
+            origin,
         } => Part::Reasoning {
-            is_native: true,
+            is_native: !origin
+                .as_ref()
+                .is_some_and(ReasoningOrigin::is_inner_thoughts),
             reasoning: text.clone(),
             signature: signature.clone(),
         },
@@ -409,6 +417,11 @@ impl Translator {
         match part {
             Part::Text { text, .. } => body.content.push(ContentPart::text(text)),
             Part::Image { source } => body.content.push(image(source)),
+            Part::Reasoning {
+                is_native: false,
+                reasoning,
+                signature: None,
+            } => body.content.push(inner_thoughts::part(reasoning.clone())),
             Part::Reasoning {
                 reasoning,
                 signature,

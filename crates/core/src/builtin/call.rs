@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     arguments::{ArgumentError, Arguments},
     find, memory_call,
+    messaging_call::{self, AgentMessage},
     web_call::{self, WebSearch},
 };
 use crate::{
@@ -75,6 +76,8 @@ pub enum BuiltinCall {
     Memory(Vec<MemoryChange>),
     /// `run_code` and `run_code_with_tools`.
     Code(CodeRun),
+    /// A message to other agents.
+    Message(AgentMessage),
     /// `memory_finish_edits`.
     FinishEdits,
     /// `web_search`.
@@ -131,6 +134,9 @@ impl BuiltinCall {
     pub fn parse_in(zone: &str, name: &str, arguments: &Value) -> Result<Self, ArgumentError> {
         let tool = find(name).ok_or_else(|| ArgumentError::Unknown(name.to_owned()))?;
         let given = Arguments::new(tool, arguments)?;
+        if let Some(message) = messaging_call::read(&given, tool.name)? {
+            return Ok(Self::Message(message));
+        }
         let edit = match tool.name {
             "send_message" => {
                 return Ok(Self::SendMessage {
@@ -141,17 +147,7 @@ impl BuiltinCall {
             "archival_memory_search" => {
                 return archival_search(&given, zone).map(Self::ArchivalSearch);
             }
-            "archival_memory_insert" => {
-                let text = given.required("content")?;
-                if text.trim().is_empty() {
-                    return Err(given.wrong("content", "the text to keep"));
-                }
-                return Ok(Self::ArchivalInsert(Box::new(NewPassage {
-                    text,
-                    tags: given.texts("tags")?,
-                    ..NewPassage::default()
-                })));
-            }
+            "archival_memory_insert" => return archival_insert(&given),
             "memory" => return memory_call::command(&given).map(Self::Memory),
             "memory_apply_patch" => return memory_call::patch(&given).map(Self::Memory),
             "run_code" | "run_code_with_tools" => return code(&given, tool.name).map(Self::Code),
@@ -204,6 +200,18 @@ fn search(given: &Arguments<'_>, zone: &str) -> Result<ConversationSearch, Argum
         }
         _ => Ok(search),
     }
+}
+
+fn archival_insert(given: &Arguments<'_>) -> Result<BuiltinCall, ArgumentError> {
+    let text = given.required("content")?;
+    if text.trim().is_empty() {
+        return Err(given.wrong("content", "the text to keep"));
+    }
+    Ok(BuiltinCall::ArchivalInsert(Box::new(NewPassage {
+        text,
+        tags: given.texts("tags")?,
+        ..NewPassage::default()
+    })))
 }
 
 fn archival_search(given: &Arguments<'_>, zone: &str) -> Result<ArchivalSearch, ArgumentError> {

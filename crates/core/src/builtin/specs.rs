@@ -9,7 +9,7 @@ use super::{
         CORE_MEMORY_APPEND, CORE_MEMORY_REPLACE, MEMORY, MEMORY_APPLY_PATCH, MEMORY_FINISH_EDITS,
         MEMORY_INSERT, MEMORY_REPLACE, MEMORY_RETHINK,
     },
-    web_specs,
+    messaging_specs, web_specs,
 };
 use crate::tools::ToolType;
 
@@ -56,6 +56,11 @@ pub(super) static TOOLS: &[BuiltinTool] = &[
     code_specs::RUN_CODE_WITH_TOOLS,
     web_specs::SEARCH,
     web_specs::FETCH,
+    messaging_specs::ASK,
+    messaging_specs::TELL,
+    messaging_specs::ASK_BY_TAGS,
+    messaging_specs::ASK_GROUP,
+    messaging_specs::CHOOSE_NEXT,
 ];
 
 const SEND_MESSAGE: BuiltinTool = BuiltinTool {

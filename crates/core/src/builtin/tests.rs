@@ -65,6 +65,11 @@ fn the_tools_have_the_kinds_flags_and_parameters_of_the_contract() {
     run_code_with_tools ["letta_builtin"] parallel=false ["code"] required=["code"]
     web_search ["letta_builtin"] parallel=true ["query", "num_results", "category", "include_text", "include_domains", "exclude_domains", "start_published_date", "end_published_date", "user_location"] required=["query"]
     fetch_webpage ["letta_builtin"] parallel=true ["url"] required=["url"]
+    send_message_to_agent_and_wait_for_reply ["letta_multi_agent_core"] parallel=false ["message", "other_agent_id"] required=["message","other_agent_id"]
+    send_message_to_agent_async ["letta_multi_agent_core"] parallel=false ["message", "other_agent_id"] required=["message","other_agent_id"]
+    send_message_to_agents_matching_tags ["letta_multi_agent_core"] parallel=false ["message", "match_all", "match_some"] required=["message","match_all","match_some"]
+    send_message_to_all_agents_in_group ["letta_multi_agent_core"] parallel=false ["message"] required=["message"]
+    choose_next_participant ["letta_multi_agent_core"] parallel=false ["next_speaker_agent_id", "message"] required=["next_speaker_agent_id"]
     "#);
 }
 

@@ -6,10 +6,7 @@ use super::{
     text::{expand_tabs, has_line_numbers},
 };
 use crate::{
-    blocks::{Block, BlockLabels, DEFAULT_LIMIT},
-    ids::BlockId,
-    system_prompts::default_block_description,
-    time::Timestamp,
+    blocks::Block, ids::BlockId, system_prompts::default_block_description, time::Timestamp,
     validation,
 };
 
@@ -321,7 +318,7 @@ impl Planner<'_> {
         }
         let description =
             description.or_else(|| default_block_description(&label).map(str::to_owned));
-        let empty = new_block(label, description, self.now);
+        let empty = Block::empty(label, description, self.now);
         let value = expand_tabs(value);
         check_limit(&empty, &value)?;
         let block = Block { value, ..empty };
@@ -352,28 +349,6 @@ impl Planner<'_> {
             }
         }
         self.writes.push(BlockWrite::Update(Box::new(block)));
-    }
-}
-
-fn new_block(label: String, description: Option<String>, now: Timestamp) -> Block {
-    Block {
-        id: BlockId::new(),
-        label,
-        value: String::new(),
-        limit: DEFAULT_LIMIT,
-        description,
-        read_only: false,
-        metadata: serde_json::Map::new(),
-        tags: Vec::new(),
-        hidden: None,
-        subject: None,
-        is_template: false,
-        labels: BlockLabels::default(),
-        revision: 1,
-        created_by: None,
-        updated_by: None,
-        created_at: now,
-        updated_at: now,
     }
 }
 

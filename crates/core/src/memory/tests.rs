@@ -1,27 +1,14 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{blocks::BlockLabels, ids::BlockId, time::Timestamp};
+use crate::time::Timestamp;
 
 pub(super) fn block(value: &str, limit: i64) -> Block {
     Block {
-        id: BlockId::new(),
-        label: "human".to_owned(),
         value: value.to_owned(),
         limit,
-        description: None,
-        read_only: false,
-        metadata: serde_json::Map::new(),
-        tags: Vec::new(),
-        hidden: None,
-        subject: None,
-        is_template: false,
-        labels: BlockLabels::default(),
         revision: 3,
-        created_by: None,
-        updated_by: None,
-        created_at: Timestamp(0),
-        updated_at: Timestamp(0),
+        ..Block::empty("human", None, Timestamp(0))
     }
 }
 

@@ -290,7 +290,7 @@ pub(super) struct Passing<'a> {
     start: i64,
     end: i64,
     roles: Vec<u8>,
-    sessions: Vec<u64>,
+    sessions: Vec<(u64, i64)>,
     tags: Wanted,
 }
 
@@ -302,12 +302,14 @@ impl Passing<'_> {
             let time = *documents.times.get(at)?;
             let role = documents.roles.get(at)?;
             let session = documents.sessions.get(at)?;
+            let key = documents.keys.get(at)?;
+            let is_of = |(wanted, last): &(u64, i64)| wanted == session && key <= last;
             let tags = documents.tags.get(at)?;
             Some(
                 !*documents.gone.get(at)?
                     && (self.start..=self.end).contains(&time)
                     && (self.roles.is_empty() || self.roles.contains(role))
-                    && (self.sessions.is_empty() || self.sessions.contains(session))
+                    && (self.sessions.is_empty() || self.sessions.iter().any(is_of))
                     && match &self.tags {
                         Wanted::Every => true,
                         Wanted::Nothing => false,

@@ -374,7 +374,7 @@ fn roles_threads_and_times_narrow_a_search() {
     };
     assert_eq!(let_through(filter), [0, 2]);
     let filter = Filter {
-        sessions: vec![7],
+        sessions: vec![(7, i64::MAX)],
         ..Filter::default()
     };
     assert_eq!(let_through(filter), [1]);

@@ -49,6 +49,7 @@ impl Engine {
             memory_blocks: entry.memory_blocks.iter().map(new_block).collect(),
             tools: entry.tools.clone(),
             include_base_tools: said("include_base_tools") == Some(true),
+            include_multi_agent_tools: said("include_multi_agent_tools") == Some(true),
             include_base_tool_rules: Some(said("include_base_tool_rules") == Some(true)),
             tool_rules: Some(entry.tool_rules.clone()),
             tags: entry.tags.clone(),

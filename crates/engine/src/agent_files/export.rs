@@ -1,34 +1,38 @@
-//! An agent as a file: everything that is its own, with ids that mean something only there.
+//! An agent as a file, with those that work with it: everything that is their own, with ids that mean something only there.
 
 use std::collections::BTreeMap;
 
 use mnemic_core::{
     agent_file::{
-        AgentEntry, AgentExtras, AgentFile, ArchiveEntry, BlockEntry, ConversationEntry, Extras,
-        IdentityEntry, MessageEntry, PassageEntry, ToolEntry, Translator, entry,
+        AgentExtras, AgentFile, ArchiveEntry, ConversationEntry, Extras, IdentityEntry,
+        MessageEntry, PassageEntry, Translator, entry,
     },
-    agents::Agent,
     blocks::Block,
     conversations::{Conversation, Thread},
     identities::Identity,
-    ids::{AgentId, BlockId, ConversationId, IdentityId, MessageId},
+    ids::{AgentId, ArchiveId, BlockId, ConversationId, GroupId, IdentityId, MessageId, ToolId},
     messages::Message,
     scope::Scope,
     tools::Tool,
 };
 use mnemic_store::{
-    Secrets, Tx, archives, context,
-    conversations::{self, ConversationFilter},
-    identities,
+    Secrets, Tx, archives, blocks, context,
+    conversations::{self, Archived, ConversationFilter},
+    groups, identities,
     messages::{self, MessageFilter},
+    own_threads,
     page::{Order, Page},
     passages::{self, PassageFilter},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::{
+    entries::{block_entry, conversation_entry, described, tool_entry},
+    groups::Team,
+};
 use crate::{
     Engine, EngineError,
-    agents::{AgentState, Relations, load_one},
+    agents::{Relations, load_one},
     custom::grants,
 };
 
@@ -37,9 +41,6 @@ const PAGE: i64 = 1_000;
 
 /// The version of what stands in a file under our own key.
 const VERSION: u32 = 1;
-
-/// The agent's id within its file.
-const AGENT: &str = "agent-0";
 
 /// What an exported file holds.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +54,7 @@ pub struct ExportOptions {
 }
 
 impl Engine {
-    /// An agent as a file. Of its secrets only the names are in it.
+    /// An agent as a file, with the agents of its groups. Of secrets only the names are in it.
     ///
     /// # Errors
     /// There is no such agent or conversation, or the database's.
@@ -67,7 +68,7 @@ impl Engine {
         let read = self.store().read(move |tx| {
             Box::pin(async move {
                 let mut export = Export::new(options);
-                export.agent(tx, &scope, &secrets, id).await?;
+                export.team(tx, &scope, &secrets, id).await?;
                 export.file.created_at = Some(now);
                 Ok::<_, EngineError>(export.file)
             })
@@ -76,12 +77,30 @@ impl Engine {
     }
 }
 
-/// A file that is being made.
-struct Export {
+/// A file that is being made, with the ids in it of what is in it.
+pub(super) struct Export {
     options: ExportOptions,
-    file: AgentFile,
-    messages: usize,
+    pub(super) file: AgentFile,
+    pub(super) agents: BTreeMap<AgentId, String>,
+    pub(super) groups: BTreeMap<GroupId, String>,
+    pub(super) messages: BTreeMap<MessageId, String>,
+    blocks: BTreeMap<BlockId, String>,
+    tools: BTreeMap<ToolId, String>,
+    archives: BTreeMap<ArchiveId, String>,
     identities: BTreeMap<IdentityId, String>,
+    /// Those of forks are written once for each.
+    written: usize,
+}
+
+/// Whether what an agent said goes into the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said {
+    All,
+    /// In this conversation alone, which takes the place of the default one.
+    In(ConversationId),
+    /// In the threads of the scope's end user, whose they are in the file as well.
+    ByPerson,
+    Nothing,
 }
 
 impl Export {
@@ -99,20 +118,61 @@ impl Export {
                 ..AgentFile::default()
             },
             options,
-            messages: 0,
+            agents: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            tools: BTreeMap::new(),
+            archives: BTreeMap::new(),
             identities: BTreeMap::new(),
+            written: 0,
         }
     }
 
-    async fn agent(
+    /// The agent that is asked for, then those that work with it, and their groups.
+    async fn team(
         &mut self,
         tx: &mut Tx<'_>,
         scope: &Scope,
         secrets: &Secrets,
         id: AgentId,
     ) -> Result<(), EngineError> {
+        let team = Team::of(tx, scope, id).await?;
+        let numbered = (0_usize..).zip(&team.agents);
+        self.agents = numbered
+            .map(|(n, id)| (*id, format!("agent-{n}")))
+            .collect();
+        let numbered = (0_usize..).zip(&team.groups);
+        self.groups = numbered
+            .map(|(n, group)| (group.id, format!("group-{n}")))
+            .collect();
+        let all = !self.options.without_messages && self.options.conversation.is_none();
+        let (asked, rest) = match (self.options.conversation, &scope.subject) {
+            (Some(thread), _) => (Said::In(thread), Said::Nothing),
+            (None, Some(_)) if all => (Said::ByPerson, Said::Nothing),
+            (None, None) if all => (Said::All, Said::All),
+            (None, _) => (Said::Nothing, Said::Nothing),
+        };
+        for agent in &team.agents {
+            let said = if *agent == id { asked } else { rest };
+            self.agent(tx, (scope, secrets), *agent, said).await?;
+        }
+        for group in &team.groups {
+            self.group(tx, scope, group, rest == Said::All).await?;
+        }
+        Ok(())
+    }
+
+    async fn agent(
+        &mut self,
+        tx: &mut Tx<'_>,
+        (scope, secrets): (&Scope, &Secrets),
+        id: AgentId,
+        said: Said,
+    ) -> Result<(), EngineError> {
         let state = load_one(tx, scope, secrets, id, Relations::ALL).await?;
-        let mut agent = described(&state);
+        let place = self.agents.get(&id).cloned().unwrap_or_default();
+        let mut agent = described(place.clone(), &state);
         agent.block_ids = self.blocks(tx, scope, &state.blocks).await?;
         agent.tool_ids = self.tools(&state.tools);
         let mut extras = AgentExtras {
@@ -124,31 +184,50 @@ impl Export {
             archive_ids: self.archives(tx, scope, id).await?,
             ..AgentExtras::default()
         };
-        let thread = self
-            .options
-            .conversation
-            .map_or(Thread::Default, Thread::Id);
-        let main = conversations::resolve(tx, scope, id, thread).await?;
-        if !self.options.without_messages {
-            let model = &state.agent.llm_config.model;
-            let said = self.conversation(tx, scope, &main, model).await?;
+        let main = match said {
+            Said::In(thread) => conversations::resolve(tx, scope, id, Thread::Id(thread)).await?,
+            _ => conversations::default_of(tx, scope, id).await?,
+        };
+        // What is told of the default conversation is nobody's in particular.
+        if said != Said::ByPerson {
+            let of_default = ConversationEntry {
+                // Of the default conversation, none of these is ever said.
+                hidden: false,
+                archived_at: None,
+                subject: None,
+                ..self.about(tx, scope, &main).await?
+            };
+            if of_default != ConversationEntry::default() {
+                extras.default_conversation = Some(of_default);
+            }
+        }
+        let by = (place.as_str(), state.agent.llm_config.model.as_str());
+        if !self.options.without_messages && matches!(said, Said::All | Said::In(_)) {
+            let said = self.conversation(tx, scope, &main, by).await?;
             agent.in_context_message_ids = said.in_context_message_ids;
             agent.messages = said.messages;
-            if self.options.conversation.is_none() {
-                for other in others(tx, scope, id).await? {
-                    let said = self.conversation(tx, scope, &other, model).await?;
-                    extras.conversations.push(said);
+        }
+        if matches!(said, Said::All | Said::ByPerson) {
+            for other in others(tx, scope, id).await? {
+                if said == Said::ByPerson && other.subject != scope.subject {
+                    continue;
                 }
+                let mut entry = self.conversation(tx, scope, &other, by).await?;
+                let group = groups::of_thread(tx, other.id).await?;
+                entry.group_id = group.and_then(|group| self.groups.get(&group).cloned());
+                let of_subject = scope.narrowed_to(other.subject.clone());
+                entry.is_own = own_threads::find(tx, &of_subject, id).await? == Some(other.id);
+                extras.conversations.push(entry);
             }
         }
         self.file.agents.push(agent);
         if extras != AgentExtras::default() {
-            self.file.mnemic.agents.insert(AGENT.to_owned(), extras);
+            self.file.mnemic.agents.insert(place, extras);
         }
         Ok(())
     }
 
-    async fn blocks(
+    pub(super) async fn blocks(
         &mut self,
         tx: &mut Tx<'_>,
         scope: &Scope,
@@ -157,8 +236,13 @@ impl Export {
         let ids: Vec<BlockId> = blocks.iter().map(|block| block.id).collect();
         let mut linked = identities::of_blocks(tx, scope, &ids).await?;
         let mut named = Vec::with_capacity(blocks.len());
-        for (n, block) in blocks.iter().enumerate() {
-            let id = format!("block-{n}");
+        for block in blocks {
+            if let Some(known) = self.blocks.get(&block.id) {
+                named.push(known.clone());
+                continue;
+            }
+            let id = format!("block-{}", self.blocks.len());
+            self.blocks.insert(block.id, id.clone());
             let of_block = linked.remove(&block.id).unwrap_or_default();
             if !of_block.is_empty() {
                 let of_block = of_block.iter().map(|one| self.identity(one)).collect();
@@ -173,8 +257,13 @@ impl Export {
 
     fn tools(&mut self, tools: &[Tool]) -> Vec<String> {
         let mut named = Vec::with_capacity(tools.len());
-        for (n, tool) in tools.iter().enumerate() {
-            let id = format!("tool-{n}");
+        for tool in tools {
+            if let Some(known) = self.tools.get(&tool.id) {
+                named.push(known.clone());
+                continue;
+            }
+            let id = format!("tool-{}", self.tools.len());
+            self.tools.insert(tool.id, id.clone());
             if let Some(granted) = tool.extra.get(grants::FIELD).filter(|one| !one.is_null()) {
                 let all = &mut self.file.mnemic.grants;
                 all.insert(id.clone(), granted.clone());
@@ -210,17 +299,19 @@ impl Export {
         id: AgentId,
     ) -> Result<Vec<String>, EngineError> {
         let mut named = Vec::new();
-        for (n, archive) in archives::of_agent(tx, scope, id)
-            .await?
-            .into_iter()
-            .enumerate()
-        {
+        for archive in archives::of_agent(tx, scope, id).await? {
+            if let Some(known) = self.archives.get(&archive.id) {
+                named.push(known.clone());
+                continue;
+            }
+            let place = format!("archive-{}", self.archives.len());
+            self.archives.insert(archive.id, place.clone());
             let filter = PassageFilter {
                 archive_id: Some(archive.id),
                 ..PassageFilter::default()
             };
             let mut entry = ArchiveEntry {
-                id: format!("archive-{n}"),
+                id: place,
                 embedding: archive.embedding_handle().map(str::to_owned),
                 name: archive.name,
                 description: archive.description,
@@ -239,6 +330,7 @@ impl Export {
                         tags: passage.tags,
                         metadata: passage.metadata,
                         created_at: Some(passage.created_at),
+                        subject: passage.subject,
                     }));
             }
             named.push(entry.id.clone());
@@ -247,36 +339,51 @@ impl Export {
         Ok(named)
     }
 
-    /// A conversation. Its context is read before its messages: they only grow, so that none is missing.
+    /// A conversation without what was said in it.
+    async fn about(
+        &self,
+        tx: &mut Tx<'_>,
+        scope: &Scope,
+        conversation: &Conversation,
+    ) -> Result<ConversationEntry, EngineError> {
+        let place = (conversation.agent_id, conversation.id).into();
+        let own = blocks::own_blocks(tx, scope, place).await?;
+        Ok(conversation_entry(conversation, &own))
+    }
+
+    /// A conversation, with its agent's id in the file and its model. Its context is read before its messages: they only grow, so that none is missing.
     async fn conversation(
         &mut self,
         tx: &mut Tx<'_>,
         scope: &Scope,
         conversation: &Conversation,
-        model: &str,
+        by: (&str, &str),
     ) -> Result<ConversationEntry, EngineError> {
         let shown = context::message_ids(tx, conversation.id).await?;
-        let mut said = ConversationEntry {
-            summary: conversation.summary.clone(),
-            model: conversation.model.clone(),
-            model_settings: conversation.model_settings.clone(),
-            ..ConversationEntry::default()
-        };
+        let mut said = self.about(tx, scope, conversation).await?;
         let filter = MessageFilter {
             conversation_id: Some(conversation.id),
             ..MessageFilter::default()
         };
         let mut page = Page::first(PAGE, Order::Asc);
-        let (mut translator, mut named) = (Translator::default(), BTreeMap::new());
+        let mut all = Vec::new();
         loop {
-            let found = messages::list(tx, scope, &filter, &page).await?;
+            // Its prompt is nobody's own, whosever the conversation is.
+            let found = messages::list(tx, &scope.common(), &filter, &page).await?;
             let Some(last) = found.last() else { break };
             page.after = Some(last.id.to_string());
-            for message in found {
-                let entry = self.message(&message, &mut translator, model);
-                named.insert(message.id, entry.id.clone());
-                said.messages.push(entry);
-            }
+            all.extend(found);
+        }
+        // The prompt of a fork is younger than the messages that it shares.
+        let prompt = all.iter().position(|one| shown.first() == Some(&one.id));
+        if let Some(before) = prompt.and_then(|place| all.get_mut(..=place)) {
+            before.rotate_right(1);
+        }
+        let (mut translator, mut named) = (Translator::default(), BTreeMap::new());
+        for message in all {
+            let entry = self.message(&message, &mut translator, by);
+            named.insert(message.id, entry.id.clone());
+            said.messages.push(entry);
         }
         let known = |id: &MessageId| named.get(id).cloned();
         said.in_context_message_ids = shown.iter().filter_map(known).collect();
@@ -287,16 +394,25 @@ impl Export {
         &mut self,
         message: &Message,
         translator: &mut Translator,
-        model: &str,
+        (agent, model): (&str, &str),
     ) -> MessageEntry {
-        let id = format!("message-{}", self.messages);
-        self.messages += 1;
-        let entry = entry(message, (id.clone(), AGENT.to_owned()), Some(model));
+        let id = format!("message-{}", self.written);
+        self.written += 1;
+        self.messages.insert(message.id, id.clone());
+        let mut entry = entry(message, (id.clone(), agent.to_owned()), Some(model));
+        entry.sender_id = entry.sender_id.map(|sender| self.sender(sender));
         if !translator.holds(message, &entry) {
             let all = &mut self.file.mnemic.bodies;
             all.insert(id, message.body.clone());
         }
         entry
+    }
+
+    /// An agent or group of the file goes by its id in the file.
+    fn sender(&self, sender: String) -> String {
+        let agent = sender.parse().ok().and_then(|id| self.agents.get(&id));
+        let group = || sender.parse().ok().and_then(|id| self.groups.get(&id));
+        agent.or_else(group).cloned().unwrap_or(sender)
     }
 }
 
@@ -308,6 +424,8 @@ async fn others(
 ) -> Result<Vec<Conversation>, EngineError> {
     let filter = ConversationFilter {
         agent_id: Some(id),
+        show_hidden: true,
+        archived: Archived::With,
         ..ConversationFilter::default()
     };
     let (mut all, mut page) = (Vec::new(), Page::first(PAGE, Order::Asc));
@@ -318,137 +436,5 @@ async fn others(
         };
         page.after = Some(last.id.to_string());
         all.extend(found);
-    }
-}
-
-/// What an agent is, without what belongs to it.
-fn described(state: &AgentState) -> AgentEntry {
-    let Agent {
-        name,
-        agent_type,
-        system,
-        description,
-        metadata,
-        llm_config,
-        embedding_config,
-        model_settings,
-        compaction_settings,
-        response_format,
-        tool_rules,
-        timezone,
-        labels,
-        ..
-    } = state.agent.clone();
-    let agent = &state.agent;
-    let names = state.secrets.iter();
-    AgentEntry {
-        id: AGENT.to_owned(),
-        name,
-        agent_type,
-        system: Some(system),
-        description,
-        metadata,
-        tool_rules,
-        tags: state.tags.clone(),
-        llm_config: Some(llm_config),
-        embedding_config,
-        model_settings: match model_settings {
-            Some(Value::Object(settings)) => Some(settings),
-            _ => None,
-        },
-        compaction_settings,
-        response_format,
-        // The names alone: values are secret.
-        tool_exec_environment_variables: names
-            .map(|secret| (secret.key.clone(), Some(String::new())))
-            .collect(),
-        timezone: Some(timezone),
-        message_buffer_autoclear: agent.message_buffer_autoclear,
-        enable_sleeptime: agent.enable_sleeptime,
-        hidden: agent.hidden,
-        max_files_open: agent.max_files_open,
-        per_file_view_window_char_limit: agent.per_file_view_window_char_limit,
-        project_id: labels.project_id,
-        template_id: labels.template_id,
-        base_template_id: labels.base_template_id,
-        rest: v1_fields(),
-        ..AgentEntry::default()
-    }
-}
-
-/// Fields of the V1 API that say nothing of an agent of this server, as its readers expect them.
-fn v1_fields() -> Map<String, Value> {
-    let fields = json!({
-        "source_ids": [],
-        "folder_ids": null,
-        "initial_message_sequence": null,
-        "include_base_tools": false,
-        "include_multi_agent_tools": false,
-        "include_base_tool_rules": false,
-        "include_default_source": false,
-        "embedding_chunk_size": null,
-        "max_reasoning_tokens": null,
-        "enable_reasoner": null,
-        "reasoning": null,
-        "from_template": null,
-        "template": false,
-        "project": null,
-        "memory_variables": null,
-        "identity_ids": null,
-        "files_agents": [],
-        "group_ids": [],
-    });
-    match fields {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
-}
-
-fn block_entry(id: String, block: &Block) -> BlockEntry {
-    BlockEntry {
-        id,
-        label: block.label.clone(),
-        value: block.value.clone(),
-        limit: Some(block.limit),
-        description: block.description.clone(),
-        read_only: block.read_only,
-        metadata: block.metadata.clone(),
-        tags: block.tags.clone(),
-        hidden: block.hidden,
-        is_template: block.is_template,
-        labels: block.labels.clone(),
-    }
-}
-
-fn tool_entry(id: String, tool: &Tool) -> ToolEntry {
-    let extra = |key: &str| {
-        tool.extra
-            .get(key)
-            .filter(|value| !value.is_null())
-            .cloned()
-    };
-    let object = |key: &str| match extra(key) {
-        Some(Value::Object(fields)) => Some(fields),
-        _ => None,
-    };
-    ToolEntry {
-        id,
-        tool_type: Some(tool.tool_type.as_str().to_owned()),
-        description: tool.description.clone(),
-        source_type: Some(tool.source_type.clone()),
-        name: Some(tool.name.clone()),
-        tags: tool.tags.clone(),
-        source_code: tool.source_code.clone(),
-        json_schema: Some(tool.json_schema.clone()),
-        args_json_schema: object("args_json_schema"),
-        return_char_limit: Some(tool.return_char_limit),
-        pip_requirements: extra("pip_requirements"),
-        npm_requirements: extra("npm_requirements"),
-        default_requires_approval: tool.default_requires_approval,
-        enable_parallel_execution: tool.enable_parallel_execution,
-        created_by_id: None,
-        last_updated_by_id: None,
-        metadata_: object("metadata_"),
-        project_id: extra("project_id").and_then(|id| id.as_str().map(str::to_owned)),
     }
 }

@@ -1,25 +1,23 @@
 //! Agents out of a file: everything in one commit, or nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use mnemic_core::{
-    agent_file::{self, AgentEntry, AgentFile, ConversationEntry},
-    ids::AgentId,
+    agent_file::{self, AgentEntry, AgentFile, ConversationEntry, MessageEntry},
+    ids::{AgentId, ToolId},
     scope::Scope,
     time::Timestamp,
 };
-use mnemic_store::{
-    Secrets, Tx, archives,
-    conversations::{self, NewConversation},
-    tools,
-};
+use mnemic_store::{Secrets, Tx, archives, tools};
 
 use super::{
+    conversations::Threads,
+    groups::{self, ReadyGroup},
     memory::{Placed, ReadyMemory},
     threads::ReadyThread,
     tools::ReadyTools,
 };
-use crate::{Engine, EngineError, agents::Draft, prompting};
+use crate::{Engine, EngineError, agents::Draft};
 
 /// What whoever imports a file says about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,8 +59,7 @@ struct ReadyAgent {
     entry: AgentEntry,
     archive_ids: Vec<String>,
     identity_ids: Vec<String>,
-    said: ReadyThread,
-    further: Vec<(NewConversation, ReadyThread)>,
+    threads: Threads,
 }
 
 /// A file that is about to be stored.
@@ -70,6 +67,7 @@ struct Import {
     tools: ReadyTools,
     memory: ReadyMemory,
     agents: Vec<ReadyAgent>,
+    groups: Vec<ReadyGroup>,
     left_out: Vec<String>,
     now: Timestamp,
 }
@@ -119,7 +117,7 @@ impl Engine {
     async fn ready(
         &self,
         scope: &Scope,
-        file: AgentFile,
+        mut file: AgentFile,
         said: Vec<Said>,
         mut options: ImportOptions,
     ) -> Result<Import, EngineError> {
@@ -127,7 +125,7 @@ impl Engine {
         let tools = ReadyTools::new(self, (&file, &options), &mut left_out).await?;
         let memory = self.memory_of(scope, &file, &mut left_out).await?;
         let mut agents = Vec::with_capacity(file.agents.len());
-        for (entry, (said, further)) in file.agents.into_iter().zip(said) {
+        for (entry, (said, further)) in std::mem::take(&mut file.agents).into_iter().zip(said) {
             let request = self
                 .request_of(scope, &entry, &options, &mut left_out)
                 .await?;
@@ -138,53 +136,40 @@ impl Engine {
                 .get(&entry.id)
                 .cloned()
                 .unwrap_or_default();
-            let mut threads = Vec::with_capacity(further.len());
-            for (thread, said) in further {
-                threads.push((
-                    self.conversation_of(scope, thread, &mut left_out).await,
+            let of_default = extras.default_conversation.unwrap_or_default();
+            let mut threads = Threads {
+                main: (
+                    self.conversation_of(scope, of_default, &mut left_out)
+                        .await?,
                     said,
-                ));
+                ),
+                further: Vec::with_capacity(further.len()),
+            };
+            for (thread, said) in further {
+                let about = self.conversation_of(scope, thread, &mut left_out).await?;
+                threads.further.push((about, said));
             }
             agents.push(ReadyAgent {
                 draft: self.draft(scope, request).await?,
                 entry,
                 archive_ids: extras.archive_ids,
                 identity_ids: extras.identity_ids,
-                said,
-                further: threads,
+                threads,
             });
         }
         let now = self.now();
+        let named = |agent: &ReadyAgent| (agent.entry.id.clone(), agent.draft.id());
+        let ids = agents.iter().map(named).collect();
+        let groups = groups::ready(&file, &ids, now, &mut left_out);
+        name_senders(&mut agents, &ids, &groups);
         Ok(Import {
             tools,
             memory,
             agents,
+            groups,
             left_out,
             now,
         })
-    }
-
-    async fn conversation_of(
-        &self,
-        scope: &Scope,
-        entry: ConversationEntry,
-        left_out: &mut Vec<String>,
-    ) -> NewConversation {
-        let mut model = entry.model;
-        if let Some(handle) = &model
-            && self.config_of(scope, handle).await.is_err()
-        {
-            left_out.push(format!(
-                "the model {handle} of a conversation, which this server does not have"
-            ));
-            model = None;
-        }
-        NewConversation {
-            is_default: false,
-            summary: entry.summary,
-            model,
-            model_settings: entry.model_settings,
-        }
     }
 }
 
@@ -193,11 +178,15 @@ fn said(file: &AgentFile, agent: &AgentEntry, strip: bool) -> Said {
         return Said::default();
     }
     let whole = &file.mnemic.bodies;
-    let main = ReadyThread::new(&agent.messages, &agent.in_context_message_ids, whole);
+    let thinks_beside_calls = agent.agent_type.needs_heartbeats();
+    let read = |messages: &[MessageEntry], shown: &[String]| {
+        ReadyThread::new((messages, thinks_beside_calls), shown, whole)
+    };
+    let main = read(&agent.messages, &agent.in_context_message_ids);
     let extras = file.mnemic.agents.get(&agent.id);
     let further = extras.into_iter().flat_map(|extras| &extras.conversations);
     let further = further.map(|thread| {
-        let said = ReadyThread::new(&thread.messages, &thread.in_context_message_ids, whole);
+        let said = read(&thread.messages, &thread.in_context_message_ids);
         let about = ConversationEntry {
             messages: Vec::new(),
             in_context_message_ids: Vec::new(),
@@ -211,7 +200,6 @@ fn said(file: &AgentFile, agent: &AgentEntry, strip: bool) -> Said {
 /// What a file may hold that this server makes nothing of.
 fn not_taken(file: &AgentFile) -> Vec<String> {
     let lists = [
-        (file.groups.len(), "groups: make them anew"),
         (file.files.len(), "files: upload them to the agent"),
         (
             file.sources.len(),
@@ -237,22 +225,65 @@ impl Import {
         let mut left_out = std::mem::take(&mut self.left_out);
         let tool_ids = self.tools.store(tx, scope, self.now, &mut left_out).await?;
         let placed = self.memory.store(tx, scope).await?;
-        let mut made = Imported {
-            agent_ids: Vec::with_capacity(self.agents.len()),
-            left_out,
-        };
+        let mut agent_ids = Vec::with_capacity(self.agents.len());
+        let mut threads = Vec::with_capacity(self.agents.len());
         for agent in self.agents {
             for tool in tools::by_names(tx, scope, &agent.entry.tools).await? {
                 self.tools.check_granted(&tool)?;
             }
             let wanted = agent.entry.tool_ids.iter();
             let wanted = wanted.filter_map(|id| tool_ids.get(id).copied()).collect();
-            let id = agent
-                .store(tx, (scope, secrets), (wanted, &placed), self.now)
-                .await?;
-            made.agent_ids.push(id);
+            let is_kept = self.groups.iter().any(|one| one.keeps(agent.draft.id()));
+            let companion = match is_kept {
+                true => Companion::InFile,
+                false => Companion::IfWanted,
+            };
+            let linked = (wanted, &placed, companion);
+            let (id, said) = agent.store(tx, (scope, secrets), linked, self.now).await?;
+            agent_ids.push(id);
+            threads.push((id, said));
         }
-        Ok(made)
+        for group in &mut self.groups {
+            group.store(tx, scope, &placed.blocks).await?;
+        }
+        // In groups, so that these come first.
+        let mut said = HashMap::new();
+        for (id, threads) in threads {
+            said.extend(
+                threads
+                    .store(tx, scope, (id, &self.groups), self.now)
+                    .await?,
+            );
+        }
+        if !said.is_empty() {
+            for group in &self.groups {
+                group.note_turns(tx, scope, &said).await?;
+            }
+        }
+        Ok(Imported {
+            agent_ids,
+            left_out,
+        })
+    }
+}
+
+/// Whether an agent that wants its memory kept in order gets a companion.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Companion {
+    IfWanted,
+    /// It comes with the file.
+    InFile,
+}
+
+/// Agents and groups of the file that sent something go by their ids here.
+fn name_senders(agents: &mut [ReadyAgent], ids: &BTreeMap<String, AgentId>, groups: &[ReadyGroup]) {
+    let of_agents = ids.iter().map(|(name, id)| (name.clone(), id.to_string()));
+    let of_groups = groups
+        .iter()
+        .map(|one| (one.entry.id.clone(), one.group.id.to_string()));
+    let here = of_agents.chain(of_groups).collect();
+    for agent in agents {
+        agent.threads.name_senders(&here);
     }
 }
 
@@ -265,29 +296,24 @@ fn here<T: Copy>(named: &[String], placed: &BTreeMap<String, T>) -> Vec<T> {
 }
 
 impl ReadyAgent {
+    /// Stores the agent; what was said comes later.
     async fn store(
         mut self,
         tx: &mut Tx<'_>,
         (scope, secrets): (&Scope, &Secrets),
-        (tools, placed): (Vec<mnemic_core::ids::ToolId>, &Placed),
+        (tools, placed, companion): (Vec<ToolId>, &Placed, Companion),
         now: Timestamp,
-    ) -> Result<AgentId, EngineError> {
+    ) -> Result<(AgentId, Threads), EngineError> {
         let blocks = here(&self.entry.block_ids, &placed.blocks);
         let identities = here(&self.identity_ids, &placed.identities);
         self.draft.link(tools, blocks, identities);
-        let id = self.draft.store(tx, scope, secrets).await?;
+        let id = match companion {
+            Companion::IfWanted => self.draft.store(tx, scope, secrets).await?,
+            Companion::InFile => self.draft.store_alone(tx, scope, secrets).await?,
+        };
         for archive in here(&self.archive_ids, &placed.archives) {
             archives::attach(tx, scope, (id, archive), now).await?;
         }
-        let main = conversations::default_of(tx, scope, id).await?;
-        self.said.store(tx, scope, (id, main.id), now).await?;
-        for (place, (new, said)) in (1_i64..).zip(self.further) {
-            // A microsecond apart, so that lists by age keep their order.
-            let now = now.plus_micros(place);
-            let further = conversations::insert(tx, scope, id, &new, now).await?;
-            prompting::refresh(tx, scope, id, further, now).await?;
-            said.store(tx, scope, (id, further), now).await?;
-        }
-        Ok(id)
+        Ok((id, self.threads))
     }
 }

@@ -18,7 +18,7 @@ use mnemic_store::{
     passages,
 };
 
-use super::agents::new_block;
+use super::{agents::new_block, conversations::checked_user};
 use crate::{
     Engine, EngineError,
     archives::{check, check_description, check_name, passage},
@@ -116,7 +116,8 @@ impl Engine {
                 created_at: one.created_at,
             };
             check(&new)?;
-            passages.push(passage(scope, archive.id, new, now));
+            let whose = scope.of_subject(one.subject.clone().map(checked_user).transpose()?);
+            passages.push(passage(&whose, archive.id, new, now));
         }
         Ok((archive, passages))
     }
@@ -157,7 +158,10 @@ impl ReadyMemory {
         }
         for (id, archive, texts) in self.archives {
             archives::insert(tx, scope, &archive).await?;
-            passages::insert(tx, scope, archive.id, &texts).await?;
+            for of_one in texts.chunk_by(|one, next| one.subject == next.subject) {
+                let subject = of_one.first().and_then(|one| one.subject.clone());
+                passages::insert(tx, &scope.of_subject(subject), archive.id, of_one).await?;
+            }
             placed.archives.insert(id, archive.id);
         }
         Ok(placed)

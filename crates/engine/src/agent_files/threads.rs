@@ -7,6 +7,7 @@ use mnemic_core::{
     agent_file::{IMAGE_IS_ELSEWHERE, MessageEntry, Translator},
     conversations::Thread,
     ids::{AgentId, ConversationId, MessageId},
+    inner_thoughts,
     messages::{ContentPart, Message, MessageBody, NewMessage, Role, ToolReturn},
     scope::Scope,
     time::Timestamp,
@@ -21,16 +22,19 @@ pub(super) struct ReadyThread {
     said: Vec<(NewMessage, i64)>,
     /// The places of those that the model sees, in their order.
     shown: Vec<usize>,
+    /// The places of all, by their ids in the file.
+    places: HashMap<String, usize>,
 }
 
 impl ReadyThread {
-    /// Reads the messages of a conversation; `whole` has those that the other form does not hold whole.
+    /// Reads the messages of a conversation; `whole` has those that the other form does not hold whole. Agents of the older
+    /// loop think in the text beside their calls.
     pub(super) fn new(
-        entries: &[MessageEntry],
+        (entries, thinks_beside_calls): (&[MessageEntry], bool),
         shown: &[String],
         whole: &BTreeMap<String, MessageBody>,
     ) -> Self {
-        let (mut thread, mut places) = (Self::default(), HashMap::new());
+        let mut thread = Self::default();
         let mut translator = Translator::default();
         let first = shown.first();
         for entry in entries {
@@ -41,6 +45,9 @@ impl ReadyThread {
             let Some(mut said) = translator.said(entry, whole.get(&entry.id)) else {
                 continue;
             };
+            if thinks_beside_calls {
+                inner_thoughts::text_is_thought(&mut said.body);
+            }
             said.body.content.iter_mut().for_each(check_image);
             said.body
                 .tool_calls
@@ -51,7 +58,7 @@ impl ReadyThread {
                 check_images(one);
             }
             let tokens = tokens::count_message(said.role, &said.body, entry.name.as_deref());
-            places.insert(entry.id.as_str(), thread.said.len());
+            thread.places.insert(entry.id.clone(), thread.said.len());
             let is_named = said.body.tool_returns.is_empty();
             let new = NewMessage {
                 role: said.role,
@@ -64,21 +71,30 @@ impl ReadyThread {
             };
             thread.said.push((new, tokens));
         }
-        let place = |id: &String| places.get(id.as_str()).copied();
+        let place = |id: &String| thread.places.get(id).copied();
         thread.shown = shown.iter().filter_map(place).collect();
         thread
     }
 
-    /// Stores the messages after the compiled prompt of a conversation.
+    /// Agents and groups of the file that sent something go by their ids here.
+    pub(super) fn name_senders(&mut self, here: &BTreeMap<String, String>) {
+        for (new, _) in &mut self.said {
+            if let Some(known) = new.sender_id.as_ref().and_then(|id| here.get(id)) {
+                new.sender_id = Some(known.clone());
+            }
+        }
+    }
+
+    /// Stores the messages after the compiled prompt of a conversation; returns their ids here by those in the file.
     pub(super) async fn store(
         self,
         tx: &mut Tx<'_>,
         scope: &Scope,
         (agent_id, conversation_id): (AgentId, ConversationId),
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<HashMap<String, MessageId>, StoreError> {
         if self.said.is_empty() {
-            return Ok(());
+            return Ok(HashMap::new());
         }
         let stored = |(new, tokens): (NewMessage, i64)| Message {
             id: MessageId::new(),
@@ -100,7 +116,10 @@ impl ReadyThread {
         let shown: Vec<MessageId> = self.shown.iter().filter_map(id).collect();
         let head = turns::head(tx, scope, agent_id, Thread::Id(conversation_id)).await?;
         context::append(tx, conversation_id, head.next_position, &shown, now).await?;
-        Ok(())
+        let named = self.places.into_iter();
+        Ok(named
+            .filter_map(|(name, place)| Some((name, id(&place)?)))
+            .collect())
     }
 }
 

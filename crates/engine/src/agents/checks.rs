@@ -1,7 +1,7 @@
 //! What the values of an agent's fields may be. A wrong one is refused when it is set: later it would
 //! fail every turn, or be ignored.
 
-use mnemic_core::{runs::StopReason, time::is_time_zone};
+use mnemic_core::{runs::StopReason, time::is_time_zone, tool_rules::ToolRule};
 use serde_json::{Map, Value};
 
 use super::{AgentPatch, CreateAgent};
@@ -223,28 +223,9 @@ pub(super) fn files(open: Option<i64>, chars: Option<i64>) -> Result<(), EngineE
     })
 }
 
-/// Types of tool rules (V1 contract, section 3.8).
-const RULE_TYPES: [&str; 9] = [
-    "run_first",
-    "exit_loop",
-    "continue_loop",
-    "constrain_child_tools",
-    "parent_last_tool",
-    "conditional",
-    "max_count_per_step",
-    "required_before_exit",
-    "requires_approval",
-];
-
 pub(super) fn rules(rules: &[Value]) -> Result<(), EngineError> {
     for rule in rules {
-        let field = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default();
-        if !RULE_TYPES.contains(&field("type")) || field("tool_name").is_empty() {
-            return Err(EngineError::Invalid(format!(
-                "a tool rule needs a tool_name and one of these types: {}; this one is {rule}",
-                RULE_TYPES.join(", ")
-            )));
-        }
+        ToolRule::read(rule).map_err(|error| EngineError::Invalid(error.to_string()))?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use mnemic_core::{
 use mnemic_store::{
     Secrets, StoreError, Tx, agent_secrets, agents, blocks, context,
     conversations::{self, NewConversation},
-    identities, messages, tools, turns,
+    identities, messages, organizations, tools, turns,
 };
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ use super::{
     defaults::{self, apply_settings, file_windows},
     invalid, opening,
 };
-use crate::{Engine, EngineError, prompting, tools::approval_rules};
+use crate::{Engine, EngineError, groups::companion, prompting, tools::approval_rules};
 
 /// The tag that keeps a coding agent's helpers out of lists (V1 contract, section 2.1).
 const SUBAGENT_TAG: &str = "role:subagent";
@@ -168,6 +168,7 @@ fn new_agent(
         hidden: if subagent { Some(true) } else { request.hidden },
         max_files_open: request.max_files_open.or(Some(files)),
         per_file_view_window_char_limit: request.per_file_view_window_char_limit.or(Some(chars)),
+        people: request.people,
         labels: request.labels,
         revision: 1,
         last_run_completion: None,
@@ -193,8 +194,50 @@ impl Draft {
         self.request.identity_ids.extend(identities);
     }
 
-    /// Stores the agent with everything that belongs to it.
+    /// Its id, which it has before it is stored.
+    pub(crate) const fn id(&self) -> AgentId {
+        self.agent.id
+    }
+
+    /// An agent whose models are known, with blocks of its own.
+    pub(crate) fn known(
+        request: CreateAgent,
+        models: (LlmConfig, Option<Value>),
+        blocks: Vec<Block>,
+        now: Timestamp,
+    ) -> Self {
+        let agent = new_agent(&request, models, now);
+        Self {
+            agent,
+            blocks,
+            request,
+        }
+    }
+
+    /// Stores the agent with everything that belongs to it, its companion included.
     pub(crate) async fn store(
+        self,
+        tx: &mut Tx<'_>,
+        scope: &Scope,
+        secrets: &Secrets,
+    ) -> Result<AgentId, EngineError> {
+        let agent = self.agent.clone();
+        if self.request.if_not_exists {
+            // Whoever makes an agent of the same name at the same time waits here.
+            organizations::lock(tx, scope).await?;
+            if let Some(id) = agents::oldest_named(tx, scope, &agent.name).await? {
+                return Ok(id);
+            }
+        }
+        let id = self.store_alone(tx, scope, secrets).await?;
+        if companion::is_wanted(&agent) {
+            companion::make(tx, scope, secrets, &agent, agent.created_at).await?;
+        }
+        Ok(id)
+    }
+
+    /// Stores the agent with everything that belongs to it.
+    pub(crate) async fn store_alone(
         mut self,
         tx: &mut Tx<'_>,
         scope: &Scope,
@@ -234,6 +277,10 @@ impl Draft {
         if self.request.include_base_tools {
             let base = builtin::default_tools(self.agent.agent_type);
             names.extend(base.iter().map(|name| (*name).to_owned()));
+        }
+        if self.request.include_multi_agent_tools {
+            let tools = builtin::MULTI_AGENT_TOOLS;
+            names.extend(tools.iter().map(|name| (*name).to_owned()));
         }
         names.extend(self.request.tools.iter().cloned());
         let mut wanted = by_names(tx, scope, &names).await?;

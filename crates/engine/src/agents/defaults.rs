@@ -26,6 +26,12 @@ const SUMMARY_PROMPT: &str = include_str!("summary_prompt.md");
 /// The same for a whole conversation.
 const SUMMARY_PROMPT_ALL: &str = include_str!("summary_prompt_all.md");
 
+/// What an agent is told that makes the summary itself.
+const SUMMARY_PROMPT_SELF: &str = include_str!("summary_prompt_self.md");
+
+/// The same for a whole conversation.
+const SUMMARY_PROMPT_SELF_ALL: &str = include_str!("summary_prompt_self_all.md");
+
 /// Models that follow rules of the older loop by themselves; rules only make them worse.
 const MODELS_WITHOUT_BASE_RULES: [&str; 4] = [
     "gpt-5",
@@ -113,13 +119,22 @@ pub fn compaction_settings(agent: &Agent) -> Value {
         settings.extend(given.map(|(key, value)| (key.clone(), value.clone())));
     }
     if settings.get("prompt").is_none_or(Value::is_null) {
-        let prompt = match settings.get("mode").and_then(Value::as_str) {
-            Some("all" | "self_compact_all") => SUMMARY_PROMPT_ALL,
-            _ => SUMMARY_PROMPT,
-        };
-        settings.insert("prompt".to_owned(), json!(prompt.trim_end()));
+        let mode = settings.get("mode").and_then(Value::as_str);
+        let prompt = summary_prompt(mode.unwrap_or_default());
+        settings.insert("prompt".to_owned(), json!(prompt));
     }
     Value::Object(settings)
+}
+
+/// What a mode of compaction tells its model, when compaction settings do not say.
+pub(crate) fn summary_prompt(mode: &str) -> &'static str {
+    let prompt = match mode {
+        "all" => SUMMARY_PROMPT_ALL,
+        "self_compact_all" => SUMMARY_PROMPT_SELF_ALL,
+        "self_compact_sliding_window" => SUMMARY_PROMPT_SELF,
+        _ => SUMMARY_PROMPT,
+    };
+    prompt.trim_end()
 }
 
 /// The model that makes summaries: a small one where the provider is known to have one, or else the
@@ -188,7 +203,7 @@ pub(super) fn complete(rule: &Value) -> Value {
 }
 
 /// What `model_settings` of the V1 API say about calls, with other fields kept as they came.
-pub(super) fn apply_settings(config: &mut LlmConfig, settings: &Map<String, Value>) {
+pub(crate) fn apply_settings(config: &mut LlmConfig, settings: &Map<String, Value>) {
     let number = |key: &str| settings.get(key).and_then(Value::as_f64);
     config.temperature = number("temperature").or(config.temperature);
     let max_tokens = settings.get("max_output_tokens").and_then(Value::as_i64);

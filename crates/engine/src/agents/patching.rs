@@ -2,7 +2,7 @@
 
 use mnemic_core::{
     agents::{Agent, LlmConfig},
-    ids::AgentId,
+    ids::{AgentId, RunId},
     scope::Scope,
     time::Timestamp,
     validation,
@@ -15,7 +15,7 @@ use super::{
     defaults::{self, apply_settings},
     invalid,
 };
-use crate::{Engine, EngineError, tools::approval_rules};
+use crate::{Engine, EngineError, groups::companion, tools::approval_rules};
 
 /// The models that a PATCH names, resolved before the transaction.
 #[derive(Debug, Default)]
@@ -64,7 +64,11 @@ pub(super) struct Patching<'a> {
 }
 
 impl Patching<'_> {
-    pub(super) async fn store(self, tx: &mut Tx<'_>, secrets: &Secrets) -> Result<(), EngineError> {
+    pub(super) async fn store(
+        self,
+        tx: &mut Tx<'_>,
+        secrets: &Secrets,
+    ) -> Result<Vec<RunId>, EngineError> {
         let before = agents::get_for_update(tx, self.scope, self.id).await?;
         let mut agent = Agent {
             updated_at: self.now,
@@ -92,7 +96,14 @@ impl Patching<'_> {
         if related {
             agents::touch(tx, scope, id, now).await?;
         }
-        Ok(())
+        match (companion::is_wanted(&before), companion::is_wanted(&agent)) {
+            (_, true) => {
+                companion::make(tx, scope, secrets, &agent, now).await?;
+                Ok(Vec::new())
+            }
+            (true, false) => companion::remove(tx, scope, id, now).await,
+            (false, false) => Ok(Vec::new()),
+        }
     }
 
     /// Replaces the relations that the PATCH names; whether its requests may show that.
@@ -176,6 +187,8 @@ fn change(agent: &mut Agent, patch: AgentPatch) {
     set(&mut agent.max_files_open, patch.max_files_open.map(Some));
     let chars = patch.per_file_view_window_char_limit.map(Some);
     set(&mut agent.per_file_view_window_char_limit, chars);
+    set(&mut agent.people.require_user, patch.require_user);
+    set(&mut agent.people.open_to_users, patch.open_to_users);
     set(&mut agent.last_run_completion, patch.last_run_completion);
     set(&mut agent.last_run_duration_ms, patch.last_run_duration_ms);
     set(&mut agent.last_stop_reason, patch.last_stop_reason);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use mnemic_core::{
     agents::Agent,
     blocks::Block,
+    groups::Group,
     identities::Identity,
     ids::{AgentId, MessageId},
     messages::Message,
@@ -15,7 +16,7 @@ use mnemic_store::{
     Secrets, StoreError, Tx, agent_secrets,
     agent_secrets::AgentSecret,
     agents::{self, AgentFilter},
-    blocks, context, identities, messages,
+    blocks, context, groups, identities, messages,
     page::Page,
     tools,
 };
@@ -32,6 +33,7 @@ pub struct Relations {
     pub identities: bool,
     pub secrets: bool,
     pub pending: bool,
+    pub managed: bool,
 }
 
 impl Relations {
@@ -43,6 +45,7 @@ impl Relations {
         identities: true,
         secrets: true,
         pending: true,
+        managed: true,
     };
     /// None of them.
     pub const NONE: Self = Self {
@@ -52,6 +55,7 @@ impl Relations {
         identities: false,
         secrets: false,
         pending: false,
+        managed: false,
     };
 }
 
@@ -74,6 +78,8 @@ pub struct AgentState {
     pub secrets: Vec<AgentSecret>,
     /// The message at the end of its default thread whose calls somebody outside has to answer.
     pub pending: Option<Message>,
+    /// The group that it manages, the oldest if there are several.
+    pub managed: Option<Group>,
 }
 
 /// Reads what is related to agents.
@@ -113,7 +119,17 @@ pub async fn load(
         true => pending_of(tx, scope, &contexts).await?,
         false => Default::default(),
     };
+    let mut managed = match wanted.managed {
+        true => groups::managed_by_each(tx, scope, &ids).await?,
+        false => Default::default(),
+    };
+    let mut first_managed = |id| {
+        managed
+            .remove(&id)
+            .and_then(|managed| managed.into_iter().next())
+    };
     let state = |agent: Agent| AgentState {
+        managed: first_managed(agent.id),
         pending: pending.remove(&agent.id),
         message_ids: contexts.remove(&agent.id).unwrap_or_default(),
         blocks: blocks.remove(&agent.id).unwrap_or_default(),
@@ -133,10 +149,15 @@ async fn pending_of(
     contexts: &HashMap<AgentId, Vec<MessageId>>,
 ) -> Result<HashMap<AgentId, Message>, StoreError> {
     let mut pending = HashMap::new();
+    if scope.subject.is_some() {
+        // What waits in the default thread is not this person's.
+        return Ok(pending);
+    }
     for (agent_id, ids) in contexts {
         let Some(last) = ids.last() else { continue };
-        let last = messages::get(tx, scope, *last).await?;
-        if Waiting::of(&last).is_some() {
+        let mut last = messages::get(tx, scope, *last).await?;
+        if let Some(waiting) = Waiting::of(&last) {
+            last.body.awaiting = waiting.awaiting;
             pending.insert(*agent_id, last);
         }
     }

@@ -17,14 +17,14 @@ use mnemic_store::{
     steps, turns,
 };
 
-use super::{Waiting, answer_to};
+use super::Waiting;
 use crate::{
     Engine, EngineError, clipping,
-    dispatch::Action,
+    dispatch::{self, Action},
     events::Event,
     live::LiveRun,
     outlet::Parcel,
-    recovery,
+    recovery, request,
     session::Frame,
     settle::{self, Planned},
     turn::Turn,
@@ -93,9 +93,9 @@ impl Noting {
 fn kept(waiting: &Waiting, given: &[CallAnswer], returns: &[ToolReturn]) -> Vec<CallAnswer> {
     let given: Vec<&CallAnswer> = given.iter().collect();
     let pairs = waiting.calls.iter().zip(returns);
-    let answered = pairs.filter(|(call, _)| waiting.awaiting.contains(&call.id));
+    let answered = pairs.filter(|(call, _)| waiting.is_asked(call));
     let kept = answered.filter_map(|(call, returned)| {
-        let mut answer = answer_to(&given, call)?;
+        let mut answer = waiting.answer(&given, call)?;
         if let CallAnswer::Tool {
             text,
             images,
@@ -142,7 +142,7 @@ impl Turn {
         max_chars: usize,
     ) -> Result<Vec<ToolReturn>, EngineError> {
         let mut returns = Vec::with_capacity(waiting.calls.len());
-        for group in settle::groups(waiting.calls.iter().zip(actions)) {
+        for group in dispatch::groups(waiting.calls.iter().zip(actions)) {
             let noting: Vec<Noting> = group.iter().map(|(_, action)| Noting::of(action)).collect();
             let calls: Vec<&ToolCall> = group.iter().map(|(call, _)| *call).collect();
             let outside = calls.iter().zip(&noting);
@@ -225,10 +225,11 @@ impl Turn {
             message.body.answers = kept(waiting, &message.body.answers, &returns);
         }
         taken.push(self.returned_message(waiting, returns));
+        let speech = request::speech(&self.request.request_config);
         let shown: Vec<Event> = taken
             .last()
             .into_iter()
-            .flat_map(parts::of_message)
+            .flat_map(|message| parts::of_message(message, speech.as_ref()))
             .map(|part| Event::Message(Box::new(part)))
             .collect();
         let mut parcel = self.outlet.parcel();
@@ -257,6 +258,7 @@ impl Turn {
         };
         for message in &taken {
             self.session.push(message);
+            self.rules.note(message);
         }
         self.session.next_position += i64::try_from(taken.len()).unwrap_or(0);
         self.session.context_revision = revision;

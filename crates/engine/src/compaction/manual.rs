@@ -16,12 +16,16 @@ use mnemic_store::{
 use serde_json::{Map, Value};
 
 use super::{
-    counted, save,
-    settings::{Settings, with_overrides},
+    counted,
+    own::Prefix,
+    save,
+    settings::{By, Settings, Way, with_overrides},
     summarizer::{Material, Waiting},
     summary_message,
 };
-use crate::{Engine, EngineError, answers, session::Frame, threads};
+use tokio::time::Instant;
+
+use crate::{Engine, EngineError, SendRequest, answers, session::Frame, threads};
 
 /// What a compaction came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +64,8 @@ impl Engine {
         if self.inner.supervisor.is_closing() {
             return Err(EngineError::ShuttingDown);
         }
-        let (engine, scope) = (self.clone(), scope.clone());
+        let scope = self.whose(scope, agent_id, thread).await?;
+        let engine = self.clone();
         let work = async move {
             let held = engine.hold(&scope, agent_id, thread).await?;
             let (lease, id) = (held.lease.clone(), held.head.conversation_id);
@@ -83,9 +88,11 @@ impl Engine {
         thread: Thread,
     ) -> Result<Held, EngineError> {
         let (scope, owner, now) = (scope.clone(), self.inner.boot_id.clone(), self.now());
+        let engine = self.clone();
         let hold = self.inner.store.write(move |tx| {
             Box::pin(async move {
                 let head = turns::head(tx, &scope, agent_id, thread).await?;
+                engine.admit(tx, &scope, agent_id, false).await?;
                 let lease = match head.open_runs {
                     0 => leases::acquire(tx, head.conversation_id, &owner, RunId::new()).await?,
                     _ => None,
@@ -118,7 +125,7 @@ impl Engine {
     async fn compact_held(
         &self,
         scope: &Scope,
-        mut held: Held,
+        held: Held,
         overrides: Option<Map<String, Value>>,
     ) -> Result<CompactionResult, EngineError> {
         let agent = with_overrides((*held.frame.agent).clone(), overrides)?;
@@ -130,55 +137,79 @@ impl Engine {
         let fixed = held.frame.fixed_tokens();
         let budget = Budget::new(window, fixed, agent.llm_config.max_tokens, 0);
         let sized: Vec<Sized> = held.messages.iter().map(as_sized).collect();
-        let limits = (budget.kept, budget.summary);
-        let staying = Staying {
-            from: sized.len(),
-            request: None,
-        };
-        let gone = compaction::cut(&sized, staying, settings.mode, limits);
         let before = held.messages.len() + 1;
-        let after = before - gone + 1;
-        if after >= before {
-            return Err(EngineError::Invalid(too_few(before)));
+        let deadline = Instant::now() + self.inner.settings.compaction_timeout;
+        for way in &settings.ways {
+            let gone = gone(&sized, way, &budget);
+            // What remains has to be less than there was, with the summary.
+            if gone < 2 {
+                return Err(EngineError::Invalid(too_few(before)));
+            }
+            let leaving = held.messages.get(..gone).unwrap_or_default();
+            let prefix = match way.by {
+                By::Itself => self.prefix_held(scope, &held, leaving).await,
+                By::Summarizer => None,
+            };
+            let material = Material {
+                agent: &agent,
+                settings: &settings,
+                own_model: &own,
+                leaving,
+                tokens: budget.summary,
+                waiting: Waiting::Client,
+            };
+            let by = (way, prefix.as_ref());
+            let Some(text) = self.summary_in((scope, &material), by, deadline).await else {
+                continue;
+            };
+            let after = before - gone + 1;
+            let stats = CompactionStats {
+                trigger: Trigger::Manual,
+                context_tokens_before: Some(fixed + total(&sized)),
+                context_tokens_after: Some(fixed + total(sized.get(gone..).unwrap_or_default())),
+                context_window: window,
+                messages_count_before: counted(before),
+                messages_count_after: counted(after),
+            };
+            let place = (&agent, held.head.conversation_id);
+            let summary = summary_message(place, &text, stats, self.now());
+            self.store_held(scope, held, (gone, summary)).await?;
+            return Ok(CompactionResult {
+                summary: text,
+                messages_before: before,
+                messages_after: after,
+            });
         }
-        let total = |sized: &[Sized]| sized.iter().map(|one| one.tokens).sum::<i64>();
-        let (all, left) = (total(&sized), total(sized.get(gone..).unwrap_or_default()));
-        held.messages.truncate(gone);
-        let material = Material {
-            agent: &agent,
-            settings: &settings,
-            own_model: &own,
-            leaving: &held.messages,
-            tokens: budget.summary,
-            waiting: Waiting::Client,
+        Err(EngineError::Invalid(too_few(before)))
+    }
+
+    /// What the agent's own model has in its cache of the messages that leave; none where its provider is
+    /// away.
+    async fn prefix_held(&self, scope: &Scope, held: &Held, leaving: &[Message]) -> Option<Prefix> {
+        let (agent_id, id) = (held.frame.agent.id, held.head.conversation_id);
+        let prefix = async {
+            let session = self.look(scope, agent_id, Thread::Id(id)).await?;
+            let request = SendRequest::default();
+            let mut turn = self.imagined(scope, (agent_id, session), request);
+            let model = self.turn_model(scope, &turn.session, &turn.request).await?;
+            turn.lay_out(&model).await?;
+            Ok::<_, EngineError>(turn.prefix(&model, leaving))
         };
-        let text = self.summary(scope, &material).await;
-        let stats = CompactionStats {
-            trigger: Trigger::Manual,
-            context_tokens_before: Some(fixed + all),
-            context_tokens_after: Some(fixed + left),
-            context_window: window,
-            messages_count_before: counted(before),
-            messages_count_after: counted(after),
-        };
-        let place = (&agent, held.head.conversation_id);
-        let summary = summary_message(place, &text, stats, self.now());
-        self.store_held(scope, held, summary).await?;
-        Ok(CompactionResult {
-            summary: text,
-            messages_before: before,
-            messages_after: after,
-        })
+        prefix
+            .await
+            .inspect_err(|error| tracing::warn!(agent = %agent_id, %error, "the agent can't summarize itself"))
+            .ok()
     }
 
     async fn store_held(
         &self,
         scope: &Scope,
         held: Held,
-        summary: Message,
+        (gone, summary): (usize, Message),
     ) -> Result<(), EngineError> {
         let (scope, now) = (scope.clone(), self.now());
-        let leaving: Vec<MessageId> = held.messages.iter().map(|message| message.id).collect();
+        let oldest = held.messages.iter().take(gone);
+        let leaving: Vec<MessageId> = oldest.map(|message| message.id).collect();
         let stored = self.inner.store.write(move |tx| {
             Box::pin(async move {
                 leases::release(tx, &held.lease).await?;
@@ -200,6 +231,19 @@ impl Engine {
             tracing::warn!(%error, "a conversation stays held until its lease runs out");
         }
     }
+}
+
+fn total(sized: &[Sized]) -> i64 {
+    sized.iter().map(|one| one.tokens).sum()
+}
+
+/// How many of the oldest messages leave.
+fn gone(sized: &[Sized], way: &Way, budget: &Budget) -> usize {
+    let staying = Staying {
+        from: sized.len(),
+        request: None,
+    };
+    compaction::cut(sized, staying, way.mode, (budget.kept, budget.summary))
 }
 
 /// Whether the context is what it was when the summary was begun.

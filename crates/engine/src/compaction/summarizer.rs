@@ -14,7 +14,10 @@ use mnemic_llm::{Call, LlmError, MessageView, ResolvedModel, SystemPrompt, Trans
 
 use tokio::time::Instant;
 
-use super::settings::Settings;
+use super::{
+    own::Prefix,
+    settings::{By, Settings, Way},
+};
 use crate::{Engine, EngineError, model, rests::Trouble};
 
 /// What stands before and after the agreement that some models need, to answer with a summary and
@@ -23,7 +26,7 @@ const REQUEST: &str = "The conversation follows. Answer with its summary alone."
 const AGREEMENT: &str = "Understood. I will answer with the summary alone.";
 
 /// Tokens that a summarizer may answer, at the least and the most: models that reason think in them too.
-const ANSWER_TOKENS: (i64, i64) = (1_024, 8_192);
+pub(super) const ANSWER_TOKENS: (i64, i64) = (1_024, 8_192);
 
 /// Percent of what there is that a summarizer is given to read, in one try after the other while it says
 /// that it is too much.
@@ -54,7 +57,7 @@ pub(crate) enum Waiting {
 
 /// Why there is no summary.
 #[derive(Debug, thiserror::Error)]
-enum NoSummary {
+pub(super) enum NoSummary {
     #[error(transparent)]
     Model(#[from] EngineError),
     #[error(transparent)]
@@ -67,7 +70,7 @@ enum NoSummary {
 
 impl NoSummary {
     /// Whether the model was waited for, and may be there again later.
-    const fn may_pass(&self) -> bool {
+    pub(super) const fn may_pass(&self) -> bool {
         match self {
             Self::Call(error) => error.is_retryable(),
             _ => false,
@@ -95,7 +98,7 @@ impl Material<'_> {
         ))
     }
 
-    fn clipped(&self, text: &str) -> String {
+    pub(super) fn clipped(&self, text: &str) -> String {
         let text: String = text.trim().chars().take(self.settings.clip_chars).collect();
         clip_text(&text, self.tokens)
     }
@@ -113,7 +116,7 @@ impl Material<'_> {
         format!("{text}<conversation>\n{said}\n</conversation>")
     }
 
-    fn call(&self, resolved: &ResolvedModel, percent: i64) -> Call {
+    fn call(&self, resolved: &ResolvedModel, prompt: &str, percent: i64) -> Call {
         let settings = self.settings;
         // One size of the context for all calls of a model: a server that is told it loads the model
         // anew for another.
@@ -130,9 +133,9 @@ impl Material<'_> {
         let answer = resolved
             .max_output_tokens
             .map_or(answer, |max| max.min(answer));
-        let prompt = i64::try_from(tokens::count(&settings.prompt)).unwrap_or(0);
+        let told = i64::try_from(tokens::count(prompt)).unwrap_or(0);
         // A tenth of the window is for what its provider counts more than we do.
-        let cap = (window - window / 10 - answer - prompt).max(compaction::MIN_SHOWN);
+        let cap = (window - window / 10 - answer - told).max(compaction::MIN_SHOWN);
         let mut transcript = Transcript::for_endpoint(&resolved.endpoint);
         let mut push = |role, text: String| {
             let body = &MessageBody::text(text);
@@ -152,7 +155,7 @@ impl Material<'_> {
         let mut call = Call::new(
             Arc::clone(&resolved.endpoint),
             resolved.model.clone(),
-            SystemPrompt::new(&settings.prompt),
+            SystemPrompt::new(prompt),
             transcript,
         );
         call.max_tokens = Some(answer.max(1));
@@ -164,19 +167,46 @@ impl Material<'_> {
 }
 
 impl Engine {
-    /// The summary of messages that leave a context: a model's if there is one in time, else a digest. A
-    /// model that failed or hung is left alone for a while, so that not each turn waits for it.
-    pub(crate) async fn summary(&self, scope: &Scope, material: &Material<'_>) -> String {
-        let patience = self.inner.settings.compaction_timeout;
-        let deadline = Instant::now() + patience;
+    /// The summary of messages that leave a context, in one way to make it; none where another is to be
+    /// tried.
+    pub(crate) async fn summary_in(
+        &self,
+        (scope, material): (&Scope, &Material<'_>),
+        (way, prefix): (&Way, Option<&Prefix>),
+        deadline: Instant,
+    ) -> Option<String> {
+        match (way.by, prefix) {
+            (By::Itself, Some(prefix)) => {
+                self.summary_by_itself((scope, material), (way, prefix), deadline)
+                    .await
+            }
+            (By::Itself, None) => None,
+            (By::Summarizer, _) => {
+                Some(self.summary(scope, (material, &way.prompt), deadline).await)
+            }
+        }
+    }
+
+    /// A model's summary if there is one in time, else a digest. A model that failed or hung is left alone for
+    /// a while, so that not each turn waits for it.
+    async fn summary(
+        &self,
+        scope: &Scope,
+        (material, prompt): (&Material<'_>, &str),
+        deadline: Instant,
+    ) -> String {
         let rests = &self.inner.summarizers;
         let agent = material.agent.id;
         for model in material.models() {
+            if Instant::now() >= deadline {
+                break;
+            }
             if material.waiting == Waiting::Turn && rests.is_resting(model) {
                 tracing::debug!(%agent, model, "the model made no summary lately and is not asked");
                 continue;
             }
-            match tokio::time::timeout_at(deadline, self.summary_by(scope, material, model)).await {
+            let asked = self.summary_by(scope, (material, prompt), model);
+            match tokio::time::timeout_at(deadline, asked).await {
                 Ok(Ok(text)) => {
                     rests.end(model);
                     return text;
@@ -185,11 +215,12 @@ impl Engine {
                     let rest = error
                         .may_pass()
                         .then(|| rests.begin(model, Trouble::Failed));
-                    tracing::warn!(%agent, model, %error, ?rest, "the model makes no summary");
+                    tracing::warn!(%agent, model, ?rest, "the model makes no summary");
+                    tracing::debug!(%error, "why the model makes no summary");
                 }
                 Err(_) => {
                     let rest = rests.begin(model, Trouble::Hung);
-                    tracing::warn!(%agent, model, ?patience, ?rest, "the summary took too long");
+                    tracing::warn!(%agent, model, ?rest, "the summary took too long");
                     break;
                 }
             }
@@ -200,7 +231,7 @@ impl Engine {
     async fn summary_by(
         &self,
         scope: &Scope,
-        material: &Material<'_>,
+        (material, prompt): (&Material<'_>, &str),
         model: &str,
     ) -> Result<String, NoSummary> {
         let resolved = self.resolve_model(scope, model).await?;
@@ -209,10 +240,15 @@ impl Engine {
             let Some(percent) = tries.next() else {
                 return Err(NoSummary::Overflow);
             };
-            let call = material.call(&resolved, percent);
+            let call = material.call(&resolved, prompt, percent);
             match self.inner.client.call(&call).await {
                 Err(LlmError::ContextWindowExceeded { .. }) => {}
-                other => break other?,
+                other => {
+                    let completion = other?;
+                    let (agent, usage) = (material.agent.id, completion.usage.as_ref());
+                    self.record_call(scope, agent, &call, usage).await;
+                    break completion;
+                }
             }
         };
         let text = material.clipped(&completion.body.plain_text());

@@ -23,6 +23,10 @@ pub struct Above {
     pub agents: Vec<AgentId>,
     /// Whether the last of the tools waits: then what it waits for must not wait for a turn that this tool holds.
     pub is_awaited: bool,
+    /// The agents from whose turns it follows that memory is tidied. None of them tidies in turn, or agents that keep each
+    /// other's memory would never come to rest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tidied: Vec<AgentId>,
 }
 
 impl Above {
@@ -34,6 +38,7 @@ impl Above {
             depth: self.depth.saturating_add(1),
             agents,
             is_awaited: true,
+            tidied: self.tidied.clone(),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
     Engine, EngineError,
     agents::{AgentState, Relations},
     dispatch::{self, Action, Editor, External, MemoryChanges},
+    messaging::Sender,
     tools::{ToolDefinition, needs_approval},
 };
 
@@ -98,7 +99,9 @@ impl Engine {
             variables: BTreeMap::new(),
             above: run.above,
         };
-        let mut done = self.run_custom(scope, Some(run.agent_id), call).await?;
+        let mut done = self
+            .run_custom(scope, Some(run.agent_id.into()), call)
+            .await?;
         if let Some(changes) = done.changes.take()
             && let Err(reason) = self.keep(scope, run.agent_id, changes).await?
         {
@@ -138,6 +141,19 @@ impl Engine {
             Action::External(External::Code(code)) => {
                 return self.run_code(scope, run.agent_id, code, &run.above).await;
             }
+            Action::External(External::Message(message)) => {
+                let sender = Sender {
+                    scope,
+                    agent_id: run.agent_id,
+                    above: &run.above,
+                    turn: None,
+                    spoken: 0,
+                };
+                match self.message_agents(&sender, message).await? {
+                    Ok(text) => dispatch::succeeded(&call, text),
+                    Err(reason) => dispatch::failed(&call, reason),
+                }
+            }
             action => self.apply(scope, run.agent_id, (call, action)).await?,
         };
         Ok(ToolRun {
@@ -161,6 +177,7 @@ impl Engine {
                 let editor = Editor {
                     scope: &scope,
                     agent_id,
+                    conversation_id: None,
                     run_id: None,
                     now,
                 };

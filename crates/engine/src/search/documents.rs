@@ -1,7 +1,7 @@
 //! What of a message is searched.
 
 use mnemic_core::{
-    builtin,
+    builtin, heartbeat,
     ids::ConversationId,
     messages::{MessageBody, Role},
 };
@@ -17,6 +17,7 @@ pub fn said(role: Role, body: &MessageBody) -> Option<String> {
     }
     let text = match role {
         Role::System => return None,
+        Role::User if heartbeat::is_body(body) => return None,
         Role::User => body.plain_text(),
         Role::Assistant => spoken(body),
         Role::Tool => returned(body),

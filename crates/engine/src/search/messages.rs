@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use mnemic_core::{
     agents::Agent,
-    ids::{AgentId, BlockId, MessageId},
+    ids::{AgentId, BlockId, ConversationId, MessageId},
     messages::Message,
     retrieval::Filter,
     scope::Scope,
@@ -13,7 +13,7 @@ use mnemic_core::{
 use mnemic_store::{
     Tx,
     agents::{self, AgentFilter, AgentOrder},
-    blocks, context, conversations,
+    blocks, context, conversations, forks,
     messages::{self, MessageSpan},
     page::{Order, Page},
 };
@@ -51,6 +51,8 @@ pub enum Recalled {
 
 /// The agents that a search looks into, with the blocks whose past is searched too.
 struct Searched {
+    /// The threads that are searched, each up to a number in the order of arrival; empty is all.
+    threads: Vec<(ConversationId, i64)>,
     agents: Vec<Agent>,
     blocks: Vec<(BlockId, String)>,
 }
@@ -86,7 +88,7 @@ impl Engine {
         let asked = Asked {
             scope: scope.clone(),
             text: super::beginning(&search.text),
-            filter: filter(&search),
+            filter: filter(&search, &searched),
             limit: search.limit,
             mode: search.mode,
             zone: search.zone.clone(),
@@ -257,7 +259,12 @@ async fn searched(
         let of_agent = blocks::of_agent(tx, scope, agent.id).await?;
         shown.extend(of_agent.into_iter().map(|block| (block.id, block.label)));
     }
+    let threads = match search.conversation_id {
+        Some(id) => forks::sources(tx, id).await?,
+        None => Vec::new(),
+    };
     Ok(Searched {
+        threads,
         agents,
         blocks: shown,
     })
@@ -280,7 +287,7 @@ fn keys(scope: &Scope, searched: &Searched) -> Vec<(ScopeKey, Option<String>)> {
     keys
 }
 
-fn filter(search: &MessageSearch) -> Filter {
+fn filter(search: &MessageSearch, searched: &Searched) -> Filter {
     let roles = search
         .roles
         .iter()
@@ -290,10 +297,10 @@ fn filter(search: &MessageSearch) -> Filter {
         end: search.end,
         // Nothing else than what people, agents and tools said is in these indexes.
         roles: roles.collect(),
-        sessions: search
-            .conversation_id
-            .map(documents::session)
-            .into_iter()
+        sessions: searched
+            .threads
+            .iter()
+            .map(|(id, last)| (documents::session(*id), *last))
             .collect(),
         ..Filter::default()
     }

@@ -15,6 +15,8 @@ use crate::{
 /// Tokens of an answer where neither the agent nor the model's name says how many; the protocol has
 /// no default of its own.
 const MAX_TOKENS: i64 = 8_192;
+/// What stands for the form `json_object`, for which the protocol has no word.
+const ONE_OBJECT: &str = "When you answer in words, answer with one JSON object and nothing else.";
 /// The smallest budget that the provider takes.
 const MIN_BUDGET: i64 = 1_024;
 
@@ -111,16 +113,29 @@ fn is_forced(call: &Call) -> bool {
 }
 
 fn system(call: &Call, body: &mut BodyWriter) {
-    if call.system.json().is_empty() {
+    let wants_json = call
+        .response_format
+        .as_ref()
+        .is_some_and(|format| format.get("type").is_some_and(|kind| kind == "json_object"));
+    if call.system.json().is_empty() && !wants_json {
         return;
     }
-    body.bytes()
-        .extend_from_slice(br#","system":[{"type":"text","text":"#);
-    body.shared(call.system.json());
-    if marks(call) == Marks::With {
-        body.bytes().extend_from_slice(MARK);
+    body.bytes().extend_from_slice(br#","system":["#);
+    if !call.system.json().is_empty() {
+        body.bytes().extend_from_slice(br#"{"type":"text","text":"#);
+        body.shared(call.system.json());
+        if marks(call) == Marks::With {
+            body.bytes().extend_from_slice(MARK);
+        }
+        body.bytes().push(b'}');
     }
-    body.bytes().extend_from_slice(b"}]");
+    if wants_json {
+        if !call.system.json().is_empty() {
+            body.bytes().push(b',');
+        }
+        json::write(body.bytes(), &json!({"type": "text", "text": ONE_OBJECT}));
+    }
+    body.bytes().push(b']');
 }
 
 fn messages(call: &Call, body: &mut BodyWriter) {

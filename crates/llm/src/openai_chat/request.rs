@@ -1,11 +1,12 @@
 //! The request body.
 
 use bytes::Bytes;
+use serde_json::json;
 
 use crate::{
     adaptation::Parameter,
     body::{BodyWriter, SHARED_FROM, WireBody},
-    calls::{Call, Delivery, ToolChoice},
+    calls::{Call, Delivery, Thinking, ToolChoice},
     endpoints::Protocol,
     json,
 };
@@ -115,6 +116,16 @@ fn options(call: &Call, delivery: Delivery, out: &mut Vec<u8>) {
     {
         json::field(out, "reasoning_effort", effort);
     }
+    if let Some(verbosity) = call
+        .verbosity
+        .as_ref()
+        .filter(|_| accepts(Parameter::Verbosity))
+    {
+        json::field(out, "verbosity", verbosity);
+    }
+    if let Some(thinking) = switch(call).filter(|_| accepts(Parameter::Thinking)) {
+        json::field(out, "thinking", &json!({ "type": thinking }));
+    }
     if let Some(format) = call
         .response_format
         .as_ref()
@@ -127,6 +138,18 @@ fn options(call: &Call, delivery: Delivery, out: &mut Vec<u8>) {
         if accepts(Parameter::StreamOptions) {
             out.extend_from_slice(br#","stream_options":{"include_usage":true}"#);
         }
+    }
+}
+
+/// Whether the model thinks, at the provider that has a switch for it.
+fn switch(call: &Call) -> Option<&'static str> {
+    if !call.endpoint.provider_type().starts_with("zai") {
+        return None;
+    }
+    match call.thinking {
+        Thinking::Unset => None,
+        Thinking::Disabled => Some("disabled"),
+        Thinking::Adaptive | Thinking::Budget(_) => Some("enabled"),
     }
 }
 

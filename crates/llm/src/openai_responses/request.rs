@@ -1,6 +1,6 @@
 //! The request body.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{
     adaptation::Parameter,
@@ -83,8 +83,19 @@ fn options(call: &Call, out: &mut Vec<u8>) {
         json::field(out, "max_output_tokens", &tokens);
     }
     reasoning(call, out);
+    let mut text = Map::new();
     if let Some(format) = call.response_format.as_ref().and_then(format) {
-        json::field(out, "text", &json!({ "format": format }));
+        text.insert("format".to_owned(), format);
+    }
+    if let Some(verbosity) = call
+        .verbosity
+        .as_deref()
+        .filter(|_| call.accepts(Parameter::Verbosity))
+    {
+        text.insert("verbosity".to_owned(), verbosity.into());
+    }
+    if !text.is_empty() {
+        json::field(out, "text", &text);
     }
     // Nothing of a conversation is kept at the provider.
     out.extend_from_slice(br#","store":false"#);

@@ -82,6 +82,8 @@ impl Grammars {
         if let Some(fields) = schema.as_object_mut() {
             let compact = json!({
                 "whitespace_flexible": false,
+                // Each character in one form only: `\u000D` would be told again as `\r`.
+                "json_allowed_escapes": "nrbtf\\\"",
                 "item_separator": ",",
                 "key_separator": ":",
                 "lenient": true,

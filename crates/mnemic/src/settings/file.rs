@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use mnemic_core::plans::{HolderKind, Plan, Plans};
+
 use super::{KEYS, Provider, SettingsError};
 
 /// `mnemic.toml` in the working folder, else in the user's configuration folder.
@@ -18,8 +20,16 @@ pub fn usual_file() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// What the file says: values by key, and providers.
-pub(super) type FromFile = (BTreeMap<String, String>, Vec<Provider>);
+/// What the file says.
+#[derive(Debug, Default)]
+pub struct FromFile {
+    /// Values by key.
+    pub values: BTreeMap<String, String>,
+    /// Who serves models.
+    pub providers: Vec<Provider>,
+    /// Named sets of limits, and who has which.
+    pub plans: Plans,
+}
 
 /// Reads the file.
 pub(super) fn read_file(path: &Path) -> Result<FromFile, SettingsError> {
@@ -42,29 +52,27 @@ pub fn parse(path: &Path, text: &str) -> Result<FromFile, SettingsError> {
     let table: toml::Table = text
         .parse()
         .map_err(|error: toml::de::Error| malformed(error.to_string()))?;
-    let mut values = BTreeMap::new();
-    let mut providers = Vec::new();
+    let mut read = FromFile::default();
+    let (mut plans, mut usual) = (BTreeMap::new(), BTreeMap::new());
     for (name, value) in table {
         match value {
             toml::Value::Array(rows) if name == "providers" => {
                 for row in rows {
-                    let provider: Provider = row.try_into().map_err(|error: toml::de::Error| {
-                        malformed(format!("providers: {}", error.message()))
-                    })?;
-                    if provider.context_window.is_some_and(|window| window < 1) {
-                        return Err(malformed(
-                            "providers: context_window must be above 0".into(),
-                        ));
-                    }
-                    if providers
-                        .iter()
-                        .any(|other: &Provider| other.name == provider.name)
-                    {
-                        let name = provider.name;
-                        return Err(malformed(format!("there are two providers named '{name}'")));
-                    }
-                    providers.push(provider);
+                    add_provider(&mut read.providers, row).map_err(malformed)?;
                 }
+            }
+            toml::Value::Table(table) if name == "plans" => {
+                for (plan, limits) in table {
+                    let limits = limits
+                        .try_into::<Plan>()
+                        .map_err(|error| malformed(format!("plans.{plan}: {}", error.message())))?;
+                    plans.insert(plan, limits);
+                }
+            }
+            toml::Value::Table(table) if name == "limits" => {
+                usual = toml::Value::Table(table)
+                    .try_into::<BTreeMap<HolderKind, String>>()
+                    .map_err(|error| malformed(format!("limits: {}", error.message())))?;
             }
             _ if !KEYS.iter().any(|key| key.name == name) => {
                 let nearest = nearest(&name);
@@ -74,18 +82,35 @@ pub fn parse(path: &Path, text: &str) -> Result<FromFile, SettingsError> {
                     nearest,
                 });
             }
-            toml::Value::String(text) => _ = values.insert(name, text),
-            other => _ = values.insert(name, other.to_string()),
+            toml::Value::String(text) => _ = read.values.insert(name, text),
+            other => _ = read.values.insert(name, other.to_string()),
         }
     }
-    Ok((values, providers))
+    read.plans = Plans::new(plans, usual)
+        .map_err(|unknown| malformed(format!("limits: there is no plan '{unknown}'")))?;
+    Ok(read)
+}
+
+fn add_provider(providers: &mut Vec<Provider>, row: toml::Value) -> Result<(), String> {
+    let provider: Provider = row
+        .try_into()
+        .map_err(|error: toml::de::Error| format!("providers: {}", error.message()))?;
+    if provider.context_window.is_some_and(|window| window < 1) {
+        return Err("providers: context_window must be above 0".to_owned());
+    }
+    if providers.iter().any(|other| other.name == provider.name) {
+        let name = provider.name;
+        return Err(format!("there are two providers named '{name}'"));
+    }
+    providers.push(provider);
+    Ok(())
 }
 
 /// The setting whose name takes the fewest changes of letters.
 fn nearest(name: &str) -> &'static str {
     KEYS.iter()
         .map(|key| key.name)
-        .chain(["providers"])
+        .chain(["limits", "plans", "providers"])
         .min_by_key(|known| strsim::damerau_levenshtein(known, name))
         .unwrap_or("host")
 }

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use mnemic_core::plans::HolderKind;
 use mnemic_llm::{Protocol, ToolForm};
 
 use super::{file::parse, *};
@@ -51,13 +52,14 @@ fn an_unknown_key_names_the_nearest_one() {
 #[test]
 fn providers_are_read_and_incomplete_ones_refused() {
     let good = "[[providers]]\nname = \"a\"\nbase_url = \"http://127.0.0.1:1/v1\"\n";
-    let (_, providers) = parse(Path::new("x"), good).unwrap();
+    let FromFile { providers, .. } = parse(Path::new("x"), good).unwrap();
     assert_eq!(providers[0].name, "a");
     assert_eq!(providers[0].protocol, None);
-    let (_, providers) =
+    let FromFile { providers, .. } =
         parse(Path::new("x"), &format!("{good}protocol = \"anthropic\"\n")).unwrap();
     assert_eq!(providers[0].protocol, Some(Protocol::Anthropic));
-    let (_, providers) = parse(Path::new("x"), &format!("{good}tools = \"schema\"\n")).unwrap();
+    let FromFile { providers, .. } =
+        parse(Path::new("x"), &format!("{good}tools = \"schema\"\n")).unwrap();
     assert_eq!(providers[0].tools, Some(ToolForm::Schema));
     let error = parse(Path::new("x"), &format!("{good}tools = \"none\"\n")).unwrap_err();
     assert!(error.to_string().contains("'native'"), "{error}");
@@ -67,4 +69,32 @@ fn providers_are_read_and_incomplete_ones_refused() {
     assert!(parse(Path::new("x"), &format!("{good}context_window = -9\n")).is_err());
     assert!(parse(Path::new("x"), &format!("{good}{good}")).is_err());
     assert!(parse(Path::new("x"), &format!("{good}colour = 1\n")).is_err());
+}
+
+#[test]
+fn plans_are_read_and_their_mistakes_are_named() {
+    let text =
+        "[plans.free]\nmessages_per_day = 20\ncost_per_month = 0.5\n[limits]\nuser = \"free\"\n";
+    let plans = parse(Path::new("x"), text).unwrap().plans;
+    assert_eq!(plans.usual(HolderKind::User), Some("free"));
+    assert_eq!(plans.usual(HolderKind::Agent), None);
+    let limits = &plans.get("free").unwrap().limits;
+    let limits: Vec<_> = limits
+        .iter()
+        .map(|limit| (limit.name, limit.most))
+        .collect();
+    assert_eq!(
+        limits,
+        [("messages_per_day", 20), ("cost_per_month", 500_000)]
+    );
+    for (wrong, named) in [
+        ("[plans.free]\nmessages_per_year = 1\n", "messages_per_year"),
+        ("[plans.free]\nmessages_per_day = -1\n", "plans.free"),
+        ("[plans.free]\nmessages_per_day = 1.5\n", "whole number"),
+        ("[limits]\nuser = \"gold\"\n", "gold"),
+        ("[limits]\nperson = \"free\"\n", "person"),
+    ] {
+        let error = parse(Path::new("x"), wrong).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
 }

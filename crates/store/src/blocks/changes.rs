@@ -10,8 +10,12 @@ use mnemic_core::{
     time::Timestamp,
 };
 
-use super::{attach, detach, find, insert, of_agent, write};
-use crate::{StoreError, Tx, params};
+use super::{
+    attach, detach, find, insert, of_place,
+    own::{Place, add_own, own_blocks, thing},
+    write,
+};
+use crate::{StoreError, Tx, closed::open_to_users, params};
 
 /// Changes of which all or none are made.
 #[derive(Debug)]
@@ -35,15 +39,15 @@ pub struct Changes<'a> {
 pub async fn change(
     tx: &mut Tx<'_>,
     scope: &Scope,
-    agent_id: AgentId,
+    place: Place,
     changes: &Changes<'_>,
 ) -> Result<String, StoreError> {
-    // Core memory is the agent's, whoever it talks with.
-    let scope = &scope.common();
-    let blocks = locked(tx, scope, agent_id, changes.changes).await?;
+    let agent_id = place.agent_id;
+    let blocks = locked(tx, scope, place, changes.changes).await?;
     let seen = |label: &str| changes.seen.get(label).copied();
     let plan = memory::plan(changes.changes, &blocks, &seen, changes.now)
         .map_err(|error| StoreError::Invalid(error.to_string()))?;
+    keep_own(tx, scope, place, &plan.writes).await?;
     for planned in &plan.writes {
         check_other_agents(tx, agent_id, &blocks, planned).await?;
     }
@@ -52,8 +56,14 @@ pub async fn change(
     for planned in plan.writes {
         match planned {
             BlockWrite::Insert(block) => {
-                insert(tx, scope, &block, changes.author).await?;
-                attach(tx, scope, agent_id, block.id).await?;
+                match (&scope.subject, place.conversation_id) {
+                    // What is noted in one person's turn is that person's.
+                    (Some(_), Some(own)) => add_own(tx, scope, own, &block, changes.author).await?,
+                    _ => {
+                        insert(tx, scope, &block, changes.author).await?;
+                        attach(tx, scope, agent_id, block.id).await?;
+                    }
+                }
                 latest.insert(block.id, *block);
             }
             BlockWrite::Update(block) => {
@@ -76,26 +86,31 @@ pub async fn change(
     Ok(plan.report)
 }
 
-/// The agent's blocks, those that the changes are about being locked; where labels are given, the agent
+/// The blocks of a place, those that the changes are about being locked; where labels are given, the agent
 /// as well, so that two of its conversations cannot give the same one at once.
 async fn locked(
     tx: &mut Tx<'_>,
     scope: &Scope,
-    agent_id: AgentId,
+    place: Place,
     changes: &[MemoryChange],
 ) -> Result<Vec<Block>, StoreError> {
     let lock = tx.for_update();
     if changes.iter().any(MemoryChange::names) {
         let sql = format!("SELECT id FROM agents WHERE id = $1{lock}");
-        tx.query(&sql, params![agent_id]).await?;
+        tx.query(&sql, params![place.agent_id]).await?;
     }
-    let mut blocks = of_agent(tx, scope, agent_id).await?;
+    let mut blocks = of_place(tx, scope, place).await?;
+    let open = open_to_users(tx, scope, place.agent_id).await?;
     // In the order of ids, the same for everybody, or else two could wait for each other.
     for id in memory::named(changes, &blocks) {
         match find(tx, scope, id, lock).await {
             Ok(current) => {
+                let read_only = current.read_only || thing(&current).is_closed(scope, &open);
                 for block in blocks.iter_mut().filter(|block| block.id == id) {
-                    *block = current.clone();
+                    *block = Block {
+                        read_only,
+                        ..current.clone()
+                    };
                 }
             }
             Err(StoreError::NotFound { .. }) => blocks.retain(|block| block.id != id),
@@ -103,6 +118,30 @@ async fn locked(
         }
     }
     Ok(blocks)
+}
+
+/// Refuses that a thread's own blocks go or change their labels: the agent's would show again in their place.
+async fn keep_own(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    place: Place,
+    writes: &[BlockWrite],
+) -> Result<(), StoreError> {
+    for own in own_blocks(tx, scope, place).await? {
+        let goes = |planned: &BlockWrite| match planned {
+            BlockWrite::Detach(id) => *id == own.id,
+            BlockWrite::Update(after) => after.id == own.id && after.label != own.label,
+            BlockWrite::Insert(_) => false,
+        };
+        if writes.iter().any(goes) {
+            return Err(StoreError::Invalid(format!(
+                "the block '{}' is this conversation's own copy, so nothing was changed: it can't be \
+                 deleted or renamed here. Change its text instead",
+                own.label
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a new label that another agent, to which the block is attached too, has on another block.

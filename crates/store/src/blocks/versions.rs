@@ -7,7 +7,7 @@ use mnemic_core::{
     time::Timestamp,
 };
 
-use super::{find, get, write};
+use super::{find, get, own::thing, write};
 use crate::{StoreError, Tx, params};
 
 /// Keeps a block's present state.
@@ -94,6 +94,7 @@ pub async fn restore(
 ) -> Result<Block, StoreError> {
     let lock = tx.for_update();
     let before = find(tx, scope, id, lock).await?;
+    thing(&before).refuse_request(tx, scope).await?;
     let sql = "SELECT value, char_limit, description FROM block_versions \
                WHERE block_id = $1 AND version = $2";
     let mut row = tx

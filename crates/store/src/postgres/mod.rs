@@ -13,7 +13,7 @@ use tokio_postgres::{
 };
 
 use crate::{
-    StoreError,
+    StoreError, commits,
     failpoints::{self, CommitFault},
 };
 
@@ -193,7 +193,9 @@ pub(crate) async fn finish<T, E: From<StoreError>>(
             .map_err(StoreError::from),
     };
     failpoints::hit("commit.after");
-    if committed.is_err() {
+    if committed.is_ok() {
+        commits::note();
+    } else {
         let _ = client.batch_execute("ROLLBACK").await;
     }
     committed.map(|()| value).map_err(E::from)

@@ -93,3 +93,16 @@ pub(super) fn pass(connection: &Connection) -> Option<i64> {
         }
     }
 }
+
+/// How long emptying the log waits for readers, each time that it is tried: meanwhile nothing is written.
+const READERS_END: Duration = Duration::from_millis(200);
+
+/// Moves all of the log and empties its file; says whether readers let it.
+pub(super) fn empty(connection: &Connection) -> Result<bool, StoreError> {
+    connection.busy_timeout(READERS_END)?;
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+        row.get::<_, i64>(0)
+    });
+    connection.busy_timeout(super::BUSY)?;
+    Ok(busy? == 0)
+}

@@ -1,6 +1,9 @@
 //! The embedded engine: one writer thread with group commit, and a small pool of readers.
 
 mod checkpoint;
+mod erasing;
+mod rebuilding;
+mod remains;
 mod writer;
 
 use std::{
@@ -13,12 +16,16 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
+pub(crate) use rebuilding::rebuild;
 pub(crate) use writer::Writer;
 
 use crate::StoreError;
 
 /// Readers that may work at once. Reads are short; more would only fight over two or four cores.
 const READERS: usize = 4;
+
+/// How long a connection waits for others.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// Statements each connection keeps prepared; the whole store has about two hundred.
 const STATEMENT_CACHE: usize = 256;
@@ -49,6 +56,11 @@ impl Sqlite {
                 permits: Semaphore::new(READERS),
             }),
         })
+    }
+
+    /// Where the database is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.readers.path
     }
 
     /// Runs `job` on a reader's connection inside one snapshot.
@@ -88,13 +100,16 @@ pub(crate) fn open_connection(path: &Path, read_only: bool) -> Result<Connection
     };
     let connection = Connection::open_with_flags(path, flags)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
-    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.busy_timeout(BUSY)?;
     connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;")?;
     if !read_only {
-        // FULL: a commit that was answered is on the disk. Checkpoints run off the writer.
+        // FULL: a commit that was answered is on the disk. Checkpoints run off the writer. What is deleted is
+        // overwritten at once (`erasing` says what that leaves): when a person is forgotten, nobody knows any more
+        // where rows stood that were changed or deleted before.
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
-             PRAGMA cache_size = -8192; PRAGMA journal_size_limit = 67108864;",
+             PRAGMA cache_size = -8192; PRAGMA journal_size_limit = 67108864;
+             PRAGMA secure_delete = ON;",
         )?;
     }
     Ok(connection)

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint;
 use crate::{
-    StoreError,
+    StoreError, commits,
     failpoints::{self, CommitFault},
 };
 
@@ -40,6 +40,8 @@ pub(super) enum Work {
     /// To move the rest of the log into the database between two commits, so that the next one can
     /// begin the log anew.
     Checkpoint,
+    /// To empty the log's file between two commits.
+    EmptyLog(oneshot::Sender<Result<bool, StoreError>>),
 }
 
 /// A handle to the writer's thread.
@@ -100,6 +102,15 @@ impl Writer {
         self.hand_over(job, receiver).await
     }
 
+    /// Empties the log's file, so that nothing that was written before is in it; says whether readers let it.
+    pub(super) async fn empty_log(&self) -> Result<bool, StoreError> {
+        let closed = || StoreError::Unavailable("the store is closed".to_owned());
+        let (sender, receiver) = oneshot::channel();
+        let sent = self.work.send(Work::EmptyLog(sender)).await;
+        sent.map_err(|_| closed())?;
+        receiver.await.map_err(|_| closed())?
+    }
+
     async fn hand_over<T, E: From<StoreError>>(
         &self,
         job: Job,
@@ -145,6 +156,11 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Work>, pages: &Atom
             Work::Job(first) => run_group(&mut connection, first, &mut queue),
             Work::Checkpoint => {
                 checkpoint::pass(&connection);
+                None
+            }
+            Work::EmptyLog(answer) => {
+                // Who asked may have gone away.
+                let _ = answer.send(checkpoint::empty(&connection));
                 None
             }
         };
@@ -260,7 +276,10 @@ fn commit(connection: &Connection) -> Result<(), StoreError> {
         None => execute_cached(connection, "COMMIT"),
     };
     failpoints::hit("commit.after");
-    let Err(error) = committed else { return Ok(()) };
+    let Err(error) = committed else {
+        commits::note();
+        return Ok(());
+    };
     if !connection.is_autocommit()
         && let Err(rollback) = connection.execute_batch("ROLLBACK")
     {

@@ -72,7 +72,7 @@ async fn edit(
             author: &author,
             now: Timestamp(3_000),
         };
-        blocks::edit(tx, scope, (agent, label), &change).await
+        blocks::edit(tx, scope, (agent.into(), label), &change).await
     })
 }
 

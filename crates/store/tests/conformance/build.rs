@@ -1,13 +1,13 @@
 //! Builders of what the tests store.
 
 use mnemic_core::{
-    agents::{Agent, AgentLabels, AgentType, LlmConfig},
-    blocks::{Author, Block, BlockLabels},
+    agents::{Agent, AgentLabels, AgentType, LlmConfig, People},
+    blocks::{Author, Block},
     ids::{AgentId, BlockId, UserId},
     time::Timestamp,
 };
 use mnemic_store::{agents, blocks};
-use serde_json::{Map, json};
+use serde_json::json;
 
 use crate::{house::House, write};
 
@@ -40,6 +40,10 @@ pub fn agent(name: &str) -> Agent {
         hidden: None,
         max_files_open: Some(5),
         per_file_view_window_char_limit: None,
+        people: People {
+            require_user: true,
+            open_to_users: vec!["board".to_owned()],
+        },
         labels: AgentLabels {
             template_id: Some("template".to_owned()),
             ..AgentLabels::default()
@@ -58,23 +62,11 @@ pub fn agent(name: &str) -> Agent {
 /// A block of that label and value.
 pub fn block(label: &str, value: &str) -> Block {
     Block {
-        id: BlockId::new(),
-        label: label.to_owned(),
         value: value.to_owned(),
         limit: 100,
-        description: None,
-        read_only: false,
-        metadata: Map::new(),
-        tags: Vec::new(),
-        hidden: None,
-        subject: None,
-        is_template: false,
-        labels: BlockLabels::default(),
-        revision: 1,
         created_by: Some(UserId::DEFAULT),
         updated_by: Some(UserId::DEFAULT),
-        created_at: Timestamp(1_000),
-        updated_at: Timestamp(1_000),
+        ..Block::empty(label, None, Timestamp(1_000))
     }
 }
 

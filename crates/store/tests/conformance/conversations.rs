@@ -75,6 +75,10 @@ async fn a_conversation_reads_back_as_it_was_made() {
             summary: new.summary,
             model: new.model,
             model_settings: new.model_settings,
+            archived_at: None,
+            context_window_limit: None,
+            description: None,
+            hidden: false,
             isolated_block_ids: Vec::new(),
             context_revision: 1,
             last_message_at: None,
@@ -162,6 +166,7 @@ async fn a_patch_changes_what_it_names_and_nothing_else() {
             summary: Some(None),
             model: Some(None),
             model_settings: Some(None),
+            ..ConversationPatch::default()
         };
         let wanted = Conversation {
             summary: None,

@@ -9,13 +9,16 @@
 )]
 
 mod agents;
+mod api_keys;
 mod archives;
 mod blocks;
 mod build;
 mod context;
 mod conversations;
 mod embed_scopes;
+mod erasure;
 mod events;
+mod groups;
 mod house;
 mod identities;
 mod jobs;
@@ -35,4 +38,5 @@ mod sandbox_configs;
 mod steps;
 mod thread;
 mod tools;
+mod traces;
 mod writer;

@@ -37,7 +37,7 @@ async fn change(
             author: &author,
             now: Timestamp(3_000),
         };
-        blocks::change(tx, scope, agent, &changes).await
+        blocks::change(tx, scope, agent.into(), &changes).await
     })
 }
 

@@ -72,7 +72,7 @@ async fn a_database_opened_again_is_migrated_no_further_and_holds_what_was_writt
             assert_eq!(kept.unwrap().name, "kept");
         }
         let sql = format!(
-            "SELECT CAST(version AS TEXT) FROM {} ORDER BY version",
+            "SELECT CAST(m.version AS TEXT) FROM {} m ORDER BY m.version",
             qualified(&location, "schema_migrations")
         );
         let wanted: Vec<String> = (1..=first.to).map(|n| n.to_string()).collect();

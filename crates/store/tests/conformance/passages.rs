@@ -29,6 +29,7 @@ fn passage(archive_id: ArchiveId, text: &str, at: i64) -> Passage {
         seq: 0,
         id: PassageId::new(),
         archive_id,
+        subject: None,
         text: text.to_owned(),
         tags: vec!["boat".to_owned()],
         metadata: metadata.as_object().cloned().unwrap_or_default(),

@@ -53,7 +53,8 @@ const TAILS: [&str; 17] = [
     "FROM agents a WHERE a.organization_id = $1 AND COALESCE(a.hidden, 0) = 0 \
      AND (a.created_at, a.id) > ($2, $3) ORDER BY a.created_at ASC, a.id ASC LIMIT $4",
     "FROM conversations c WHERE c.organization_id = $1 AND c.deleted_at IS NULL \
-     AND c.is_default = 0 AND c.agent_id = $2 ORDER BY c.created_at DESC, c.id DESC LIMIT $3",
+     AND c.is_default = 0 AND c.hidden = 0 AND c.archived_at IS NULL \
+     AND c.agent_id = $2 ORDER BY c.created_at DESC, c.id DESC LIMIT $3",
     "FROM runs r JOIN conversations c ON c.id = r.conversation_id \
      WHERE r.organization_id = $1 AND r.agent_id = $2 ORDER BY r.seq DESC, r.id DESC LIMIT $3",
     "FROM steps s WHERE s.organization_id = $1 AND s.agent_id = $2 \
@@ -68,12 +69,15 @@ const TAILS: [&str; 17] = [
      AND seq < (SELECT seq FROM runs WHERE id = $2)",
 ];
 
-/// What begins a turn; the blocks of one agent are few, and may be sorted.
+/// What begins a turn; the blocks of one agent and of one thread are few, and may be sorted.
 const HEAD: &str = "SELECT c.id, c.is_default, c.context_revision, c.next_position, \
      c.prompt_signature, a.id || ':' || a.revision || ' ' || COALESCE((SELECT \
      string_agg(b.id || ':' || b.revision, ' ' ORDER BY ab.position, b.id) \
-     FROM agents_blocks ab JOIN blocks b ON b.id = ab.block_id WHERE ab.agent_id = a.id), ''), \
-     c.prompt_message_id, (SELECT COUNT(*) FROM runs r WHERE r.conversation_id = c.id \
+     FROM agents_blocks ab JOIN blocks b ON b.id = ab.block_id WHERE ab.agent_id = a.id), '') \
+     || COALESCE((SELECT ' own ' || string_agg(b.id || ':' || b.revision, ' ' \
+     ORDER BY cb.position, b.id) FROM conversations_blocks cb JOIN blocks b ON b.id = cb.block_id \
+     WHERE cb.conversation_id = c.id), ''), \
+     c.prompt_message_id, a.require_user, (SELECT COUNT(*) FROM runs r WHERE r.conversation_id = c.id \
      AND r.status IN ('created', 'running')), \
      (SELECT l.run_id FROM leases l WHERE l.conversation_id = c.id) \
      FROM agents a JOIN conversations c ON c.agent_id = a.id \
@@ -167,7 +171,7 @@ async fn turn(
     leases::renew(tx, &lease).await?;
     runs::has_earlier_open(tx, conversation, run).await?;
     runs::open(tx, Some(conversation)).await?;
-    runs::same_request(tx, scope, agent, "hash", Timestamp(0)).await?;
+    runs::same_request(tx, scope, conversation, "hash", Timestamp(0)).await?;
     context::messages(tx, conversation).await?;
     context::message_ids(tx, conversation).await?;
     messages::by_otid(tx, run, "o").await?;
@@ -236,7 +240,7 @@ async fn explained(client: &Client, statement: &str) -> String {
 }
 
 /// Whether a plan of PostgreSQL's reads a whole table or a whole index, or sorts more than the blocks
-/// of an agent or the few rows of equal numbers.
+/// of one agent or of one thread or the few rows of equal numbers.
 fn is_slow(plan: &str) -> bool {
     let nodes: Vec<&str> = plan
         .lines()
@@ -246,8 +250,12 @@ fn is_slow(plan: &str) -> bool {
         let next = nodes.get(at + 1).copied().unwrap_or_default();
         node.starts_with("Index") && node.contains("Scan") && !next.starts_with("Index Cond")
     });
-    let sorts = nodes.iter().any(|node| node.starts_with("Sort  ("));
-    whole_index || plan.contains("Seq Scan") || (sorts && !plan.contains("agents_blocks_pkey"))
+    let sorts = nodes.iter().enumerate().any(|(at, node)| {
+        let key = nodes.get(at + 1).copied().unwrap_or_default();
+        let of_blocks = ["ab", "cb"].map(|table| format!("Sort Key: {table}.\"position\", "));
+        node.starts_with("Sort  (") && !of_blocks.iter().any(|start| key.starts_with(start))
+    });
+    whole_index || plan.contains("Seq Scan") || sorts
 }
 
 #[tokio::test]

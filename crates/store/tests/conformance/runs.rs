@@ -315,11 +315,11 @@ async fn the_same_request_finds_its_newest_run_that_did_not_fail() {
             (place, "z", 0, None),
             (other, "x", 0, None),
         ];
-        for ((agent, _), hash, since, wanted) in table {
+        for ((_, conversation), hash, since, wanted) in table {
             let found = read!(house, |tx, scope| runs::same_request(
                 tx,
                 scope,
-                agent,
+                conversation,
                 hash,
                 Timestamp(since)
             )
@@ -331,7 +331,7 @@ async fn the_same_request_finds_its_newest_run_that_did_not_fail() {
         let found = read!(house, |tx, scope| runs::same_request(
             tx,
             scope,
-            place.0,
+            place.1,
             "x",
             Timestamp(0)
         )
@@ -381,6 +381,14 @@ async fn the_cancelled_among_runs_are_named() {
         let asked = vec![ids[1].to_string(), ids[2].to_string()];
         let found = read!(house, |tx, scope| runs::cancelled_among(tx, asked).await);
         assert_eq!(found.unwrap(), [ids[1]]);
+        let gone = RunId::new();
+        let asked = vec![ids[2].to_string(), gone.to_string()];
+        let found = read!(house, |tx, scope| runs::cancelled_among(tx, asked).await);
+        assert_eq!(
+            found.unwrap(),
+            [gone],
+            "a run of somebody who was forgotten"
+        );
         let none = read!(house, |tx, scope| runs::cancelled_among(tx, vec![]).await);
         assert_eq!(none.unwrap(), []);
     })

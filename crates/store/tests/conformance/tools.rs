@@ -133,12 +133,17 @@ async fn filters_find_tools() {
         let all = builtin::all();
         let core = |tool: &&builtin::BuiltinTool| tool.tool_type == ToolType::LettaCore;
         let (all, core) = (all.len(), all.iter().filter(core).count());
+        let sending = builtin::all();
+        let sending = sending
+            .iter()
+            .filter(|tool| tool.name.contains("send_mess"));
+        let sending = sending.count();
         let names = vec!["send_message".to_owned(), "nope".to_owned()];
         let table = [
             (with(|_| ()), all),
             (with(|f| f.names = names), 1),
             (with(|f| f.ids = vec![id]), 1),
-            (with(|f| f.search = Some("SEND_".to_owned())), 1),
+            (with(|f| f.search = Some("SEND_MESS".to_owned())), sending),
             (with(|f| f.types = vec![ToolType::LettaCore]), core),
             (
                 with(|f| f.without_types = vec![ToolType::LettaCore]),

@@ -1,0 +1,352 @@
+//! Forgetting parts: single messages and passages, what contains a text, a time, a thread; of one end user, or of what is nobody's.
+
+mod finding;
+
+use std::collections::HashSet;
+
+pub use finding::find;
+use mnemic_core::{
+    blocks::{Author, Block},
+    ids::{AgentId, BlockId, ConversationId, MessageId, PassageId, RunId},
+    messages::Role,
+    scope::Scope,
+    time::Timestamp,
+};
+
+use super::{Forgotten, forget_shown};
+use crate::{Param, StoreError, Tx, blocks, context, erasure, leases::now_sql, params};
+
+/// What is to be forgotten. Ids name single things; what else is set has to hold all together.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// These messages.
+    pub message_ids: Vec<MessageId>,
+    /// These passages.
+    pub passage_ids: Vec<PassageId>,
+    /// What contains this text, in any case of ASCII letters.
+    pub text: Option<String>,
+    /// What is of this time or later.
+    pub from: Option<Timestamp>,
+    /// What is of an earlier time.
+    pub to: Option<Timestamp>,
+    /// What is in this thread.
+    pub conversation_id: Option<ConversationId>,
+    /// Whether blocks lose the text as well.
+    pub change_blocks: bool,
+}
+
+impl Parts {
+    /// Whether something is described, and not only named.
+    fn describes(&self) -> bool {
+        self.text.is_some() || self.is_of_time() || self.conversation_id.is_some()
+    }
+
+    fn is_of_time(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+}
+
+/// A message that is found.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct FoundMessage {
+    pub id: MessageId,
+    pub conversation_id: ConversationId,
+    pub role: Role,
+    pub text: String,
+    pub created_at: Timestamp,
+    seq: i64,
+    agent_id: AgentId,
+    run_id: Option<RunId>,
+    /// The calls that it makes or answers.
+    calls: Vec<String>,
+    is_summary: bool,
+}
+
+/// A passage that is found.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct FoundPassage {
+    pub id: PassageId,
+    pub text: String,
+    pub created_at: Timestamp,
+}
+
+/// A block that says it, or said it once.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct FoundBlock {
+    pub id: BlockId,
+    pub label: String,
+    /// Its former versions that go.
+    pub versions: Vec<i64>,
+    /// Whether it says so now.
+    pub says_now: bool,
+}
+
+/// What is found, and would be forgotten.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Messages; with them go the calls or returns that belong to them, and summaries that were made after them.
+    pub messages: Vec<FoundMessage>,
+    /// Passages.
+    pub passages: Vec<FoundPassage>,
+    /// Blocks.
+    pub blocks: Vec<FoundBlock>,
+    /// Runs that are emptied of what was said in them; that they were, and what they took, stays.
+    pub runs: Vec<RunId>,
+}
+
+/// Forgets what was found for the same parts.
+///
+/// # Errors
+/// A turn runs in one of the threads ([`StoreError::Contended`]), or the database's.
+pub async fn forget(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    (agents, parts, found): (&[AgentId], &Parts, &Found),
+    now: Timestamp,
+) -> Result<Forgotten, StoreError> {
+    let threads = threads_of(tx, parts, found).await?;
+    for thread in &threads {
+        hold(tx, *thread).await?;
+    }
+    let agents: Vec<String> = agents.iter().map(ToString::to_string).collect();
+    let concerned = tx.any_of("agent_id", 2);
+    let bound = [Param::from(scope.organization), Param::from(agents)];
+    let mut gone = Forgotten {
+        traces: forget_shown(tx, &concerned, &bound).await?,
+        ..Forgotten::default()
+    };
+    for message in &found.messages {
+        forget_message(tx, message, &mut gone).await?;
+    }
+    for run in &found.runs {
+        empty_run(tx, *run, &mut gone).await?;
+    }
+    for thread in &threads {
+        context::touch(tx, *thread).await?;
+    }
+    if let Some(text) = &parts.text {
+        forget_in_descriptions(
+            tx,
+            scope,
+            (concerned.as_str(), bound.as_slice(), text.as_str()),
+        )
+        .await?;
+    }
+    for passage in &found.passages {
+        gone.vectors += crate::passages::forget(tx, scope, passage.id).await?;
+        gone.passages += 1;
+    }
+    for block in &found.blocks {
+        forget_in_block(tx, scope, (parts, block), now).await?;
+        gone.versions += u64::try_from(block.versions.len()).unwrap_or(u64::MAX);
+    }
+    if let Some(thread) = parts
+        .conversation_id
+        .filter(|_| parts.text.is_none() && !parts.is_of_time())
+    {
+        gone.conversations += forget_thread(tx, thread, now).await?;
+    }
+    erasure::note_due(tx).await?;
+    Ok(gone)
+}
+
+/// The threads in which something is found, also those whose runs have only been asked it so far.
+async fn threads_of(
+    tx: &mut Tx<'_>,
+    parts: &Parts,
+    found: &Found,
+) -> Result<Vec<ConversationId>, StoreError> {
+    let mut threads: Vec<ConversationId> = parts.conversation_id.into_iter().collect();
+    threads.extend(found.messages.iter().map(|message| message.conversation_id));
+    for run in &found.runs {
+        let sql = "SELECT conversation_id FROM runs WHERE id = $1";
+        if let Some(mut row) = tx.query_opt(sql, params![run]).await? {
+            threads.push(row.parse()?);
+        }
+    }
+    let mut seen = HashSet::new();
+    threads.retain(|thread| seen.insert(*thread));
+    Ok(threads)
+}
+
+/// Takes away the summaries and descriptions of threads that contain a text.
+async fn forget_in_descriptions(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    (agents, bound, text): (&str, &[Param<'_>], &str),
+) -> Result<(), StoreError> {
+    let mut bound = bound.to_vec();
+    let n = bound.len();
+    bound.push(Param::from(scope.subject.as_deref().unwrap_or_default()));
+    bound.push(Param::from(text));
+    for column in ["summary", "description"] {
+        let sql = format!(
+            "UPDATE conversations SET {column} = NULL WHERE organization_id = $1 AND {agents} \
+                 AND COALESCE(subject, '') = ${} AND {}",
+            n + 1,
+            tx.contains(column, n + 2)
+        );
+        tx.execute(&sql, &bound).await?;
+    }
+    Ok(())
+}
+
+/// Deletes a thread of which nothing is left to be said, with its prompt; the default one stays, and is empty.
+async fn forget_thread(
+    tx: &mut Tx<'_>,
+    thread: ConversationId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let sql = "UPDATE conversations SET summary = NULL, description = NULL WHERE id = $1";
+    tx.execute(sql, params![thread]).await?;
+    let sql = "UPDATE conversations SET deleted_at = $2 WHERE id = $1 AND is_default = 0 AND deleted_at IS NULL";
+    let deleted = tx.execute(sql, params![thread, now]).await?;
+    if deleted > 0 {
+        for sql in [
+            "DELETE FROM messages WHERE id = (SELECT prompt_message_id FROM conversations WHERE id = $1)",
+            "DELETE FROM context_entries WHERE conversation_id = $1",
+            "UPDATE conversations SET prompt_message_id = NULL, prompt_signature = NULL WHERE id = $1",
+        ] {
+            tx.execute(sql, params![thread]).await?;
+        }
+    }
+    Ok(deleted)
+}
+
+/// Sees to it that nothing runs in a thread until the end of the transaction.
+async fn hold(tx: &mut Tx<'_>, thread: ConversationId) -> Result<(), StoreError> {
+    let sql = format!(
+        "SELECT id FROM conversations WHERE id = $1{}",
+        tx.for_update()
+    );
+    tx.query(&sql, params![thread]).await?;
+    let now = now_sql(tx.dialect());
+    let sql = format!(
+        "SELECT 1 FROM runs WHERE conversation_id = $1 AND status IN ('created', 'running') \
+         UNION ALL SELECT 1 FROM leases WHERE conversation_id = $1 AND owner IS NOT NULL AND expires_at > {now} LIMIT 1"
+    );
+    match tx.query_opt(&sql, params![thread]).await? {
+        None => Ok(()),
+        Some(_) => Err(StoreError::Contended),
+    }
+}
+
+async fn forget_message(
+    tx: &mut Tx<'_>,
+    message: &FoundMessage,
+    gone: &mut Forgotten,
+) -> Result<(), StoreError> {
+    // A context holds messages of its agent's threads; sessions in memory are of a revision.
+    let shown = "SELECT e.conversation_id FROM context_entries e WHERE e.message_id = $1";
+    let sql = format!(
+        "UPDATE conversations SET context_revision = context_revision + 1 WHERE id IN ({shown})"
+    );
+    tx.execute(&sql, params![message.id]).await?;
+    for sql in [
+        "DELETE FROM context_entries WHERE message_id = $1",
+        "DELETE FROM otids WHERE message_id = $1",
+    ] {
+        tx.execute(sql, params![message.id]).await?;
+    }
+    let sql = "DELETE FROM messages WHERE id = $1";
+    gone.messages += tx.execute(sql, params![message.id]).await?;
+    let sql = "DELETE FROM vectors WHERE scope = $1 AND item = $2";
+    gone.vectors += tx
+        .execute(sql, params![message.agent_id, message.seq])
+        .await?;
+    Ok(())
+}
+
+/// Takes what was said out of a run: what it was asked, its log, its calls and traces.
+async fn empty_run(tx: &mut Tx<'_>, run: RunId, gone: &mut Forgotten) -> Result<(), StoreError> {
+    let steps = "step_id IN (SELECT id FROM steps WHERE run_id = $1)";
+    let sql = format!("DELETE FROM traces WHERE {steps}");
+    gone.traces += tx.execute(&sql, params![run]).await?;
+    gone.events += tx
+        .execute("DELETE FROM run_events WHERE run_id = $1", params![run])
+        .await?;
+    for sql in [
+        format!("DELETE FROM tool_calls WHERE {steps}"),
+        "DELETE FROM otids WHERE run_id = $1".to_owned(),
+        "UPDATE steps SET answer = NULL, error = NULL WHERE run_id = $1".to_owned(),
+        "UPDATE runs SET error = NULL WHERE id = $1".to_owned(),
+    ] {
+        tx.execute(&sql, params![run]).await?;
+    }
+    let sql = "UPDATE batch_requests SET request = '{}' WHERE run_id = $1";
+    tx.execute(sql, params![run]).await?;
+    let sql = "SELECT input FROM runs WHERE id = $1";
+    let Some(mut row) = tx.query_opt(sql, params![run]).await? else {
+        return Ok(());
+    };
+    let mut input: serde_json::Value = row.json()?;
+    if let Some(messages) = input.get_mut("messages") {
+        *messages = serde_json::json!([]);
+    }
+    let sql = "UPDATE runs SET input = $2, body_hash = '', metadata = '{}' WHERE id = $1";
+    let bound = [Param::from(run), Param::from(input.to_string())];
+    tx.execute(sql, &bound).await?;
+    Ok(())
+}
+
+async fn forget_in_block(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    (parts, found): (&Parts, &FoundBlock),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    context::empty_prompts_with(tx, found.id).await?;
+    let text = parts
+        .text
+        .as_deref()
+        .filter(|_| parts.change_blocks && found.says_now);
+    if let Some(text) = text {
+        let block = blocks::get(tx, scope, found.id).await?;
+        let changed = Block {
+            value: without(&block.value, text),
+            ..block.clone()
+        };
+        blocks::write(tx, scope, (&block, changed), &Author::asking(scope), now).await?;
+    }
+    for version in &found.versions {
+        let sql = "DELETE FROM block_versions WHERE block_id = $1 AND version = $2";
+        tx.execute(sql, params![found.id, *version]).await?;
+    }
+    Ok(())
+}
+
+/// A value without a text, in any case of ASCII letters.
+fn without(value: &str, text: &str) -> String {
+    // Lowering ASCII letters moves no byte, so places in the one text are places in the other.
+    let (low, sought) = (value.to_ascii_lowercase(), text.to_ascii_lowercase());
+    let mut kept = String::with_capacity(value.len());
+    let mut from = 0;
+    for (at, found) in low.match_indices(&sought) {
+        kept.push_str(value.get(from..at).unwrap_or_default());
+        from = at + found.len();
+    }
+    kept.push_str(value.get(from..).unwrap_or_default());
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_taken_out_wherever_it_stands() {
+        assert_eq!(
+            without("Name: Ada. Has ASTHMA.\nasthma again", "Asthma"),
+            "Name: Ada. Has .\n again"
+        );
+        assert_eq!(
+            without("Ünal spricht", "ünal"),
+            "Ünal spricht",
+            "other letters are compared as they are"
+        );
+        assert_eq!(without("nothing", "x"), "nothing");
+    }
+}

@@ -1,0 +1,444 @@
+//! What is to be forgotten, found.
+
+use std::collections::HashSet;
+
+use mnemic_core::{
+    compaction,
+    ids::{AgentId, ConversationId, RunId},
+    messages::{Message, Role},
+    scope::Scope,
+};
+
+use super::{Found, FoundBlock, FoundMessage, FoundPassage, Parts};
+use crate::{Row, StoreError, Tx, messages, page::Select};
+
+/// Finds what is to be forgotten in what these agents keep of the scope's end user, or of nobody in particular.
+///
+/// # Errors
+/// There is no such thread, or the database's.
+pub async fn find(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    (agents, parts): (&[AgentId], &Parts),
+) -> Result<Found, StoreError> {
+    let place = Place {
+        organization: scope.organization,
+        subject: scope.subject.clone().unwrap_or_default(),
+        agents: agents.iter().map(ToString::to_string).collect(),
+        parts,
+    };
+    if let Some(id) = parts.conversation_id {
+        place.check_thread(tx, id).await?;
+    }
+    let mut found = Found {
+        messages: place.messages(tx).await?,
+        ..Found::default()
+    };
+    place.add_counterparts(tx, &mut found.messages).await?;
+    place.add_summaries(tx, &mut found.messages).await?;
+    found.messages.sort_by_key(|message| message.seq);
+    found.runs = place.runs(tx, &found.messages).await?;
+    // Passages and blocks are in no thread.
+    if parts.conversation_id.is_none() || !parts.passage_ids.is_empty() {
+        found.passages = place.passages(tx).await?;
+    }
+    if parts.conversation_id.is_none() && (parts.text.is_some() || parts.is_of_time()) {
+        found.blocks = place.blocks(tx).await?;
+    }
+    Ok(found)
+}
+
+struct Place<'a> {
+    organization: mnemic_core::ids::OrganizationId,
+    subject: String,
+    agents: Vec<String>,
+    parts: &'a Parts,
+}
+
+/// How a text stands in JSON, and in JSON that stands in JSON, such as arguments of calls.
+fn spellings(text: &str) -> Result<Vec<String>, StoreError> {
+    let inside = |text: &str| -> Result<String, StoreError> {
+        let quoted = serde_json::to_string(text)?;
+        Ok(quoted
+            .trim_start_matches('"')
+            .strip_suffix('"')
+            .unwrap_or_default()
+            .to_owned())
+    };
+    let once = inside(text)?;
+    let mut all = vec![once.clone(), inside(&once)?];
+    // Models write arguments, and programs bodies, in which all but ASCII is escaped.
+    let escaped = ascii(&once);
+    all.extend([inside(&escaped)?, escaped]);
+    all.sort();
+    all.dedup();
+    Ok(all)
+}
+
+/// A text in JSON with each character beyond ASCII escaped.
+fn ascii(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_ascii() {
+            escaped.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            escaped.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    escaped
+}
+
+impl Place<'_> {
+    fn of_agents<'p>(&self, tx: &Tx<'_>, select: &mut Select<'p>, prefix: &str) {
+        select.and_bind(
+            &format!(
+                "{} = {{}}",
+                tx.unindexed(&format!("{prefix}.organization_id"))
+            ),
+            self.organization,
+        );
+        select.and_bind(
+            &format!("COALESCE({prefix}.subject, '') = {{}}"),
+            self.subject.clone(),
+        );
+        let n = select.bind(self.agents.clone());
+        select.and(tx.any_of(&format!("{prefix}.agent_id"), n));
+    }
+
+    /// A thread that is named must be one of these agents' with the same end user, or else of nobody.
+    async fn check_thread(&self, tx: &mut Tx<'_>, id: ConversationId) -> Result<(), StoreError> {
+        let mut select = Select::new("SELECT c.id FROM conversations c");
+        self.of_agents(tx, &mut select, "c");
+        select.and_bind("c.id = {}", id);
+        match select.all(tx, "").await?.is_empty() {
+            false => Ok(()),
+            true => Err(StoreError::NotFound {
+                noun: "Conversation",
+                id: id.to_string(),
+            }),
+        }
+    }
+
+    /// The conditions on a row's time.
+    fn of_time(&self, select: &mut Select<'_>, column: &str) {
+        if let Some(from) = self.parts.from {
+            select.and_bind(&format!("{column} >= {{}}"), from);
+        }
+        if let Some(to) = self.parts.to {
+            select.and_bind(&format!("{column} < {{}}"), to);
+        }
+    }
+
+    /// The condition that one of the columns contains the text as JSON.
+    fn says(
+        &self,
+        tx: &Tx<'_>,
+        select: &mut Select<'_>,
+        columns: &[&str],
+    ) -> Result<(), StoreError> {
+        let Some(text) = &self.parts.text else {
+            return Ok(());
+        };
+        let mut conditions = Vec::new();
+        for spelling in spellings(text)? {
+            let n = select.bind(spelling);
+            conditions.extend(columns.iter().map(|column| tx.contains(column, n)));
+        }
+        select.and(format!("({})", conditions.join(" OR ")));
+        Ok(())
+    }
+
+    async fn messages(&self, tx: &mut Tx<'_>) -> Result<Vec<FoundMessage>, StoreError> {
+        let mut found = Vec::new();
+        if !self.parts.message_ids.is_empty() {
+            let mut select = self.select_messages(tx);
+            let ids: Vec<String> = self
+                .parts
+                .message_ids
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let n = select.bind(ids);
+            select.and(tx.any_of("m.id", n));
+            found.extend(read(select.all(tx, "").await?)?);
+        }
+        if self.parts.describes() {
+            let mut select = self.select_messages(tx);
+            self.says(tx, &mut select, &["m.body", "m.name", "m.sender_id"])?;
+            self.of_time(&mut select, "m.created_at");
+            if let Some(id) = self.parts.conversation_id {
+                select.and_bind("m.conversation_id = {}", id);
+            }
+            add(&mut found, read(select.all(tx, "").await?)?);
+        }
+        Ok(found)
+    }
+
+    /// Messages that may be forgotten: all but compiled prompts.
+    fn select_messages<'p>(&self, tx: &Tx<'_>) -> Select<'p> {
+        let mut select = Select::new(format!(
+            "SELECT m.seq, {} FROM messages m",
+            messages::COLUMNS
+        ));
+        self.of_agents(tx, &mut select, "m");
+        select.and(
+            "NOT EXISTS (SELECT 1 FROM conversations c WHERE c.id = m.conversation_id AND c.prompt_message_id = m.id)"
+                .to_owned(),
+        );
+        select
+    }
+
+    /// Adds the returns of calls and the calls of returns: a context with one of the two alone is refused by models.
+    async fn add_counterparts(
+        &self,
+        tx: &mut Tx<'_>,
+        found: &mut Vec<FoundMessage>,
+    ) -> Result<(), StoreError> {
+        let mut looked_at = 0;
+        while let Some(message) = found.get(looked_at).cloned() {
+            looked_at += 1;
+            for call in &message.calls {
+                let mut select = self.select_messages(tx);
+                select.and_bind("m.conversation_id = {}", message.conversation_id);
+                let n = select.bind(call.as_str());
+                select.and(tx.contains("m.body", n));
+                let with_it = read(select.all(tx, "").await?)?;
+                add(
+                    found,
+                    with_it
+                        .into_iter()
+                        .filter(|other| other.calls.contains(call))
+                        .collect(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the summaries that were made after one of the messages: they may tell it.
+    async fn add_summaries(
+        &self,
+        tx: &mut Tx<'_>,
+        found: &mut Vec<FoundMessage>,
+    ) -> Result<(), StoreError> {
+        let mut oldest: Vec<&FoundMessage> = Vec::new();
+        for message in found.iter() {
+            match oldest
+                .iter_mut()
+                .find(|known| known.conversation_id == message.conversation_id)
+            {
+                Some(known) if known.seq > message.seq => *known = message,
+                Some(_) => {}
+                None => oldest.push(message),
+            }
+        }
+        let mut summaries = Vec::new();
+        for message in oldest {
+            let mut select = self.select_messages(tx);
+            select.and_bind("m.conversation_id = {}", message.conversation_id);
+            select.and_bind("m.seq > {}", message.seq);
+            let n = select.bind("\"compaction\":");
+            select.and(tx.contains("m.body", n));
+            let with_it = read(select.all(tx, "").await?)?;
+            summaries.extend(with_it.into_iter().filter(|other| other.is_summary));
+        }
+        add(found, summaries);
+        Ok(())
+    }
+
+    async fn runs(
+        &self,
+        tx: &mut Tx<'_>,
+        found: &[FoundMessage],
+    ) -> Result<Vec<RunId>, StoreError> {
+        let mut runs: Vec<RunId> = Vec::new();
+        let mut seen = HashSet::new();
+        runs.extend(
+            found
+                .iter()
+                .filter_map(|message| message.run_id)
+                .filter(|run| seen.insert(*run)),
+        );
+        if !self.parts.describes() {
+            return Ok(runs);
+        }
+        let mut select = Select::new("SELECT r.id FROM runs r");
+        self.of_agents(tx, &mut select, "r");
+        self.says(tx, &mut select, &["r.input", "r.metadata", "r.error"])?;
+        self.of_time(&mut select, "r.created_at");
+        if let Some(id) = self.parts.conversation_id {
+            select.and_bind("r.conversation_id = {}", id);
+        }
+        for mut row in select.all(tx, "").await? {
+            let run: RunId = row.parse()?;
+            if seen.insert(run) {
+                runs.push(run);
+            }
+        }
+        Ok(runs)
+    }
+
+    async fn passages(&self, tx: &mut Tx<'_>) -> Result<Vec<FoundPassage>, StoreError> {
+        let mut found: Vec<FoundPassage> = Vec::new();
+        if !self.parts.passage_ids.is_empty() {
+            let mut select = self.select_passages(tx);
+            let ids: Vec<String> = self
+                .parts
+                .passage_ids
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let n = select.bind(ids);
+            select.and(tx.any_of("p.id", n));
+            found.extend(read_passages(select.all(tx, "ORDER BY p.seq").await?)?);
+        }
+        if self.parts.describes() && self.parts.conversation_id.is_none() {
+            let mut select = self.select_passages(tx);
+            if let Some(text) = &self.parts.text {
+                let n = select.bind(text.clone());
+                let plain = tx.contains("p.text", n);
+                let n = select.bind(spellings(text)?.swap_remove(0));
+                let json = ["p.tags", "p.metadata"].map(|column| tx.contains(column, n));
+                select.and(format!("({plain} OR {})", json.join(" OR ")));
+            }
+            self.of_time(&mut select, "p.created_at");
+            for passage in read_passages(select.all(tx, "ORDER BY p.seq").await?)? {
+                if found.iter().all(|known| known.id != passage.id) {
+                    found.push(passage);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn select_passages<'p>(&self, tx: &Tx<'_>) -> Select<'p> {
+        let mut select = Select::new("SELECT p.id, p.text, p.created_at FROM passages p");
+        select.and_bind("p.organization_id = {}", self.organization);
+        select.and_bind("COALESCE(p.subject, '') = {}", self.subject.clone());
+        let n = select.bind(self.agents.clone());
+        select.and(format!(
+            "p.archive_id IN (SELECT x.archive_id FROM agents_archives x WHERE {})",
+            tx.any_of("x.agent_id", n)
+        ));
+        select
+    }
+
+    /// Blocks of which versions say it, or are of that time.
+    async fn blocks(&self, tx: &mut Tx<'_>) -> Result<Vec<FoundBlock>, StoreError> {
+        let mut select = Select::new(
+            "SELECT b.id, b.label, b.value, b.revision, v.version FROM blocks b JOIN block_versions v ON v.block_id = b.id",
+        );
+        select.and_bind("b.organization_id = {}", self.organization);
+        select.and_bind("COALESCE(b.subject, '') = {}", self.subject.clone());
+        let n = select.bind(self.agents.clone());
+        let agent = tx.any_of("x.agent_id", n);
+        select.and(format!(
+            "(b.id IN (SELECT x.block_id FROM agents_blocks x WHERE {agent}) OR b.id IN (SELECT y.block_id \
+                 FROM conversations_blocks y JOIN conversations x ON x.id = y.conversation_id WHERE {agent}))"
+        ));
+        if let Some(text) = &self.parts.text {
+            let n = select.bind(text.clone());
+            select.and(tx.contains("v.value", n));
+        }
+        self.of_time(&mut select, "v.created_at");
+        let mut found: Vec<FoundBlock> = Vec::new();
+        for mut row in select.all(tx, "ORDER BY b.id, v.version").await? {
+            let (id, label, value, revision) = (row.parse()?, row.text()?, row.text()?, row.int()?);
+            let version = row.int()?;
+            if found.last().is_none_or(|last| last.id != id) {
+                found.push(FoundBlock {
+                    id,
+                    label,
+                    versions: Vec::new(),
+                    says_now: false,
+                });
+            }
+            let Some(block) = found.last_mut() else {
+                continue;
+            };
+            let is_present = version == revision;
+            block.says_now = match &self.parts.text {
+                Some(text) => value
+                    .to_ascii_lowercase()
+                    .contains(&text.to_ascii_lowercase()),
+                None => block.says_now || is_present,
+            };
+            // The version of the present value goes where that changes.
+            if !is_present || (self.parts.change_blocks && block.says_now) {
+                block.versions.push(version);
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn add(found: &mut Vec<FoundMessage>, more: Vec<FoundMessage>) {
+    for message in more {
+        if found.iter().all(|known| known.id != message.id) {
+            found.push(message);
+        }
+    }
+}
+
+fn read(rows: Vec<Row>) -> Result<Vec<FoundMessage>, StoreError> {
+    let message = |mut row: Row| {
+        let seq = row.int()?;
+        Ok(FoundMessage::of(seq, messages::from_row(row)?))
+    };
+    rows.into_iter().map(message).collect()
+}
+
+fn read_passages(rows: Vec<Row>) -> Result<Vec<FoundPassage>, StoreError> {
+    let passage = |mut row: Row| {
+        Ok(FoundPassage {
+            id: row.parse()?,
+            text: row.text()?,
+            created_at: row.time()?,
+        })
+    };
+    rows.into_iter().map(passage).collect()
+}
+
+impl FoundMessage {
+    fn of(seq: i64, message: Message) -> Self {
+        let calls = message.body.tool_calls.iter().map(|call| call.id.clone());
+        let returns = message
+            .body
+            .tool_returns
+            .iter()
+            .map(|made| made.tool_call_id.clone());
+        Self {
+            calls: calls.chain(returns).collect(),
+            is_summary: message.role != Role::System
+                && compaction::summary_of(&message.body).is_some(),
+            id: message.id,
+            conversation_id: message.conversation_id,
+            role: message.role,
+            text: message.body.plain_text(),
+            created_at: message.created_at,
+            seq,
+            agent_id: message.agent_id,
+            run_id: message.run_id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_found_however_json_spells_it() {
+        assert_eq!(spellings("plain").unwrap(), ["plain"]);
+        let spelled = spellings("caf\u{e9} \"\u{1f600}\"").unwrap();
+        for way in [
+            "caf\u{e9} \\\"\u{1f600}\\\"",
+            "caf\\u00e9 \\\"\\ud83d\\ude00\\\"",
+            "caf\\\\u00e9 \\\\\\\"\\\\ud83d\\\\ude00\\\\\\\"",
+        ] {
+            assert!(spelled.iter().any(|one| one == way), "{way} in {spelled:?}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What was used: summed from the rows of runs, steps and memory whenever somebody asks, so that no count can drift from them.
+
+use mnemic_core::{
+    ids::{AgentId, ApiKeyId},
+    runs::Usage,
+    scope::Scope,
+    time::Timestamp,
+};
+
+use crate::{StoreError, Tx, page::Select, params, runs};
+
+/// Whose use, and when. The end user is that of the scope.
+#[derive(Debug, Clone)]
+pub struct UsageFilter {
+    /// Only this agent's.
+    pub agent_id: Option<AgentId>,
+    /// Only what was asked for with this key, or with user tokens that were made with it.
+    pub api_key_id: Option<ApiKeyId>,
+    /// From this instant on.
+    pub from: Timestamp,
+    /// Before this one.
+    pub to: Timestamp,
+}
+
+/// What one step or call took, and of which model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepUsage {
+    /// Where the model was asked.
+    pub endpoint: Option<String>,
+    /// The model.
+    pub model: String,
+    /// Its tokens.
+    pub usage: Usage,
+}
+
+fn restrict<'a>(select: &mut Select<'a>, scope: &'a Scope, filter: &'a UsageFilter) {
+    select.and_bind("r.organization_id = {}", scope.organization);
+    select.and_bind("r.created_at >= {}", filter.from);
+    select.and_bind("r.created_at < {}", filter.to);
+    if let Some(id) = filter.agent_id {
+        select.and_bind("r.agent_id = {}", id);
+    }
+    if let Some(id) = filter.api_key_id {
+        select.and_bind("r.api_key_id = {}", id);
+    }
+    if let Some(subject) = &scope.subject {
+        select.and_bind("r.subject = {}", subject);
+    }
+}
+
+/// How many messages clients sent: requests that were accepted. What agents do by themselves afterwards is none.
+///
+/// # Errors
+/// The database's.
+pub async fn messages(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    filter: &UsageFilter,
+) -> Result<i64, StoreError> {
+    let mut select = Select::new("SELECT COUNT(*) FROM runs r");
+    restrict(&mut select, scope, filter);
+    // Runs that no client asked for are made of no request.
+    select.and("r.body_hash <> ''");
+    let rows = select.all(tx, "").await?;
+    rows.into_iter().next().map_or(Ok(0), |mut row| row.int())
+}
+
+/// What each step of the runs took that were accepted then, also those of agents by themselves, and each call beside them.
+///
+/// # Errors
+/// The database's.
+pub async fn steps(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    filter: &UsageFilter,
+) -> Result<Vec<StepUsage>, StoreError> {
+    let took = |of: &str| {
+        format!(
+            "{of}.model_endpoint, {of}.model, {of}.prompt_tokens, {of}.completion_tokens, {of}.cached_input_tokens, \
+                 {of}.cache_write_tokens, {of}.reasoning_tokens"
+        )
+    };
+    let (of_step, of_call) = (took("s"), took("r"));
+    let from = [
+        format!("SELECT {of_step} FROM runs r JOIN steps s ON s.run_id = r.id"),
+        format!("SELECT {of_call} FROM model_calls r"),
+    ];
+    let mut steps = Vec::new();
+    for sql in from {
+        let mut select = Select::new(sql);
+        restrict(&mut select, scope, filter);
+        for mut row in select.all(tx, "").await? {
+            steps.push(StepUsage {
+                endpoint: row.opt_text()?,
+                model: row.text()?,
+                usage: runs::usage(&mut row)?,
+            });
+        }
+    }
+    Ok(steps)
+}
+
+/// Notes a call of a model that is no step of a run. It is the end user's while that person has a thread with the agent: a call that
+/// ends after the person was forgotten is nobody's.
+///
+/// # Errors
+/// The database's.
+pub async fn note_call(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: AgentId,
+    call: &StepUsage,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO model_calls (organization_id, agent_id, subject, api_key_id, model_endpoint, model, prompt_tokens, \
+                   completion_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, created_at) \
+               SELECT a.organization_id, a.id, (SELECT MAX(c.subject) FROM conversations c \
+                       WHERE c.organization_id = a.organization_id AND c.agent_id = a.id AND c.subject = $3), \
+                   $4, $5, $6, $7, $8, $9, $10, $11, $12 \
+               FROM agents a WHERE a.organization_id = $1 AND a.id = $2";
+    let usage = &call.usage;
+    let bound = params![
+        scope.organization,
+        agent_id,
+        scope.subject.as_ref(),
+        scope.key,
+        call.endpoint.as_ref(),
+        call.model.as_str(),
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+        now
+    ];
+    tx.execute(sql, bound).await.map(drop)
+}
+
+/// Bytes of the texts that are stored now: messages, passages and blocks, of an agent or of all, of one person or of everybody.
+///
+/// # Errors
+/// The database's.
+pub async fn stored_bytes(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    agent_id: Option<AgentId>,
+) -> Result<i64, StoreError> {
+    let agent = "agent_id = {}";
+    let in_archives =
+        "t.archive_id IN (SELECT x.archive_id FROM agents_archives x WHERE x.agent_id = {})";
+    let on_agent = "t.id IN (SELECT ab.block_id FROM agents_blocks ab WHERE ab.agent_id = {} UNION \
+         SELECT cb.block_id FROM conversations_blocks cb \
+             JOIN conversations c ON c.id = cb.conversation_id WHERE c.agent_id = {})";
+    let kinds = [
+        ("messages", "body", agent),
+        ("passages", "text", in_archives),
+        ("blocks", "value", on_agent),
+    ];
+    let mut bytes = 0_i64;
+    for (table, column, of_agent) in kinds {
+        let mut select = Select::new(format!(
+            "SELECT CAST(COALESCE(SUM(OCTET_LENGTH(t.{column})), 0) AS BIGINT) FROM {table} t"
+        ));
+        select.and_bind("t.organization_id = {}", scope.organization);
+        if let Some(id) = agent_id {
+            let n = select.bind(id);
+            select.and(of_agent.replace("{}", &format!("${n}")));
+        }
+        if let Some(subject) = &scope.subject {
+            select.and_bind("t.subject = {}", subject);
+        }
+        for mut row in select.all(tx, "").await? {
+            bytes = bytes.saturating_add(row.int()?);
+        }
+    }
+    Ok(bytes)
+}
