@@ -114,6 +114,10 @@ class ScriptedModel:
         assert found, f"the model was not asked anything with {containing!r}"
         return found[-1]
 
+    def release(self, name):
+        """Lets the answers go that wait with `[[hold NAME]]`, also those to come."""
+        self.http.post("/control", json={"release": name}).raise_for_status()
+
     def embed_as(self, **wanted):
         """How embeddings are answered from now on: dims, status, status_for, delay_ms, missing, synonyms."""
         self.http.put("/embeddings", json=wanted).raise_for_status()

@@ -48,7 +48,7 @@ def test_failures_stay_with_their_request(http, agent, token):
 
 
 def test_cancelling_stops_what_has_not_begun(http, agent, token):
-    batch = create(http, [request(agent, f"[[sleep 500]] {n} {token}") for n in range(4)])
+    batch = create(http, [request(agent, f"[[hang]] {n} {token}") for n in range(4)])
     eventually(lambda: http.get(f"/v1/messages/batches/{batch['id']}").json()["status"] == "running", "it began")
     assert http.patch(f"/v1/messages/batches/{batch['id']}/cancel").status_code == 200
     done = http.get(f"/v1/messages/batches/{batch['id']}").json()
@@ -57,11 +57,12 @@ def test_cancelling_stops_what_has_not_begun(http, agent, token):
     assert again.status_code == 409
 
 
-def test_a_batch_ends_though_an_agent_of_it_is_deleted(client, http, agent, make_agent, token):
+def test_a_batch_ends_though_an_agent_of_it_is_deleted(client, http, agent, make_agent, model, token):
     gone = make_agent()
-    batch = create(http, [request(one, f"[[sleep 400]] {token}") for one in (gone, agent, gone)])
+    batch = create(http, [request(one, f"[[hold {token}]]") for one in (gone, agent, gone)])
     eventually(lambda: list(client.runs.list(agent_id=gone.id)), "its first run began")
     client.agents.delete(gone.id)
+    model.release(token)
     results = ended(http, batch)["metadata"]["results"]
     assert [one["status"] for one in results] == ["cancelled", "completed", "failed"]
     assert "deleted" in results[0]["error"] and "not found" in results[2]["error"]
@@ -88,7 +89,7 @@ def test_batches_and_background_runs_are_jobs(client, http, agent, token):
 
 
 def test_a_run_is_cancelled_as_a_job(client, http, agent, token):
-    run = client.agents.messages.create_async(agent.id, messages=[user(f"[[sleep 5000]] {token}")])
+    run = client.agents.messages.create_async(agent.id, messages=[user(f"[[hang]] {token}")])
     assert http.patch(f"/v1/jobs/{run.id}/cancel").json()["status"] == "cancelled"
     assert client.runs.retrieve(run.id).status == "cancelled"
 

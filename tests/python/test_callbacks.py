@@ -102,13 +102,14 @@ def test_a_receiver_that_fails_is_asked_again(open_server, own_client, receiver)
     eventually(lambda: sdk.runs.retrieve(run.id).callback_status_code == 204, "the second try is noted")
 
 
-def test_a_callback_outlives_the_server(engine, model, own_client, receiver):
+def test_a_callback_outlives_the_server(engine, model, own_client, receiver, token):
     server = Server(engine, model, MNEMIC_ALLOW_PRIVATE_URLS="true").start()
     try:
         sdk = own_client(server)
         agent = sdk.agents.create(model=MODEL)
-        run = begin(sdk, agent, "[[sleep 1500]] hello", receiver.url)
+        run = begin(sdk, agent, f"[[hold {token}]] hello", receiver.url)
         server.kill()
+        model.release(token)
         server.start()
         eventually(lambda: receiver.of(run.id), "the end is posted by the next process", 20)
         assert receiver.of(run.id)[0]["status"] == "completed"

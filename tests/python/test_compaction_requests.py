@@ -253,11 +253,12 @@ def test_a_client_s_compaction_while_a_turn_runs_is_refused_and_harms_nothing(cl
     for n in range(4):
         send(client, agent, f"fact-{n}")
     answers = []
-    sender = threading.Thread(target=lambda: answers.append(raw_send(http, agent, f"{token} [[sleep 1500]]")))
+    sender = threading.Thread(target=lambda: answers.append(raw_send(http, agent, f"{token} [[hold {token}]]")))
     sender.start()
     eventually(lambda: model.requests(token), "the turn runs")
     answer = http.post(f"/v1/agents/{agent.id}/summarize", json={})
     assert answer.status_code == 409, answer.text
+    model.release(token)
     sender.join(20)
     assert answers[0].json()["stop_reason"]["stop_reason"] == "end_turn"
     assert client.agents.messages.compact(agent.id).num_messages_before == 11
@@ -267,7 +268,7 @@ def test_a_client_s_compaction_while_a_turn_runs_is_refused_and_harms_nothing(cl
 def test_messages_that_come_while_a_client_compacts_wait_and_are_answered(
     client, make_agent, http, token, model, route, count
 ):
-    agent = make_agent(compaction_settings={"prompt": f"[[by-system]] [[sleep 1500]] [[keep fact-]] {token}"})
+    agent = make_agent(compaction_settings={"prompt": f"[[by-system]] [[hold {token}]] [[keep fact-]] {token}"})
     for n in range(4):
         send(client, agent, f"fact-{n}")
     answers = {}
@@ -287,6 +288,8 @@ def test_messages_that_come_while_a_client_compacts_wait_and_are_answered(
     threads += [threading.Thread(target=say, args=[f"n{n}"]) for n in range(count)]
     for thread in threads[1:]:
         thread.start()
+    eventually(lambda: len(http.get("/v1/runs/", params={"agent_id": agent.id, "active": True}).json()) >= count, "they wait")
+    model.release(token)
     for thread in threads:
         thread.join(30)
     assert answers["compact"].json()["num_messages_after"] < 9, answers["compact"].text

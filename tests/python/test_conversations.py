@@ -91,9 +91,9 @@ def test_default_names_the_agents_own_thread(client, http, agent, token):
     assert len(of_kind(client.agents.messages.list(agent.id), "user_message")) == 2
 
 
-def test_a_busy_conversation_refuses_and_names_the_run(http, conversation):
+def test_a_busy_conversation_refuses_and_names_the_run(http, conversation, model, token):
     path = f"/v1/conversations/{conversation.id}/messages"
-    slow = threading.Thread(target=say, args=(http, conversation, "[[sleep 3000]] slow"))
+    slow = threading.Thread(target=say, args=(http, conversation, f"[[hold {token}]] slow"))
     slow.start()
     try:
         runs = eventually(
@@ -107,6 +107,7 @@ def test_a_busy_conversation_refuses_and_names_the_run(http, conversation):
         assert body["run_id"] == runs[0]["id"]
         assert answer.headers["x-should-retry"] == "false"
     finally:
+        model.release(token)
         slow.join()
     say(http, conversation, "free again")
 

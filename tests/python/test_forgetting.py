@@ -63,7 +63,7 @@ def make_tool(web, source):
 
 
 @pytest.fixture
-def place(own_server):
+def place(own_server, model):
     """A server of its own with an agent that many people talk with, by every way that there is."""
     server = own_server()
     with httpx.Client(base_url=server.url, timeout=60) as web:
@@ -76,12 +76,12 @@ def place(own_server):
         }
         made = web.post("/v1/agents/", json=body)
         assert made.status_code == 200, made.text
-        yield Place(server, web, made.json()["id"], (asks["name"], scratch["name"]))
+        yield Place(server, model, web, made.json()["id"], (asks["name"], scratch["name"]))
 
 
 class Place:
-    def __init__(self, server, web, agent, tools):
-        self.server, self.web, self.agent = server, web, agent
+    def __init__(self, server, model, web, agent, tools):
+        self.server, self.model, self.web, self.agent = server, model, web, agent
         self.asks, self.scratch = tools
 
     def person(self, name):
@@ -346,13 +346,14 @@ def test_a_thread_of_somebody_else_is_not_there(http, talker, make_agent, token)
     assert f"mine {token}" in json.dumps(history(http, agent, bob))
 
 
-def test_a_turn_that_was_asked_it_and_still_runs_is_in_the_way(http, talker, token):
+def test_a_turn_that_was_asked_it_and_still_runs_is_in_the_way(http, talker, token, model):
     agent, say = talker
     ada, secret = f"ada-{token}", f"secret-{token}"
     say("hello", ada)
-    body = {"input": f"{secret} [[sleep 3000]]", "user_id": ada}
+    body = {"input": f"{secret} [[hold {token}]]", "user_id": ada}
     run = http.post(f"/v1/agents/{agent.id}/messages/async", json=body).json()["id"]
     refused(http, agent, ada, 409, text=secret)
+    model.release(token)
     over(http, run)
     forget(http, agent, ada, text=secret)
     assert secret not in json.dumps(history(http, agent, ada))
@@ -427,7 +428,7 @@ def test_traces_of_what_models_were_shown_go_too(own_server):
 def test_what_still_runs_for_a_person_revives_nobody(place):
     ada, bob = place.person("ada"), place.person("bob")
     asked = calls(place.asks, method="POST", path=f"/v1/agents/{place.agent}/archival-memory", body={"text": ada.word("late passage")})
-    texts = [f"{ada.word('late answer')} [[sleep 1500]]", f"{ada.word('late call')} {asked} [[steps 2]] [[sleep 300]]"]
+    texts = [f"{ada.word('late answer')} [[hold late {ada.id}]]", f"{ada.word('late call')} {asked} [[steps 2]] [[sleep 300]]"]
     threads = []
     for text in texts:
         body = {"messages": [{"role": "user", "content": text}], "user_id": ada.id, "background": True, "stream_tokens": True}
@@ -439,6 +440,7 @@ def test_what_still_runs_for_a_person_revives_nobody(place):
     eventually(lambda: len(place.web.get("/v1/runs/", params=running).json()) >= 1, "a run is under way")
     receipt = place.web.delete(f"/v1/agents/{place.agent}/users/{ada.id}")
     assert receipt.status_code == 200, receipt.text
+    place.model.release(f"late {ada.id}")
     for thread in threads:
         thread.join()
     place.settle()

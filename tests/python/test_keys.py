@@ -191,6 +191,7 @@ agent  /v1/tools/generate-schema                                  POST
 agent  /v1/tools/run                                              POST
 agent  /v1/tools/{}                                               PATCH DELETE
 agent  /v1/user-tokens                                            POST DELETE
+agent  /v1/voice-beta/{}/chat/completions                         POST
 open   /v1/health                                                 GET
 open   /v1/ready                                                  GET
 """

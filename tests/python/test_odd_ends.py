@@ -31,7 +31,7 @@ def test_an_agent_deleted_with_requests_in_line_lets_nobody_hang(own_server, own
     server = own_server()
     client = own_client(server)
     agent = client.agents.create(model=MODEL)
-    senders = [in_background(send, client, agent, f"[[sleep 700]] {n}") for n in range(4)]
+    senders = [in_background(send, client, agent, f"[[hang]] {n}") for n in range(4)]
     eventually(lambda: len(list(client.runs.list(agent_id=agent.id, active=True))) == 4, "all are accepted")
     client.agents.delete(agent.id)
     for thread, _ in senders:
@@ -44,7 +44,7 @@ def test_an_agent_deleted_with_requests_in_line_lets_nobody_hang(own_server, own
 
 def test_a_run_whose_agent_is_deleted_ends_as_cancelled(client, make_agent):
     agent = make_agent()
-    thread, answers = in_background(stream, client, agent, "[[sleep 5000]] on")
+    thread, answers = in_background(stream, client, agent, "[[hang]] on")
     eventually(lambda: list(client.runs.list(agent_id=agent.id, active=True)), "it runs")
     client.agents.delete(agent.id)
     thread.join(10)
@@ -57,7 +57,7 @@ def test_a_run_whose_conversation_is_deleted_is_over_also_after_a_crash(own_serv
     agent = client.agents.create(model=MODEL)
     conversation = client.conversations.create(agent_id=agent.id)
     path = f"{server.url}/v1/conversations/{conversation.id}/messages"
-    body = {"messages": [user("[[sleep 4000]] on")], "background": True}
+    body = {"messages": [user("[[hang]] on")], "background": True}
     thread, _ = in_background(lambda: httpx.post(path, json=body, timeout=10))
     run = eventually(lambda: list(client.runs.list(agent_id=agent.id, active=True)), "it runs")[0]
     client.conversations.delete(conversation.id)
@@ -72,7 +72,7 @@ def test_a_run_whose_request_cannot_be_read_ends_and_the_server_starts(own_serve
     server = own_server()
     client = own_client(server)
     agent = client.agents.create(model=MODEL)
-    run = client.agents.messages.create_async(agent.id, messages=[user("[[sleep 5000]] on")])
+    run = client.agents.messages.create_async(agent.id, messages=[user("[[hang]] on")])
     eventually(lambda: client.runs.retrieve(run.id).status == "running", "it runs")
     server.kill()
     spoil = f"UPDATE {{}}runs SET input = '{{{{}}}}' WHERE id = '{run.id}'"

@@ -167,7 +167,7 @@ def test_errors_are_those_that_the_package_knows(gpt, agent, token):
 def test_a_retry_of_the_package_is_not_taken_in_twice(own_server, own_client, model, token):
     server = own_server()
     agent = own_client(server).agents.create(model=MODEL)
-    with openai_of(server, max_retries=2, timeout=1.0) as sdk:
+    with openai_of(server, max_retries=8, timeout=1.0) as sdk:
         assert said(ask(sdk, agent, f"[[sleep 1500]] {token}"))
     assert len(model.requests(token)) == 1
 

@@ -98,7 +98,7 @@ def test_a_retry_with_another_body_is_a_new_message(post, said):
 
 def test_the_sdks_own_retry_after_a_time_out_does_not_speak_twice(server, own_client, make_agent, client, token):
     agent = make_agent()
-    impatient = own_client(server, max_retries=2, timeout=httpx.Timeout(0.6))
+    impatient = own_client(server, max_retries=8, timeout=httpx.Timeout(0.6))
     answer = impatient.agents.messages.create(agent.id, messages=[user(f"[[sleep 1200]] {token}")])
     assert reply(answer)
     assert len(of_kind(client.agents.messages.list(agent.id), "user_message")) == 1

@@ -387,3 +387,30 @@ def test_what_a_tool_sends_in_a_persons_turn_never_lands_in_nobodys_thread(http,
     eventually(lambda: history(http, other, ADA).count(f'"content": "heron {token}"') == 3, "all three are in Ada's thread")
     nobodys = http.get(f"/v1/agents/{other.id}/messages", params={"conversation_id": "default"}).text
     assert f"heron {token}" not in nobodys
+
+
+def test_a_fork_of_a_persons_thread_is_about_the_same_person(http, shared, model, token):
+    say(http, shared, "Hello" + note("human", f"Likes boats {token}."), ADA)
+    thread = http.get(f"/v1/agents/{shared.id}/users/{ADA}").json()["conversation_id"]
+    fork = http.post(f"/v1/conversations/{thread}/fork", json={}).raise_for_status().json()
+    assert fork["isolated_block_ids"] == [block_of(http, shared, ADA)["id"]]
+
+    def in_fork(conversation, text):
+        body = {"messages": [{"role": "user", "content": text}], "streaming": False}
+        http.post(f"/v1/conversations/{conversation}/messages", json=body).raise_for_status()
+
+    in_fork(fork["id"], note("human", f"Has a dog {token}."))
+    assert f"Has a dog {token}." in block_of(http, shared, ADA)["value"]
+    say(http, shared, f"And now {token}?", ADA)
+    assert f"Has a dog {token}." in json.dumps(model.last_request(f"And now {token}?")["messages"][0])
+    file = http.get(f"/v1/agents/{shared.id}/export").json()
+    made = http.post("/v1/agents/import", files={"file": ("juno.af", json.dumps(file))}).raise_for_status().json()
+    twin = made["agent_ids"][0]
+    [copy] = [one for one in http.get("/v1/conversations/", params={"agent_id": twin}).json() if one["id"] != own(http, twin, ADA)["conversation_id"]]
+    assert copy["isolated_block_ids"] == [block["id"] for block in own(http, twin, ADA)["blocks"]]
+    http.delete(f"/v1/conversations/{fork['id']}").raise_for_status()
+    assert f"Has a dog {token}." in block_of(http, shared, ADA)["value"]
+
+
+def own(http, agent_id, user):
+    return http.get(f"/v1/agents/{agent_id}/users/{user}").raise_for_status().json()

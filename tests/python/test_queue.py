@@ -60,9 +60,10 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(http, client, agent):
 
 def test_a_waiting_message_can_be_cancelled_before_its_turn(http, client, agent, model, token):
     path = f"/v1/agents/{agent.id}/messages/async"
-    first = http.post(path, json={"messages": [user(f"[[sleep 600]] first {token}")]}).json()["id"]
+    first = http.post(path, json={"messages": [user(f"[[hold {token}]] first")]}).json()["id"]
     second = http.post(path, json={"messages": [user(f"second {token}")]}).json()["id"]
     assert client.agents.messages.cancel(agent.id, run_ids=[second]) == {second: "cancelled"}
+    model.release(token)
     eventually(lambda: client.runs.retrieve(first).status == "completed", "the first run is over")
     assert client.runs.retrieve(second).status == "cancelled"
     assert model.requests(f"second {token}") == []

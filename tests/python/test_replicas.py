@@ -74,7 +74,7 @@ def test_the_others_runs_can_be_followed_and_cancelled(replicas, token):
 def test_the_runs_of_a_dead_server_are_taken_over(replicas, token):
     (dies, one), (_, two) = replicas
     agent = one.agents.create(model=MODEL)
-    run = one.agents.messages.create_async(agent.id, messages=[user(f"[[sleep 1500]] {token}")])
+    run = one.agents.messages.create_async(agent.id, messages=[user(f"[[hang-at 1]] {token}")])
     eventually(is_running(two, run), "it has begun")
     dies.kill()
     eventually(is_over(two, run), "the other one brought it to its end", 30)

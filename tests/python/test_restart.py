@@ -41,7 +41,7 @@ def test_a_message_that_was_at_work_is_not_lost(restartable, model, token):
 
     def talk():
         try:
-            send(client, agent, f"[[sleep 1500]] {token}")
+            send(client, agent, f"[[hang-at 1]] {token}")
         except Exception as error:  # noqa: BLE001, the connection may break in more than one way
             failure.append(error)
 

@@ -196,7 +196,7 @@ def test_a_turn_that_a_crash_interrupts_knows_what_ran(own_server, own_client, m
     other = with_server.tools.create(source_code=SAY.replace("NAME", f"b_{token}"))
     rules = [{"type": "run_first", "tool_name": tool.name}, {"type": "max_count_per_step", "tool_name": tool.name, "max_count_limit": 1}]
     agent = with_server.agents.create(model=MODEL, include_base_tools=False, tool_ids=[tool.id, other.id], tool_rules=rules)
-    text = f"go {token} [[sleep 3000]]" + call(tool.name, text="x")
+    text = f"go {token} [[hang-at 2]]" + call(tool.name, text="x")
     run = with_server.agents.messages.create_async(agent.id, messages=[user(text)])
     eventually(lambda: len(model.requests(text)) == 2, "the second step asks the model")
     server.kill()

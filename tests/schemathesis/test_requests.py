@@ -17,7 +17,7 @@ REFUSING = {
     "PATCH /v1/agents/{agent_id}/messages/{message_id}", "PATCH /v1/groups/{group_id}/messages/{message_id}",
     "POST /v1/sandbox-config/e2b/default", "POST /v1/sandbox-config/local/recreate-venv",
     "POST /v1/agents/{agent_id}/messages/cancel", "POST /v1/conversations/{conversation_id}/cancel",
-    "POST /v1/conversations/{conversation_id}/stream",
+    "POST /v1/conversations/{conversation_id}/stream", "POST /v1/voice-beta/{agent_id}/chat/completions",
 }
 
 SOURCE = "def made(a: int):\n    \"\"\"Makes.\n\n    Args:\n        a: it\n    \"\"\"\n"

@@ -23,6 +23,10 @@ pub struct Directives {
     /// Ends a stream after so many frames as if nothing were missing.
     pub cut: Option<usize>,
     pub hang: bool,
+    /// Never answers the request of this number for the same text, counted from 1; answers the others.
+    pub hang_at: Option<u64>,
+    /// Waits with its answer until this name is released.
+    pub hold: Option<String>,
     pub calls: Vec<DirectedCall>,
     /// How many successive steps make the calls.
     pub steps: usize,
@@ -97,6 +101,8 @@ fn read(found: &mut Directives, inside: &str) {
         "drop" => found.drop = true,
         "cut" => found.cut = rest.trim().parse().ok(),
         "hang" => found.hang = true,
+        "hang-at" => found.hang_at = number(),
+        "hold" => found.hold = Some(rest.trim().to_owned()),
         "call" | "badargs" => found.calls.push(call()),
         "steps" => found.steps = rest.trim().parse().unwrap_or(1),
         "reasoning" => found.reasoning = Some(rest.to_owned()),

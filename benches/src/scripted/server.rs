@@ -1,6 +1,11 @@
 //! The HTTP side of the scripted model.
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -12,7 +17,10 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 
 use super::{
     directives, directives::Directives, embeddings::Embedder, gemini, identity::Identity, messages,
@@ -34,6 +42,10 @@ struct Control {
     requests: Vec<String>,
     /// How often a text has failed already.
     failures: HashMap<String, u64>,
+    /// How often a text that names a request was asked.
+    asked: HashMap<String, u64>,
+    /// Names of answers that need not wait any more.
+    released: watch::Sender<HashSet<String>>,
     /// The largest request so far, in bytes.
     largest: usize,
     embedder: Embedder,
@@ -203,6 +215,12 @@ impl Scripted {
         if let Some(millis) = wanted.get("latency_ms").and_then(Value::as_u64) {
             control.latency = Duration::from_millis(millis);
         }
+        if let Some(name) = wanted.get("release").and_then(Value::as_str) {
+            let name = name.to_owned();
+            control.released.send_modify(|names| {
+                names.insert(name);
+            });
+        }
         if let Some(status) = wanted.get("fail_all") {
             control.fail_all = status
                 .as_u64()
@@ -236,7 +254,10 @@ impl Scripted {
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        if directives.hang {
+        if let Some(name) = &directives.hold {
+            self.released(name).await;
+        }
+        if directives.hang || self.hangs_at(directives.hang_at, &asked.text) {
             std::future::pending::<()>().await;
         }
         if let Some(failure) = self.failure(protocol, &asked, &directives, &body) {
@@ -279,6 +300,22 @@ impl Scripted {
                 .push(String::from_utf8_lossy(body).into_owned());
         }
         control.latency
+    }
+
+    async fn released(&self, name: &str) {
+        let mut released = self.control.lock().released.subscribe();
+        // The sender lives as long as this model.
+        released.wait_for(|names| names.contains(name)).await.ok();
+    }
+
+    fn hangs_at(&self, number: Option<u64>, text: &str) -> bool {
+        let Some(number) = number else {
+            return false;
+        };
+        let mut control = self.control.lock();
+        let asked = control.asked.entry(text.to_owned()).or_default();
+        *asked += 1;
+        *asked == number
     }
 
     fn failure(

@@ -64,6 +64,7 @@ mod usage;
 mod user_tokens;
 pub mod validation;
 mod visitors;
+mod voice;
 
 use std::sync::Arc;
 

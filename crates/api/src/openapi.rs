@@ -26,7 +26,7 @@ use crate::{
     blocks, capture, compaction, context_window, conversation_messages, conversations, core_memory,
     embeddings, forgetting, forks, generate, groups, health, identities, jobs, limits, memory,
     message_search, messages, metrics, models, openai, people, providers, runs, sandbox_configs,
-    steps, tags, tools, usage, user_tokens,
+    steps, tags, tools, usage, user_tokens, voice,
 };
 
 /// What is wrong with a request, or with the server.
@@ -83,6 +83,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(admin::routes())
         .merge(api_keys::routes())
         .merge(user_tokens::routes())
+        .merge(voice::routes())
         .merge(limits::routes())
         .merge(usage::routes())
         .merge(steps::routes())

@@ -61,7 +61,7 @@ impl Engine {
     }
 
     /// Makes a thread that goes on from what another one said. Its messages are shared, not copied; its prompt is
-    /// compiled anew, and blocks that were the other's own are copied.
+    /// compiled anew. Blocks that were the other's own are copied; those of a person are the same in both.
     ///
     /// # Errors
     /// There is no such agent, conversation or message, or the database's.
@@ -100,7 +100,12 @@ async fn make(
     let cut = forks::cut(tx, scope, origin, fork.up_to).await?;
     let id = conversations::insert(tx, &whose, agent_id, &new, now).await?;
     let places = ((agent_id, origin).into(), id);
-    blocks::isolate_as(tx, &whose, places, now).await?;
+    if whose.subject.is_some() {
+        // What is known of a person is one thing, in however many threads.
+        blocks::show_too(tx, origin, id).await?;
+    } else {
+        blocks::isolate_as(tx, &whose, places, now).await?;
+    }
     prompting::refresh(tx, &whose, agent_id, id, now).await?;
     forks::share(tx, (origin, id), cut).await?;
     // Once more, as it tells how much is in recall memory only.

@@ -19,7 +19,8 @@ pub use self::{
     changes::{Changes, change},
     listing::{BlockFilter, count, list},
     own::{
-        Place, add_own, give_own, isolate, isolate_as, of_place, own_blocks, show_too, shown_as,
+        Place, add_own, give_own, isolate, isolate_as, of_place, own_blocks, show_own, show_too,
+        shown_as,
     },
     versions::{PastValue, history, restore, values_after},
 };

@@ -291,6 +291,7 @@ const ROUTES: &[(&str, Methods)] = &[
     ("/v1/plans", &[("GET", READ)]),
     ("/v1/usage", &[("GET", READ)]),
     ("/v1/user-tokens", &[("POST", AGENT), ("DELETE", AGENT)]),
+    ("/v1/voice-beta/{}/chat/completions", &[("POST", AGENT)]),
 ];
 
 static RULES: LazyLock<HashMap<&str, Methods>> = LazyLock::new(|| ROUTES.iter().copied().collect());

@@ -26,11 +26,15 @@ const MAX_USER_BYTES: usize = 2_048;
 #[derive(Debug, Default)]
 pub(super) struct ReadyConversation {
     new: NewConversation,
-    own_blocks: Vec<Block>,
+    /// With their ids in the file.
+    own_blocks: Vec<(String, Block)>,
     subject: Option<String>,
     is_own: bool,
     group_id: Option<String>,
 }
+
+/// The blocks that threads of an agent have for their own, by whose they are, their ids in the file and their labels.
+type Shown = HashMap<(Option<String>, String, String), Block>;
 
 /// The conversations of an agent.
 #[derive(Debug, Default)]
@@ -62,17 +66,18 @@ impl Engine {
         }
         let (mut own_blocks, now) = (Vec::new(), self.now());
         for (place, block) in (0_i64..).zip(&entry.isolated_blocks) {
+            let id = block.id.clone();
             let block = new_block(block).into_block(now.plus_micros(place))?;
             if own_blocks
                 .iter()
-                .any(|one: &Block| one.label == block.label)
+                .any(|(_, one): &(String, Block)| one.label == block.label)
             {
                 return Err(EngineError::Invalid(format!(
                     "the agent file is wrong: a conversation has two blocks of its own labelled '{}'",
                     block.label
                 )));
             }
-            own_blocks.push(block);
+            own_blocks.push((id, block));
         }
         Ok(ReadyConversation {
             new: NewConversation {
@@ -110,9 +115,20 @@ impl ReadyConversation {
         tx: &mut Tx<'_>,
         scope: &Scope,
         id: ConversationId,
+        shown: &mut Shown,
     ) -> Result<(), EngineError> {
-        for one in (0_i64..).zip(&self.own_blocks) {
-            blocks::give_own(tx, scope, id, one).await?;
+        for (position, (named, block)) in (0_i64..).zip(&self.own_blocks) {
+            let key = (scope.subject.clone(), named.clone(), block.label.clone());
+            // Those of a person are the same in several threads; what has no id is by itself.
+            let there = shown
+                .get(&key)
+                .filter(|_| scope.subject.is_some() && !named.is_empty());
+            if let Some(there) = there {
+                blocks::show_own(tx, id, (position, there)).await?;
+            } else {
+                blocks::give_own(tx, scope, id, (position, block)).await?;
+                shown.insert(key, block.clone());
+            }
         }
         Ok(())
     }
@@ -125,7 +141,7 @@ impl ReadyConversation {
         (agent, id): (AgentId, ConversationId),
         now: Timestamp,
     ) -> Result<(), EngineError> {
-        self.give_blocks(tx, scope, id).await?;
+        self.give_blocks(tx, scope, id, &mut Shown::new()).await?;
         let new = self.new;
         let patch = ConversationPatch {
             summary: Some(new.summary),
@@ -146,10 +162,11 @@ impl ReadyConversation {
         tx: &mut Tx<'_>,
         scope: &Scope,
         (agent, in_groups): (AgentId, &[ReadyGroup]),
+        shown: &mut Shown,
         now: Timestamp,
     ) -> Result<ConversationId, EngineError> {
         let id = conversations::insert(tx, scope, agent, &self.new, now).await?;
-        self.give_blocks(tx, scope, id).await?;
+        self.give_blocks(tx, scope, id, shown).await?;
         if let (true, Some(subject)) = (self.is_own, &scope.subject) {
             own_threads::place(tx, subject, agent, id).await?;
         }
@@ -187,12 +204,13 @@ impl Threads {
             .apply_to_default(tx, scope, (agent, main.id), now)
             .await?;
         let mut named = said.store(tx, scope, (agent, main.id), now).await?;
+        let mut shown = Shown::new();
         for (place, (about, said)) in (1_i64..).zip(self.further) {
             // A microsecond apart, so that lists by age keep their order.
             let now = now.plus_micros(place);
             let of_subject = scope.narrowed_to(about.subject.clone());
             let place = (agent, in_groups);
-            let id = about.store(tx, &of_subject, place, now).await?;
+            let id = about.store(tx, &of_subject, place, &mut shown, now).await?;
             named.extend(said.store(tx, &of_subject, (agent, id), now).await?);
         }
         Ok(named)

@@ -145,9 +145,8 @@ pub(super) fn tool_entry(id: String, tool: &Tool) -> ToolEntry {
 /// What a conversation is, without what was said in it.
 pub(super) fn conversation_entry(
     conversation: &Conversation,
-    own_blocks: &[Block],
+    own_blocks: Vec<BlockEntry>,
 ) -> ConversationEntry {
-    let block = |block: &Block| block_entry(String::new(), block);
     ConversationEntry {
         summary: conversation.summary.clone(),
         model: conversation.model.clone(),
@@ -157,7 +156,7 @@ pub(super) fn conversation_entry(
         hidden: conversation.hidden,
         archived_at: conversation.archived_at,
         subject: conversation.subject.clone(),
-        isolated_blocks: own_blocks.iter().map(block).collect(),
+        isolated_blocks: own_blocks,
         ..ConversationEntry::default()
     }
 }

@@ -85,6 +85,8 @@ pub(super) struct Export {
     pub(super) groups: BTreeMap<GroupId, String>,
     pub(super) messages: BTreeMap<MessageId, String>,
     blocks: BTreeMap<BlockId, String>,
+    /// Those that threads have for their own: a person's are the same in several.
+    own_blocks: BTreeMap<BlockId, String>,
     tools: BTreeMap<ToolId, String>,
     archives: BTreeMap<ArchiveId, String>,
     identities: BTreeMap<IdentityId, String>,
@@ -122,6 +124,7 @@ impl Export {
             groups: BTreeMap::new(),
             messages: BTreeMap::new(),
             blocks: BTreeMap::new(),
+            own_blocks: BTreeMap::new(),
             tools: BTreeMap::new(),
             archives: BTreeMap::new(),
             identities: BTreeMap::new(),
@@ -341,14 +344,19 @@ impl Export {
 
     /// A conversation without what was said in it.
     async fn about(
-        &self,
+        &mut self,
         tx: &mut Tx<'_>,
         scope: &Scope,
         conversation: &Conversation,
     ) -> Result<ConversationEntry, EngineError> {
         let place = (conversation.agent_id, conversation.id).into();
         let own = blocks::own_blocks(tx, scope, place).await?;
-        Ok(conversation_entry(conversation, &own))
+        let own = own.iter().map(|block| {
+            let next = format!("own-block-{}", self.own_blocks.len());
+            let id = self.own_blocks.entry(block.id).or_insert(next);
+            block_entry(id.clone(), block)
+        });
+        Ok(conversation_entry(conversation, own.collect()))
     }
 
     /// A conversation, with its agent's id in the file and its model. Its context is read before its messages: they only grow, so that none is missing.

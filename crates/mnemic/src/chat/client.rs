@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use mnemic_llm::SseParser;
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, Request, RequestBuilder, Response};
 use serde_json::Value;
 
 use super::error::ChatError;
@@ -90,7 +90,7 @@ impl Client {
         let request = self
             .request(Method::GET, "/v1/health/")
             .timeout(HEALTH_TIMEOUT);
-        let response = request.send().await.map_err(|error| self.failed(&error))?;
+        let response = self.sent(request).await?;
         let healthy = response.status().is_success();
         let body: Option<Value> = response.json().await.ok();
         let status = body.as_ref().and_then(|body| body.get("status")?.as_str());
@@ -166,7 +166,7 @@ impl Client {
     }
 
     async fn answered(&self, request: RequestBuilder) -> Result<Response, ChatError> {
-        let response = request.send().await.map_err(|error| self.failed(&error))?;
+        let response = self.sent(request).await?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -179,6 +179,23 @@ impl Client {
             status: status.as_u16(),
             detail: detail(&text).unwrap_or_else(|| format!("the server answered {status}")),
         })
+    }
+
+    /// The beginning of an answer. What only reads is asked once more when the connection broke: one that was kept
+    /// from an earlier request says nothing about whether a server is there now.
+    async fn sent(&self, request: RequestBuilder) -> Result<Response, ChatError> {
+        let request = request.build().map_err(|error| self.failed(&error))?;
+        let again = Some(&request)
+            .filter(|request| request.method() == Method::GET)
+            .and_then(Request::try_clone);
+        let sent = self.http.execute(request).await;
+        match (sent.map_err(|error| self.failed(&error)), again) {
+            (Err(ChatError::Broken(_)), Some(again)) => {
+                let sent = self.http.execute(again).await;
+                sent.map_err(|error| self.failed(&error))
+            }
+            (sent, _) => sent,
+        }
     }
 
     /// A request that brought no answer: either nothing was there, or it went away meanwhile.
@@ -289,6 +306,16 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
     use super::*;
 
     #[test]
@@ -336,5 +363,53 @@ mod tests {
         ] {
             assert_eq!(is_local(url), local, "{url}");
         }
+    }
+    /// Answers the first request of its first connection, closes that once it has read a second one, and answers on
+    /// all others; gives its address and how many requests it has read.
+    async fn breaking() -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let read = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&read);
+        tokio::spawn(async move {
+            let mut answers = Some(1);
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let most = answers.take().unwrap_or(usize::MAX);
+                let count = Arc::clone(&count);
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    let mut answered = 0;
+                    while socket.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {
+                        count.fetch_add(1, Ordering::SeqCst);
+                        if answered == most {
+                            break;
+                        }
+                        answered += 1;
+                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]";
+                        socket.write_all(answer).await.unwrap();
+                    }
+                });
+            }
+        });
+        (url, read)
+    }
+
+    #[tokio::test]
+    async fn what_only_reads_is_asked_again_where_a_kept_connection_breaks() {
+        let (url, read) = breaking().await;
+        let client = Client::new(&url, None).unwrap();
+        client.get("/").await.unwrap();
+        client.get("/").await.unwrap();
+        assert_eq!(read.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn what_is_said_is_not_said_again_where_a_connection_breaks() {
+        let (url, read) = breaking().await;
+        let client = Client::new(&url, None).unwrap();
+        client.get("/").await.unwrap();
+        let said = client.send(Method::POST, "/", &Value::Null).await;
+        assert!(matches!(said, Err(ChatError::Broken(_))), "{said:?}");
+        assert_eq!(read.load(Ordering::SeqCst), 2);
     }
 }

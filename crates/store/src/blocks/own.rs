@@ -211,6 +211,18 @@ pub async fn give_own(
     (position, block): (i64, &Block),
 ) -> Result<(), StoreError> {
     insert(tx, scope, block, &Author::asking(scope)).await?;
+    show_own(tx, to, (position, block)).await
+}
+
+/// Shows a block, which another thread of the same person has too, at a position among a thread's own.
+///
+/// # Errors
+/// The thread has a block of its own under that label already, or the database's.
+pub async fn show_own(
+    tx: &mut Tx<'_>,
+    to: ConversationId,
+    (position, block): (i64, &Block),
+) -> Result<(), StoreError> {
     let sql = "INSERT INTO conversations_blocks (conversation_id, label, block_id, position) \
                VALUES ($1, $2, $3, $4)";
     tx.execute(sql, params![to, &block.label, block.id, position])
