@@ -324,7 +324,7 @@ def test_a_time_and_a_thread_are_forgotten(http, talker, token):
 
 def test_what_says_nothing_to_forget_is_refused(http, talker):
     agent, _ = talker
-    for body in [{}, {"text": " "}, {"change_blocks": True, "from": "2026-01-01T00:00:00Z"}, {"message_ids": ["nonsense"]}]:
+    for body in [{}, {"text": " "}, {"change_blocks": True, "conversation_id": "conv-00000000-0000-4000-8000-000000000000"}, {"message_ids": ["nonsense"]}]:
         answer = http.post(f"/v1/agents/{agent.id}/users/ada/forget", json=body)
         assert answer.status_code == 422, (body, answer.text)
 

@@ -61,7 +61,7 @@ struct ForgetBody {
     #[schema(value_type = Option<String>)]
     #[serde(alias = "conversationId")]
     conversation_id: Option<ConversationId>,
-    /// Whether the text is taken out of what blocks say now.
+    /// Whether the text, or what was written in that time, is taken out of what blocks say now.
     #[serde(alias = "changeBlocks")]
     change_blocks: bool,
     /// Only tell what would be forgotten.
@@ -96,10 +96,11 @@ impl ForgetBody {
                 json!(null),
             );
         }
-        if self.change_blocks && self.text.is_none() {
+        let of_time = self.from.is_some() || self.to.is_some();
+        if self.change_blocks && self.text.is_none() && !of_time {
             return issue(
                 "change_blocks",
-                "blocks lose a text: say which in `text`",
+                "blocks lose a text, or what they got in some time: say which in `text`, or in `from` and `to`",
                 json!(true),
             );
         }
@@ -188,7 +189,7 @@ struct BlockView {
     label: String,
     /// The versions that go.
     versions: Vec<i64>,
-    /// Whether the block still says the text; with `change_blocks` it does not.
+    /// Whether the block still says the text, or what it got in that time; with `change_blocks` it does not.
     still_says: bool,
 }
 

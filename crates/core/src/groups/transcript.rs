@@ -8,6 +8,9 @@ use crate::{
 /// Characters of one call's arguments or return that are told.
 const MAX_TOOL_CHARS: usize = 2_000;
 
+/// What stands for the beginning of a message that is not told.
+const CUT: &str = "[...] ";
+
 /// Lines of a conversation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transcript {
@@ -66,6 +69,45 @@ pub fn sent(call: &ToolCall) -> Option<String> {
     arguments.get("message")?.as_str().map(str::to_owned)
 }
 
+/// How a message is told to other agents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    lines: String,
+    said: String,
+}
+
+impl Told {
+    /// How this message is told.
+    #[must_use]
+    pub fn of(message: &Message) -> Self {
+        Self {
+            lines: lines_of(message),
+            said: said(message),
+        }
+    }
+}
+
+/// Whether a text tells this message, be it as part of a transcript or under the name of who said it.
+#[must_use]
+pub fn retells(text: &str, message: &Told) -> bool {
+    let ends = |rest: &str| rest.is_empty() || rest.starts_with('\n');
+    let stands = |words: &str, begins: fn(&str) -> bool| {
+        !words.trim().is_empty()
+            && text.match_indices(words).any(|(at, found)| {
+                let (before, rest) = text.split_at(at);
+                begins(before) && ends(rest.get(found.len()..).unwrap_or_default())
+            })
+    };
+    // Of one message that was too long for all of a transcript, the end is told.
+    let is_end = text
+        .split_once(CUT)
+        .is_some_and(|(_, end)| !end.is_empty() && message.lines.ends_with(end));
+    stands(&message.lines, |before| {
+        before.is_empty() || before.ends_with('\n')
+    }) || stands(&message.said, |before| before.ends_with(": "))
+        || is_end
+}
+
 fn lines_of(message: &Message) -> String {
     if message.body.compaction.is_some() {
         return String::new();
@@ -117,7 +159,7 @@ fn end_of(text: &str, max_tokens: usize) -> String {
     loop {
         let end: String = text.chars().skip(count.saturating_sub(wanted)).collect();
         if wanted == 0 || tokens::count(&end) <= max_tokens {
-            return format!("[...] {end}");
+            return format!("{CUT}{end}");
         }
         wanted /= 2;
     }
@@ -192,6 +234,30 @@ mod tests {
              assistant calls search: {\"query\":\"sail\"}\nsearch returns: on Friday\nassistant: On Friday."
         );
         assert!(!told.is_cut);
+    }
+
+    #[test]
+    fn a_message_is_known_again_where_it_is_told() {
+        let yes = Told::of(&message(Role::User, MessageBody::text("yes")));
+        for (text, tells) in [
+            ("Update the memory.\n\nuser: yes\nassistant: fine", true),
+            ("Sailor: yes", true),
+            ("user: yes, but later", false),
+            ("user: oh yes", false),
+            ("", false),
+        ] {
+            assert_eq!(retells(text, &yes), tells, "{text}");
+        }
+        assert!(!retells(
+            "user: ",
+            &Told::of(&message(Role::User, MessageBody::text("")))
+        ));
+        let long = message(
+            Role::User,
+            MessageBody::text("wind ".repeat(2_000) + "the end"),
+        );
+        let told = of_messages(std::slice::from_ref(&long), 100);
+        assert!(retells(&told.text, &Told::of(&long)), "{}", told.text);
     }
 
     #[test]

@@ -37,12 +37,13 @@ pub(super) async fn take_back(
     }
     let everybodys = scope.common();
     for (block, versions) in &written {
-        clean(tx, &everybodys, (*block, versions), now).await?;
+        take_out(tx, &everybodys, (*block, versions), now).await?;
     }
     Ok(written.into_iter().map(|(block, _)| block).collect())
 }
 
-async fn clean(
+/// Takes the lines that these versions brought out of a block, and out of all its versions.
+pub(super) async fn take_out(
     tx: &mut Tx<'_>,
     scope: &Scope,
     (id, written): (BlockId, &HashSet<i64>),
@@ -68,6 +69,18 @@ async fn clean(
     blocks::write(tx, scope, (&block, cleaned), &Author::asking(scope), now)
         .await
         .map(drop)
+}
+
+/// Whether a block still says something that only these versions brought.
+pub(super) async fn stand(
+    tx: &mut Tx<'_>,
+    id: BlockId,
+    versions: &HashSet<i64>,
+) -> Result<bool, StoreError> {
+    let all = blocks::values_after(tx, id, (i64::MIN, i64::MAX)).await?;
+    let added = Added::of(&all, versions);
+    let last = all.last().map(|version| without(&version.value, &added));
+    Ok(last.flatten().is_some())
 }
 
 /// The lines that only these versions brought, with those that they took the place of.

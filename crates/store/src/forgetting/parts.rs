@@ -1,19 +1,21 @@
 //! Forgetting parts: single messages and passages, what contains a text, a time, a thread; of one end user, or of what is nobody's.
 
 mod finding;
+mod retold;
 
 use std::collections::HashSet;
 
 pub use finding::find;
 use mnemic_core::{
     blocks::{Author, Block},
+    groups::transcript,
     ids::{AgentId, BlockId, ConversationId, MessageId, PassageId, RunId},
     messages::Role,
     scope::Scope,
     time::Timestamp,
 };
 
-use super::{Forgotten, forget_shown};
+use super::{Forgotten, contributions, forget_shown};
 use crate::{Param, StoreError, Tx, blocks, context, erasure, leases::now_sql, params};
 
 /// What is to be forgotten. Ids name single things; what else is set has to hold all together.
@@ -31,7 +33,7 @@ pub struct Parts {
     pub to: Option<Timestamp>,
     /// What is in this thread.
     pub conversation_id: Option<ConversationId>,
-    /// Whether blocks lose the text as well.
+    /// Whether blocks lose the text, or the lines that versions of that time brought, as well.
     pub change_blocks: bool,
 }
 
@@ -61,6 +63,8 @@ pub struct FoundMessage {
     /// The calls that it makes or answers.
     calls: Vec<String>,
     is_summary: bool,
+    /// How other agents are told it.
+    told: transcript::Told,
 }
 
 /// A passage that is found.
@@ -78,10 +82,12 @@ pub struct FoundPassage {
 pub struct FoundBlock {
     pub id: BlockId,
     pub label: String,
-    /// Its former versions that go.
+    /// Its versions that go.
     pub versions: Vec<i64>,
-    /// Whether it says so now.
+    /// Whether it says so now: the text, or what versions of that time brought.
     pub says_now: bool,
+    /// The version of its present value, where that is among what was found.
+    present: Option<i64>,
 }
 
 /// What is found, and would be forgotten.
@@ -310,6 +316,10 @@ async fn forget_in_block(
             ..block.clone()
         };
         blocks::write(tx, scope, (&block, changed), &Author::asking(scope), now).await?;
+    }
+    if parts.change_blocks && found.says_now && parts.text.is_none() {
+        let versions: HashSet<i64> = found.versions.iter().copied().collect();
+        contributions::take_out(tx, scope, (found.id, &versions), now).await?;
     }
     for version in &found.versions {
         let sql = "DELETE FROM block_versions WHERE block_id = $1 AND version = $2";

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use mnemic_core::{
     compaction,
+    groups::transcript,
     ids::{AgentId, ConversationId, RunId},
     messages::{Message, Role},
     scope::Scope,
 };
 
-use super::{Found, FoundBlock, FoundMessage, FoundPassage, Parts};
+use super::{super::contributions, Found, FoundBlock, FoundMessage, FoundPassage, Parts};
 use crate::{Row, StoreError, Tx, messages, page::Select};
 
 /// Finds what is to be forgotten in what these agents keep of the scope's end user, or of nobody in particular.
@@ -35,6 +36,7 @@ pub async fn find(
         ..Found::default()
     };
     place.add_counterparts(tx, &mut found.messages).await?;
+    place.add_retold(tx, &mut found.messages).await?;
     place.add_summaries(tx, &mut found.messages).await?;
     found.messages.sort_by_key(|message| message.seq);
     found.runs = place.runs(tx, &found.messages).await?;
@@ -48,10 +50,10 @@ pub async fn find(
     Ok(found)
 }
 
-struct Place<'a> {
+pub(super) struct Place<'a> {
     organization: mnemic_core::ids::OrganizationId,
     subject: String,
-    agents: Vec<String>,
+    pub(super) agents: Vec<String>,
     parts: &'a Parts,
 }
 
@@ -177,7 +179,7 @@ impl Place<'_> {
     }
 
     /// Messages that may be forgotten: all but compiled prompts.
-    fn select_messages<'p>(&self, tx: &Tx<'_>) -> Select<'p> {
+    pub(super) fn select_messages<'p>(&self, tx: &Tx<'_>) -> Select<'p> {
         let mut select = Select::new(format!(
             "SELECT m.seq, {} FROM messages m",
             messages::COLUMNS
@@ -344,6 +346,7 @@ impl Place<'_> {
         }
         self.of_time(&mut select, "v.created_at");
         let mut found: Vec<FoundBlock> = Vec::new();
+        let mut of_time: Vec<HashSet<i64>> = Vec::new();
         for mut row in select.all(tx, "ORDER BY b.id, v.version").await? {
             let (id, label, value, revision) = (row.parse()?, row.text()?, row.text()?, row.int()?);
             let version = row.int()?;
@@ -351,30 +354,36 @@ impl Place<'_> {
                 found.push(FoundBlock {
                     id,
                     label,
+                    present: None,
                     versions: Vec::new(),
-                    says_now: false,
+                    says_now: self.parts.text.as_ref().is_some_and(|text| {
+                        value
+                            .to_ascii_lowercase()
+                            .contains(&text.to_ascii_lowercase())
+                    }),
                 });
+                of_time.push(HashSet::new());
             }
-            let Some(block) = found.last_mut() else {
-                continue;
-            };
-            let is_present = version == revision;
-            block.says_now = match &self.parts.text {
-                Some(text) => value
-                    .to_ascii_lowercase()
-                    .contains(&text.to_ascii_lowercase()),
-                None => block.says_now || is_present,
-            };
-            // The version of the present value goes where that changes.
-            if !is_present || (self.parts.change_blocks && block.says_now) {
+            if let (Some(block), Some(of_time)) = (found.last_mut(), of_time.last_mut()) {
+                of_time.insert(version);
                 block.versions.push(version);
+                block.present = (version == revision).then_some(version).or(block.present);
             }
+        }
+        for (block, of_time) in found.iter_mut().zip(&of_time) {
+            if self.parts.text.is_none() {
+                block.says_now = contributions::stand(tx, block.id, of_time).await?;
+            }
+            // The version of the present value goes where that changes.
+            let goes = self.parts.change_blocks && block.says_now;
+            let present = block.present.filter(|_| !goes);
+            block.versions.retain(|version| Some(*version) != present);
         }
         Ok(found)
     }
 }
 
-fn add(found: &mut Vec<FoundMessage>, more: Vec<FoundMessage>) {
+pub(super) fn add(found: &mut Vec<FoundMessage>, more: Vec<FoundMessage>) {
     for message in more {
         if found.iter().all(|known| known.id != message.id) {
             found.push(message);
@@ -382,7 +391,7 @@ fn add(found: &mut Vec<FoundMessage>, more: Vec<FoundMessage>) {
     }
 }
 
-fn read(rows: Vec<Row>) -> Result<Vec<FoundMessage>, StoreError> {
+pub(super) fn read(rows: Vec<Row>) -> Result<Vec<FoundMessage>, StoreError> {
     let message = |mut row: Row| {
         let seq = row.int()?;
         Ok(FoundMessage::of(seq, messages::from_row(row)?))
@@ -416,6 +425,7 @@ impl FoundMessage {
             id: message.id,
             conversation_id: message.conversation_id,
             role: message.role,
+            told: transcript::Told::of(&message),
             text: message.body.plain_text(),
             created_at: message.created_at,
             seq,
