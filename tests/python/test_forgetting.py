@@ -65,7 +65,7 @@ def make_tool(web, source):
 @pytest.fixture
 def place(own_server, model):
     """A server of its own with an agent that many people talk with, by every way that there is."""
-    server = own_server()
+    server = own_server(MNEMIC_ALLOW_PRIVATE_URLS="true")
     with httpx.Client(base_url=server.url, timeout=60) as web:
         asks, scratch = make_tool(web, ASKS), make_tool(web, SCRATCH)
         blocks = [{"label": "human", "value": "Nothing is known yet."}, {"label": "board", "value": "Opens at nine."}]
@@ -101,6 +101,9 @@ class Place:
         assert word("background") and "[DONE]" in frames
         run = who.post(f"{agent}/messages/async", talk(word("async"), otid=word("otid of a request")))["id"]
         over(self.web, run)
+        # Nothing listens there: the post is tried again and again.
+        callback = f"http://127.0.0.1:9/{word('callback')}"
+        over(self.web, who.post(f"{agent}/messages/async", talk(word("called back"), callback_url=callback))["id"])
         named = {"role": "user", "content": word("named"), "name": word("name"), "otid": word("otid"), "sender_id": word("sender")}
         who.post(f"{agent}/messages", {"messages": [named], **own})
         pixel = base64.b64encode(base64.b64decode(PIXEL) + word("image").encode()).decode()

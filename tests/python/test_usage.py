@@ -2,10 +2,11 @@
 
 import contextlib
 
+import httpx
 import pytest
 from test_keys import caller, make_agent, make_key, make_token
 
-from programs import MODEL, Server
+from programs import MODEL, Server, eventually
 
 SMALL = MODEL + "-small"
 
@@ -113,7 +114,7 @@ def test_wrong_questions_say_what_is_wrong(admin):
         assert admin.get("/v1/usage", params=params).status_code == 422, params
 
 
-def test_summaries_and_calls_beside_the_agents_talk_are_counted(admin):
+def test_summaries_and_calls_beside_the_agents_talk_are_counted(admin, model):
     agent = make_agent(admin)
     for text in ("one", "two", "three"):
         say(admin, agent, text)
@@ -125,6 +126,16 @@ def test_summaries_and_calls_beside_the_agents_talk_are_counted(admin):
     assert generated["tokens"]["total"] - before["tokens"]["total"] == asked.json()["usage"]["total_tokens"]
     assert generated["messages"] == before["messages"]
     assert generated["cost"]["amount"] > before["cost"]["amount"]
+    unmet = {"prompt": "the wind", "response_schema": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}}
+    assert admin.post(f"/v1/agents/{agent}/generate", json=unmet).status_code >= 400
+    # It is asked twice for the form that it does not keep.
+    failed = usage(admin, agent_id=agent)
+    assert failed["tokens"]["prompt"] > generated["tokens"]["prompt"] and failed["steps"] > generated["steps"]
+    with pytest.raises(httpx.ReadTimeout):
+        admin.post(f"/v1/agents/{agent}/generate", json={"prompt": f"[[hold {agent}]]"}, timeout=1)
+    model.release(agent)
+    eventually(lambda: usage(admin, agent_id=agent)["steps"] > failed["steps"], "whose asker has gone is counted")
+    generated = usage(admin, agent_id=agent)
     compacted = admin.post(f"/v1/agents/{agent}/summarize", json={})
     assert compacted.status_code == 200, compacted.text
     summarized = usage(admin, agent_id=agent)

@@ -15,7 +15,7 @@ use crate::{
 };
 use mnemic_core::{
     ids::RunId,
-    runs::{RunError, Step, StopReason},
+    runs::{RunError, RunStatus, Step, StopReason},
     time::Timestamp,
 };
 use mnemic_store::{
@@ -35,7 +35,7 @@ impl Turn {
         let (reason, error) = match end {
             TurnEnd::Settled => return true,
             TurnEnd::LostLease => {
-                publish_lost(&self.live);
+                publish_lost(&self.engine, &self.live).await;
                 return false;
             }
             TurnEnd::Stop(reason, error) => (reason, error),
@@ -83,12 +83,25 @@ fn publish_end(live: &LiveRun, reason: StopReason, error: Option<RunError>) {
 }
 
 /// Shows the end of a run that does not hold its conversation any more: it was cancelled because its
-/// agent is gone, or another process goes on with it.
-fn publish_lost(live: &LiveRun) {
-    if live.cancelled.is_cancelled() {
+/// agent or its person is gone, or another process goes on with it.
+async fn publish_lost(engine: &Engine, live: &LiveRun) {
+    // Who took the run away stores that before telling the run.
+    if live.cancelled.is_cancelled() || is_gone(engine, live).await {
         publish_end(live, StopReason::Cancelled, None);
     } else {
         publish_end(live, StopReason::Error, Some(taken_over()));
+    }
+}
+
+/// Whether nobody goes on with a run: it was cancelled, or there is nothing of it any more.
+async fn is_gone(engine: &Engine, live: &LiveRun) -> bool {
+    let (scope, id) = (live.scope.clone(), live.id);
+    let read = engine
+        .store()
+        .read(move |tx| Box::pin(async move { runs::get(tx, &scope, id).await }));
+    match read.await {
+        Ok(run) => run.status == RunStatus::Cancelled,
+        Err(error) => matches!(error, StoreError::NotFound { .. }),
     }
 }
 
@@ -212,7 +225,7 @@ impl RunEnd {
                     return true;
                 }
                 Err(EngineError::Store(StoreError::LeaseLost)) => {
-                    publish_lost(&self.live);
+                    publish_lost(&self.engine, &self.live).await;
                     return true;
                 }
                 Err(error) => {

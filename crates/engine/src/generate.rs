@@ -10,7 +10,7 @@ use mnemic_core::{
     scope::Scope,
 };
 use mnemic_llm::{Call, MessageView, SystemPrompt, Transcript};
-use mnemic_store::agents;
+use mnemic_store::{StoreError, agents};
 use serde_json::Value;
 
 use crate::{Engine, EngineError, model};
@@ -77,19 +77,15 @@ impl Engine {
         call.thinking = model.thinking;
         call.verbosity.clone_from(&model.verbosity);
         call.context_window = Some(model.context_window);
-        let client = &self.inner.client;
-        let (content, usage) = match &request.response_schema {
-            Some(schema) => {
-                let (value, usage) = client.structured(&call, schema).await?;
-                (value.to_string(), usage)
-            }
-            None => {
-                let completion = client.call(&call).await?;
-                (completion.body.plain_text(), completion.usage)
-            }
-        };
-        self.record_call(scope, agent_id, &call, usage.as_ref())
-            .await;
+        // On its own, so that it is counted though who asked for it has gone.
+        let (engine, scope) = (self.clone(), scope.clone());
+        let asked = self.inner.supervisor.tasks.spawn(async move {
+            engine
+                .ask_once(&scope, agent_id, &call, request.response_schema.as_ref())
+                .await
+        });
+        let asked = asked.await;
+        let (content, usage) = asked.map_err(|error| StoreError::Database(error.to_string()))??;
         Ok(Generated {
             content,
             model: resolved.model.clone(),
@@ -97,6 +93,31 @@ impl Engine {
             usage: usage.unwrap_or_default(),
         })
     }
+
+    /// Makes the call, and counts what it took whatever comes of it.
+    async fn ask_once(
+        &self,
+        scope: &Scope,
+        agent_id: AgentId,
+        call: &Call,
+        schema: Option<&Value>,
+    ) -> Result<(String, Option<Usage>), EngineError> {
+        let client = &self.inner.client;
+        let (content, usage) = match schema {
+            Some(schema) => {
+                let (value, usage) = client.structured(call, schema).await;
+                (value.map(|value| value.to_string()), usage)
+            }
+            None => match client.call(call).await {
+                Ok(answer) => (Ok(answer.body.plain_text()), answer.usage),
+                Err(error) => (Err(error), None),
+            },
+        };
+        self.record_call(scope, agent_id, call, usage.as_ref())
+            .await;
+        Ok((content?, usage))
+    }
+
     /// The agent whose model is asked. The question counts as a message where messages are limited.
     async fn agent_to_ask(&self, scope: &Scope, id: AgentId) -> Result<Agent, EngineError> {
         let (engine, scope) = (self.clone(), scope.clone());

@@ -109,7 +109,8 @@ impl Form {
 }
 
 impl Client {
-    /// Makes a call without tools whose answer is a JSON value of a schema, whatever its model can do.
+    /// Makes a call without tools whose answer is a JSON value of a schema, whatever its model can do. What it took is told
+    /// with a failure as well.
     ///
     /// # Errors
     /// The call fails, or the model does not keep to the form when it is asked for a second time.
@@ -117,19 +118,22 @@ impl Client {
         &self,
         call: &Call,
         schema: &Value,
-    ) -> Result<(Value, Option<Usage>), LlmError> {
+    ) -> (Result<Value, LlmError>, Option<Usage>) {
         let form = Form::of(schema);
         let call = in_form(call, &form);
         let mut usage: Option<Usage> = None;
         let mut told = call.clone();
         let mut reason = String::new();
         for _ in 0..TRIES {
-            let completion = self.call(&told).await?;
+            let completion = match self.call(&told).await {
+                Ok(completion) => completion,
+                Err(error) => return (Err(error), usage),
+            };
             if let Some(more) = &completion.usage {
                 usage.get_or_insert_default().add(more);
             }
             reason = match form.read(&call, &completion) {
-                Ok(value) => return Ok((value, usage)),
+                Ok(value) => return (Ok(value), usage),
                 Err(reason) => reason,
             };
             tracing::info!(model = call.model, reason, "an answer is not in its form");
@@ -142,10 +146,11 @@ impl Client {
                 ),
             );
         }
-        Err(LlmError::InvalidResponse {
+        let error = LlmError::InvalidResponse {
             provider: call.endpoint.name().to_owned(),
             message: format!("the model does not answer in the form of response_schema: {reason}"),
-        })
+        };
+        (Err(error), usage)
     }
 }
 
