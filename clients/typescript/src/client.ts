@@ -18,7 +18,7 @@ import type {
   UserToken,
   UserTokenOptions,
 } from "./types.js";
-import { agentOf, historyMessageOf, type Json, records, responseOf, resultOf, tokenOf } from "./wire.js";
+import { agentOf, historyMessageOf, type Json, receiptOf, records, responseOf, resultOf, tokenOf } from "./wire.js";
 
 const PAGE = 100;
 const HISTORY = 50;
@@ -154,12 +154,13 @@ export class LettaClient {
 
   /** Forgets a person: their thread, their blocks, their passages, and every trace of them. */
   async forgetUser(agentId: string, userId: string, options: CallOptions = {}): Promise<ForgetReceipt> {
-    return this.connection.json<ForgetReceipt>({
+    const json = await this.connection.json<Json>({
       method: "DELETE",
       path: `${agentPath(agentId)}/users/${segment("the userId", userId)}`,
       repeatable: true,
       ...options,
     });
+    return receiptOf(json);
   }
 
   /** A token with which a browser may chat as this person, and do nothing else. */

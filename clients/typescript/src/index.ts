@@ -10,6 +10,7 @@ export type {
   AssistantMessage,
   CallOptions,
   CreateAgentOptions,
+  DatabaseCopy,
   ForgetReceipt,
   HistoryMessage,
   HistoryOptions,

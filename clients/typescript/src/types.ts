@@ -155,5 +155,24 @@ export interface UserToken {
   expiresAt: string;
 }
 
-/** What forgetting a person removed, as the server counts it. */
-export type ForgetReceipt = Record<string, unknown>;
+/** A copy of the database that the server made before it changed its tables, and that still holds what was forgotten. */
+export interface DatabaseCopy {
+  name: string;
+  madeAt: string;
+  /** When the server deletes it. */
+  expiresAt: string;
+}
+
+/** What forgetting a person removed, and what is left. */
+export interface ForgetReceipt {
+  userId: string | null;
+  /** How many of each kind went: messages, passages, blocks and more. */
+  removed: Record<string, number>;
+  /** Blocks of everybody that lost the lines which this person's turns had added to them. */
+  commonBlocks: string[];
+  /** Whether nothing of it is in the database's files any more. */
+  erased: boolean;
+  /** What is left in them, and why. */
+  left: string | null;
+  copies: DatabaseCopy[];
+}

@@ -3,6 +3,7 @@
 import { isRecord } from "./errors.js";
 import type {
   Agent,
+  ForgetReceipt,
   HistoryMessage,
   MemoryChanges,
   MessageResponse,
@@ -95,6 +96,23 @@ export function historyMessageOf(json: Json): HistoryMessage | undefined {
 export function tokenOf(json: Json): UserToken {
   const { token, agent_id, user_id, expires_at } = json;
   return { token: text(token), agentId: text(agent_id), userId: text(user_id), expiresAt: text(expires_at) };
+}
+
+export function receiptOf(json: Json): ForgetReceipt {
+  const { user_id, removed, common_blocks, erased, left, copies } = json;
+  const counted = Object.entries(isRecord(removed) ? removed : {}).map(([kind, count]) => [kind, Number(count)] as const);
+  return {
+    userId: orNull(user_id),
+    removed: Object.fromEntries(counted),
+    commonBlocks: Array.isArray(common_blocks) ? common_blocks.map(text) : [],
+    erased: erased === true,
+    left: orNull(left),
+    copies: records(copies).map(({ name, made_at, expires_at }) => ({
+      name: text(name),
+      madeAt: text(made_at),
+      expiresAt: text(expires_at),
+    })),
+  };
 }
 
 /** Content is a text, or parts of which some are texts. */

@@ -319,8 +319,9 @@ async fn search_of_agent(
     Query(query): Query<SearchQuery>,
     Query(user): Query<UserQuery>,
 ) -> Result<Json<FoundPassages>, ApiError> {
-    let scope = people::scope_with(&state, &scope, (agent, user.user_id)).await?;
-    let zone = state.engine.timezone_of(&scope, agent).await?;
+    let about = people::scope_and_agent(&state, &scope, (agent, user.user_id));
+    let (scope, about) = about.await?;
+    let zone = about.timezone;
     let bound = |name: &str, text: &Option<String>, bound| {
         let Some(text) = text else { return Ok(None) };
         parse_bound(text, &zone, bound).map(Some).ok_or_else(|| {

@@ -201,12 +201,13 @@ async fn search(
     Path(agent): Path<AgentId>,
     Json(body): Json<MemorySearchBody>,
 ) -> Result<Json<FoundMemories>, ApiError> {
-    let scope = people::scope_with(&state, &scope, (agent, body.user_id)).await?;
+    let about = people::scope_and_agent(&state, &scope, (agent, body.user_id));
+    let (scope, about) = about.await?;
     let search = PassageSearch {
         limit: limited(body.limit)?,
         text: body.query,
         within: Where::Agent(agent),
-        zone: state.engine.timezone_of(&scope, agent).await?,
+        zone: about.timezone,
         start: None,
         end: None,
         tags: Vec::new(),

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use mnemic_core::{
+    agents::Agent,
     conversations::{Conversation, Thread},
     ids::{AgentId, ConversationId},
     scope::Scope,
@@ -107,20 +108,40 @@ pub async fn scope_with(
     (agent, user): (AgentId, Option<String>),
 ) -> Result<Scope, ApiError> {
     let scope = scope_of(scope, user)?;
-    if scope.subject.is_none() {
-        let for_job = scope.clone();
-        let read = state.engine.store().read(move |tx| {
-            Box::pin(async move {
-                agents::get(tx, &for_job, agent)
-                    .await
-                    .map_err(ApiError::from)
-            })
-        });
-        if read.await?.people.require_user {
-            return Err(mnemic_engine::EngineError::UserRequired.into());
-        }
+    match scope.subject {
+        Some(_) => Ok(scope),
+        None => Ok(insisting(state, scope, agent).await?.0),
     }
-    Ok(scope)
+}
+
+/// The same with the agent.
+///
+/// # Errors
+/// As for [`scope_with`].
+pub async fn scope_and_agent(
+    state: &AppState,
+    scope: &Scope,
+    (agent, user): (AgentId, Option<String>),
+) -> Result<(Scope, Agent), ApiError> {
+    insisting(state, scope_of(scope, user)?, agent).await
+}
+
+/// An agent, unless it insists on a user and there is none.
+async fn insisting(
+    state: &AppState,
+    scope: Scope,
+    id: AgentId,
+) -> Result<(Scope, Agent), ApiError> {
+    let for_job = scope.clone();
+    let read = state
+        .engine
+        .store()
+        .read(move |tx| Box::pin(async move { agents::get(tx, &for_job, id).await }));
+    let agent = read.await?;
+    if scope.subject.is_none() && agent.people.require_user {
+        return Err(mnemic_engine::EngineError::UserRequired.into());
+    }
+    Ok((scope, agent))
 }
 
 /// The thread of an agent for the scope's user, made on first use; the default one where it has no user.

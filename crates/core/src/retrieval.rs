@@ -266,6 +266,7 @@ pub fn search(indexes: &[&Index], query: &Query<'_>) -> Outcome {
             settings: query.settings,
             persons: asked.is_person(index),
             talkers: index.talkers(),
+            calibrations: weights::calibrations(statistics.texts, !features.dense.is_empty()),
         };
         let passing = index.documents.passing(&query.filter);
         for text in 0..index.documents.len() {

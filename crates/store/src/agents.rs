@@ -255,6 +255,16 @@ pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: AgentId) -> Result<Agent, S
     find(tx, scope, id, "").await
 }
 
+/// Makes sure that there is such an agent.
+///
+/// # Errors
+/// There is none, or the database's.
+pub async fn check(tx: &mut Tx<'_>, scope: &Scope, id: AgentId) -> Result<(), StoreError> {
+    let sql = "SELECT 1 FROM agents WHERE id = $1 AND organization_id = $2";
+    let found = tx.query_opt(sql, params![id, scope.organization]).await?;
+    found.map_or_else(|| Err(StoreError::not_found("Agent", id)), |_| Ok(()))
+}
+
 /// The oldest agent of a name, if there is one.
 ///
 /// # Errors

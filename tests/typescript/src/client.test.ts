@@ -116,7 +116,10 @@ for (const engine of ENGINES) {
 
     test("a person who is forgotten is a stranger again", async () => {
       await client.sendMessage(agent.id, { message: "Please remember that I whittle.", userId: "ian" });
-      assert.ok(await client.forgetUser(agent.id, "ian"));
+      const receipt = await client.forgetUser(agent.id, "ian");
+      assert.equal(receipt.userId, "ian");
+      assert.ok(receipt.removed["messages"]! > 0);
+      assert.ok(receipt.erased || receipt.left?.includes("VACUUM"), JSON.stringify(receipt));
       assert.deepEqual(await client.history(agent.id, { userId: "ian" }), []);
       await client.sendMessage(agent.id, { message: "[[echo]] hello from ian", userId: "ian" });
       assert.doesNotMatch(await model.lastRequest("hello from ian"), /whittle/);

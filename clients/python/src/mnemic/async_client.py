@@ -11,7 +11,7 @@ import httpx
 from . import asks, wire
 from .connection import AsyncConnection
 from .streams import AsyncMessageStream
-from .types import AddedMemory, Agent, HistoryMessage, MessageResponse, SearchResult, UserToken
+from .types import AddedMemory, Agent, ForgetReceipt, HistoryMessage, MessageResponse, SearchResult, UserToken
 
 
 class AsyncMnemicClient:
@@ -136,10 +136,9 @@ class AsyncMnemicClient:
             before = page[-1]["id"]
         return found[:limit][::-1]
 
-    async def forget_user(self, agent_id: str, user_id: str) -> dict[str, Any]:
+    async def forget_user(self, agent_id: str, user_id: str) -> ForgetReceipt:
         """Forgets a person, with their thread, blocks, passages and every trace of them; the answer is the receipt."""
-        receipt: dict[str, Any] = await self._connection.json(asks.forget_user(agent_id, user_id))
-        return receipt
+        return wire.receipt_of(await self._connection.json(asks.forget_user(agent_id, user_id)))
 
     async def create_user_token(self, *, agent_id: str, user_id: str, ttl: int | None = None) -> UserToken:
         """A token with which a browser may chat as this person, and do nothing else; it holds for `ttl` seconds."""

@@ -11,7 +11,7 @@ import httpx
 from . import asks, wire
 from .connection import Connection
 from .streams import MessageStream
-from .types import AddedMemory, Agent, HistoryMessage, MessageResponse, SearchResult, UserToken
+from .types import AddedMemory, Agent, ForgetReceipt, HistoryMessage, MessageResponse, SearchResult, UserToken
 
 
 class MnemicClient:
@@ -136,10 +136,9 @@ class MnemicClient:
             before = page[-1]["id"]
         return found[:limit][::-1]
 
-    def forget_user(self, agent_id: str, user_id: str) -> dict[str, Any]:
+    def forget_user(self, agent_id: str, user_id: str) -> ForgetReceipt:
         """Forgets a person, with their thread, blocks, passages and every trace of them; the answer is the receipt."""
-        receipt: dict[str, Any] = self._connection.json(asks.forget_user(agent_id, user_id))
-        return receipt
+        return wire.receipt_of(self._connection.json(asks.forget_user(agent_id, user_id)))
 
     def create_user_token(self, *, agent_id: str, user_id: str, ttl: int | None = None) -> UserToken:
         """A token with which a browser may chat as this person, and do nothing else; it holds for `ttl` seconds."""

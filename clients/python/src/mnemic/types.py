@@ -117,6 +117,32 @@ class HistoryMessage:
 
 
 @dataclass(frozen=True)
+class DatabaseCopy:
+    """A copy of the database that the server made before it changed its tables, and that still holds what was forgotten."""
+
+    name: str
+    made_at: str
+    #: When the server deletes it.
+    expires_at: str
+
+
+@dataclass(frozen=True)
+class ForgetReceipt:
+    """What forgetting a person removed, and what is left."""
+
+    user_id: str | None
+    #: How many of each kind went: messages, passages, blocks and more.
+    removed: dict[str, int]
+    #: Blocks of everybody that lost the lines which this person's turns had added to them.
+    common_blocks: list[str]
+    #: Whether nothing of it is in the database's files any more.
+    erased: bool
+    #: What is left in them, and why.
+    left: str | None
+    copies: list[DatabaseCopy]
+
+
+@dataclass(frozen=True)
 class UserToken:
     """A token for one person's chat, history, search and data; safe to give to their browser."""
 

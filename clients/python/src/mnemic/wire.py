@@ -9,6 +9,8 @@ from .types import (
     Agent,
     AssistantMessage,
     BlockChange,
+    DatabaseCopy,
+    ForgetReceipt,
     HistoryMessage,
     MemoryChanges,
     MessageResponse,
@@ -107,6 +109,18 @@ def token_of(json: Json) -> UserToken:
     """A token."""
     return UserToken(
         token=json["token"], agent_id=json["agent_id"], user_id=json["user_id"], expires_at=json["expires_at"]
+    )
+
+
+def receipt_of(json: Json) -> ForgetReceipt:
+    """What was forgotten."""
+    return ForgetReceipt(
+        user_id=json.get("user_id"),
+        removed=json.get("removed") or {},
+        common_blocks=json.get("common_blocks") or [],
+        erased=json.get("erased") is True,
+        left=json.get("left"),
+        copies=[DatabaseCopy(one["name"], one["made_at"], one["expires_at"]) for one in json.get("copies") or []],
     )
 
 

@@ -4,6 +4,8 @@
 //! development set of `benches/memory`, where each conversation was judged by weights fitted on the others, and were
 //! rounded. That of dates is set by hand: few questions there name one.
 
+use std::sync::LazyLock;
+
 use super::{
     Feature, Index, Parts, Settings,
     asked::{Asked, Tense},
@@ -152,6 +154,25 @@ const LONE: Weights = Weights {
     ..TURNS
 };
 
+/// What sums mean among so many texts: of texts that stand alone, and of turns.
+pub(super) fn calibrations(texts: usize, has_dense: bool) -> [Calibration; 2] {
+    [LONE, TURNS].map(|weights| {
+        let of_one = if has_dense {
+            weights.with_dense
+        } else {
+            weights.without_dense
+        };
+        of_one.among(texts)
+    })
+}
+
+/// By the length of a text, up to [`LONG`], what the weight of its length is taken times.
+static LENGTHS: LazyLock<Vec<f32>> = LazyLock::new(|| {
+    (0..=LONG)
+        .map(|length| ((1 + length) as f32).ln())
+        .collect()
+});
+
 /// Scores the texts of one index.
 pub(super) struct Scorer<'a> {
     pub index: &'a Index,
@@ -163,13 +184,20 @@ pub(super) struct Scorer<'a> {
     pub persons: Vec<bool>,
     /// By speaker: whether what bears their name is a turn.
     pub talkers: Vec<bool>,
+    /// What sums mean, for texts that stand alone and for turns.
+    pub calibrations: [Calibration; 2],
 }
 
 impl Scorer<'_> {
     /// The parts of a text's score, and what their sum means.
     pub fn score(&self, text: usize) -> (Parts, Calibration) {
         let features = self.features;
-        let weights = if self.is_turn(text) { TURNS } else { LONE };
+        let [of_lone, of_turns] = self.calibrations;
+        let (weights, calibration) = if self.is_turn(text) {
+            (&TURNS, of_turns)
+        } else {
+            (&LONE, of_lone)
+        };
         let own = at(&features.own, text);
         let window = if features.window.is_empty() {
             own
@@ -184,16 +212,11 @@ impl Scorer<'_> {
                 + weights.own_nearby * at(&features.own_nearby, text)
                 + weights.dense_neighbours * at(&features.dense_neighbours, text)
                 + weights.dense_sitting * at(&features.dense_sitting, text),
-            person: self.person(text, &weights),
-            form: self.form(text, &weights),
-            time: self.time(text, &weights),
+            person: self.person(text, weights),
+            form: self.form(text, weights),
+            time: self.time(text, weights),
         };
-        let calibration = if features.dense.is_empty() {
-            weights.without_dense
-        } else {
-            weights.with_dense
-        };
-        (parts, calibration.among(self.statistics.texts))
+        (parts, calibration)
     }
 
     fn speaker(&self, text: usize) -> usize {
@@ -247,7 +270,7 @@ impl Scorer<'_> {
             + given(weights.echo, form.asks() && self.is_echo(text))
             + given(weights.time, self.asked.when && form.tells_time())
             + given(weights.number, self.asked.how_many && form.tells_number())
-            + weights.length * ((1 + length.min(LONG)) as f32).ln()
+            + weights.length * at(&LENGTHS, length.min(LONG) as usize)
     }
 
     fn time(&self, text: usize, weights: &Weights) -> f32 {

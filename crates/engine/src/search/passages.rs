@@ -151,7 +151,7 @@ async fn searched(
 ) -> Result<Vec<Archive>, EngineError> {
     Ok(match within {
         Where::Agent(id) => {
-            agents::get(tx, scope, id).await?;
+            agents::check(tx, scope, id).await?;
             archives::of_agent(tx, scope, id).await?
         }
         Where::Archive(id) => vec![archives::get(tx, scope, id).await?],

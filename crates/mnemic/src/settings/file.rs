@@ -63,6 +63,9 @@ pub fn parse(path: &Path, text: &str) -> Result<FromFile, SettingsError> {
             }
             toml::Value::Table(table) if name == "plans" => {
                 for (plan, limits) in table {
+                    if plan.trim().is_empty() {
+                        return Err(malformed("plans: a plan needs a name".to_owned()));
+                    }
                     let limits = limits
                         .try_into::<Plan>()
                         .map_err(|error| malformed(format!("plans.{plan}: {}", error.message())))?;

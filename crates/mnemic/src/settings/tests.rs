@@ -89,6 +89,7 @@ fn plans_are_read_and_their_mistakes_are_named() {
     );
     for (wrong, named) in [
         ("[plans.free]\nmessages_per_year = 1\n", "messages_per_year"),
+        ("[plans.\"\"]\nmessages_per_day = 1\n", "needs a name"),
         ("[plans.free]\nmessages_per_day = -1\n", "plans.free"),
         ("[plans.free]\nmessages_per_day = 1.5\n", "whole number"),
         ("[limits]\nuser = \"gold\"\n", "gold"),

@@ -78,9 +78,9 @@ impl Sqlite {
                 Some(connection) => connection,
                 None => open_connection(&readers.path, true)?,
             };
-            connection.execute_batch("BEGIN")?;
+            connection.prepare_cached("BEGIN")?.execute([])?;
             let answer = job(&mut connection);
-            connection.execute_batch("COMMIT")?;
+            connection.prepare_cached("COMMIT")?.execute([])?;
             readers.idle.lock().push(connection);
             Ok(answer)
         })
