@@ -20,7 +20,7 @@ def shared(make_agent):
         {"label": "persona", "value": "I am Sailor, an old friend."},
         {"label": "board", "value": "The harbour opens at nine."},
     ]
-    return make_agent(memory_blocks=blocks, tools=["core_memory_append"])
+    return make_agent(memory_blocks=blocks, tools=["core_memory_append", "memory"])
 
 
 def say(http, agent, text, user=None, **more):
@@ -408,6 +408,9 @@ def test_a_fork_of_a_persons_thread_is_about_the_same_person(http, shared, model
     twin = made["agent_ids"][0]
     [copy] = [one for one in http.get("/v1/conversations/", params={"agent_id": twin}).json() if one["id"] != own(http, twin, ADA)["conversation_id"]]
     assert copy["isolated_block_ids"] == [block["id"] for block in own(http, twin, ADA)["blocks"]]
+    create = {"command": "create", "path": "/memories/likes", "description": "What Ada likes.", "file_text": f"tea {token}"}
+    in_fork(fork["id"], f"[[call memory {json.dumps(create)}]]")
+    assert block_of(http, shared, ADA, "likes")["value"] == f"tea {token}"
     http.delete(f"/v1/conversations/{fork['id']}").raise_for_status()
     assert f"Has a dog {token}." in block_of(http, shared, ADA)["value"]
 

@@ -3,6 +3,7 @@
 import http.client
 import re
 import socket
+import time
 
 import pytest
 
@@ -178,3 +179,20 @@ def test_after_a_refusal_the_connection_goes_on_or_is_said_to_end(server, method
         following = http.client.HTTPResponse(line, method="GET")
         following.begin()
         assert following.status == 200
+
+
+def test_a_request_that_is_refused_for_its_path_leaves_the_connection_to_the_next(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    body = b'{"input": "hello"}'
+    for _ in range(5):
+        connection.putrequest("POST", "/v1/agents/nope/messages")
+        connection.putheader("content-type", "application/json")
+        connection.putheader("content-length", str(len(body)))
+        connection.endheaders()
+        # The body comes when the path may have been looked at already.
+        time.sleep(0.05)
+        connection.send(body)
+        answer = connection.getresponse()
+        assert answer.status == 422 and answer.read()
+        assert connection.sock is not None, "the connection was ended"
+    connection.close()

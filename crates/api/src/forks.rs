@@ -35,7 +35,7 @@ struct ForkQuery {
 }
 
 /// Begin a conversation that goes on from what another one said. Its messages are shared, its prompt is compiled anew,
-/// blocks that are the other's own are copied; what is said in one of them then does not show in the other.
+/// blocks that are the other's own are copied, those of a person are shown in both; what is said in one of them then does not show in the other.
 #[utoipa::path(post, path = "/v1/conversations/{conversation_id}/fork", tag = "conversations",
     operation_id = "fork_conversation", params(("conversation_id" = String, Path), ForkQuery),
     responses((status = 200, body = ConversationView)))]

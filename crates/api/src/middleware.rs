@@ -1,13 +1,21 @@
 //! What happens around every request: its id, its line in the log, and whether it comes in.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
 use axum::{
+    body::{Body, Bytes, HttpBody},
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -82,6 +90,61 @@ pub async fn unread(refused: ApiError, request: Request) -> ApiError {
     match tokio::time::timeout(UNREAD_WAIT, rest).await {
         Ok(Ok(_)) => refused,
         _ => refused.closing(),
+    }
+}
+
+/// Reads what a refused request's handler has not read of its body, as [`unread`] does: a path or a query is looked at first.
+pub async fn read_rest(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let given_back = Arc::new(Mutex::new(None));
+    let lent = Lent {
+        body,
+        given_back: Arc::clone(&given_back),
+    };
+    let mut response = next.run(Request::from_parts(parts, Body::new(lent))).await;
+    let status = response.status();
+    let rest = given_back.lock().take();
+    if let Some(rest) = rest.filter(|rest| {
+        (status.is_client_error() || status.is_server_error()) && !rest.is_end_stream()
+    }) {
+        let read = tokio::time::timeout(UNREAD_WAIT, axum::body::to_bytes(rest, MAX_UNREAD));
+        if !matches!(read.await, Ok(Ok(_))) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+    }
+    response
+}
+
+/// A request's body that comes back when whoever reads it is done with it.
+struct Lent {
+    body: Body,
+    given_back: Arc<Mutex<Option<Body>>>,
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        *self.given_back.lock() = Some(std::mem::take(&mut self.body));
     }
 }
 

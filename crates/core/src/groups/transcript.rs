@@ -87,6 +87,30 @@ impl Told {
     }
 }
 
+impl Told {
+    /// The first lines under which it can stand in what others are told.
+    pub fn first_lines(&self) -> impl Iterator<Item = &str> {
+        let texts = [&self.lines, &self.said].into_iter();
+        texts.filter_map(|text| text.lines().next())
+    }
+}
+
+/// The lines of a text with which messages may begin that it tells: whole ones, and what stands behind the name of who said it.
+pub fn lines_to_look_for(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| {
+        let named = line
+            .match_indices(": ")
+            .filter_map(move |(at, found)| line.get(at + found.len()..));
+        std::iter::once(line).chain(named)
+    })
+}
+
+/// Whether the beginning of a message was left out of a transcript.
+#[must_use]
+pub fn is_cut(text: &str) -> bool {
+    text.contains(CUT)
+}
+
 /// Whether a text tells this message, be it as part of a transcript or under the name of who said it.
 #[must_use]
 pub fn retells(text: &str, message: &Told) -> bool {

@@ -197,6 +197,16 @@ pub async fn add_own(
                SELECT $1, $2, $3, COALESCE(MAX(position), 999) + 1 FROM conversations_blocks \
                WHERE conversation_id = $1";
     tx.execute(sql, params![to, &block.label, block.id]).await?;
+    // What is known of a person shows in all threads that show the person's other blocks.
+    let sql = "INSERT INTO conversations_blocks (conversation_id, label, block_id, position) \
+               SELECT c.id, $2, $3, (SELECT COALESCE(MAX(x.position), 999) + 1 FROM conversations_blocks x \
+                       WHERE x.conversation_id = c.id) \
+               FROM conversations c JOIN conversations o ON o.id = $1 \
+               WHERE c.agent_id = o.agent_id AND c.subject = o.subject AND c.id <> o.id AND c.deleted_at IS NULL \
+                   AND EXISTS (SELECT 1 FROM conversations_blocks a JOIN conversations_blocks b ON b.block_id = a.block_id \
+                       WHERE a.conversation_id = c.id AND b.conversation_id = o.id) \
+               ON CONFLICT (conversation_id, label) DO NOTHING";
+    tx.execute(sql, params![to, &block.label, block.id]).await?;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! Forgetting parts: single messages and passages, what contains a text, a time, a thread; of one end user, or of what is nobody's.
 
 mod finding;
-mod retold;
+mod related;
+mod saying;
 
 use std::collections::HashSet;
 
@@ -82,7 +83,7 @@ pub struct FoundPassage {
 pub struct FoundBlock {
     pub id: BlockId,
     pub label: String,
-    /// Its versions that go.
+    /// Its versions out of which it goes.
     pub versions: Vec<i64>,
     /// Whether it says so now: the text, or what versions of that time brought.
     pub says_now: bool,
@@ -114,10 +115,8 @@ pub async fn forget(
     now: Timestamp,
 ) -> Result<Forgotten, StoreError> {
     let threads = threads_of(tx, parts, found).await?;
-    for thread in &threads {
-        hold(tx, *thread).await?;
-    }
     let agents: Vec<String> = agents.iter().map(ToString::to_string).collect();
+    hold(tx, scope, &agents).await?;
     let concerned = tx.any_of("agent_id", 2);
     let bound = [Param::from(scope.organization), Param::from(agents)];
     let mut gone = Forgotten {
@@ -222,19 +221,34 @@ async fn forget_thread(
     Ok(deleted)
 }
 
-/// Sees to it that nothing runs in a thread until the end of the transaction.
-async fn hold(tx: &mut Tx<'_>, thread: ConversationId) -> Result<(), StoreError> {
+/// Sees to it that nothing runs for the end user, or for nobody in particular, with these agents until the end of the transaction: it
+/// may have been shown what is to be forgotten, in a fork as well, or is about to be told it.
+async fn hold(tx: &mut Tx<'_>, scope: &Scope, agents: &[String]) -> Result<(), StoreError> {
+    let subject = scope.subject.as_deref().unwrap_or_default();
+    let bound = [
+        Param::from(scope.organization),
+        Param::from(agents.to_vec()),
+        Param::from(subject),
+    ];
+    let whose = |table: &str| {
+        format!(
+            "{table}.organization_id = $1 AND {} AND COALESCE({table}.subject, '') = $3",
+            tx.any_of(&format!("{table}.agent_id"), 2)
+        )
+    };
+    let (of_threads, of_runs) = (whose("c"), whose("r"));
     let sql = format!(
-        "SELECT id FROM conversations WHERE id = $1{}",
+        "SELECT c.id FROM conversations c WHERE {of_threads} ORDER BY c.id{}",
         tx.for_update()
     );
-    tx.query(&sql, params![thread]).await?;
+    tx.query(&sql, &bound).await?;
     let now = now_sql(tx.dialect());
     let sql = format!(
-        "SELECT 1 FROM runs WHERE conversation_id = $1 AND status IN ('created', 'running') \
-         UNION ALL SELECT 1 FROM leases WHERE conversation_id = $1 AND owner IS NOT NULL AND expires_at > {now} LIMIT 1"
+        "SELECT 1 FROM runs r WHERE {of_runs} AND r.status IN ('created', 'running') \
+         UNION ALL SELECT 1 FROM leases l JOIN conversations c ON c.id = l.conversation_id \
+             WHERE {of_threads} AND l.owner IS NOT NULL AND l.expires_at > {now} LIMIT 1"
     );
-    match tx.query_opt(&sql, params![thread]).await? {
+    match tx.query_opt(&sql, &bound).await? {
         None => Ok(()),
         Some(_) => Err(StoreError::Contended),
     }
@@ -321,11 +335,45 @@ async fn forget_in_block(
         let versions: HashSet<i64> = found.versions.iter().copied().collect();
         contributions::take_out(tx, scope, (found.id, &versions), now).await?;
     }
-    for version in &found.versions {
-        let sql = "DELETE FROM block_versions WHERE block_id = $1 AND version = $2";
-        tx.execute(sql, params![found.id, *version]).await?;
+    forget_in_versions(tx, (parts, found)).await
+}
+
+/// Takes what is forgotten out of former versions. The rows stay, for each tells whose the lines are that later versions still have:
+/// without it they would pass for those of whoever wrote next.
+async fn forget_in_versions(
+    tx: &mut Tx<'_>,
+    (parts, found): (&Parts, &FoundBlock),
+) -> Result<(), StoreError> {
+    let going: HashSet<i64> = found.versions.iter().copied().collect();
+    let all = blocks::values_after(tx, found.id, (i64::MIN, i64::MAX)).await?;
+    let mut next = String::new();
+    for version in all.into_iter().rev() {
+        let mut value = version.value;
+        if going.contains(&version.version) {
+            value = left_of(&value, &next, parts.text.as_deref());
+            let sql = "UPDATE block_versions SET value = $3 WHERE block_id = $1 AND version = $2";
+            tx.execute(sql, params![found.id, version.version, value.as_str()])
+                .await?;
+        }
+        next = value;
     }
     Ok(())
+}
+
+/// What is left of a version before the next one, when a text, or all that it said, is forgotten: lines that the next one has are no
+/// former ones.
+fn left_of(value: &str, next: &str, text: Option<&str>) -> String {
+    let stays = |line: &&str| {
+        let is_sought = text.is_none_or(|text| saying::contains(line, text));
+        !is_sought || next.lines().any(|later| later == *line)
+    };
+    let left: Vec<&str> = value.lines().filter(stays).collect();
+    let left = left.join("\n");
+    match text {
+        // It goes over several lines.
+        Some(text) if !saying::contains(next, text) => without(&left, text),
+        _ => left,
+    }
 }
 
 /// A value without a text, in any case of ASCII letters.
@@ -345,6 +393,20 @@ fn without(value: &str, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_former_version_stays_what_the_next_one_has() {
+        for (value, next, text, left) in [
+            ("a\nhers", "a\nhers\nb", None, "a\nhers"),
+            ("a\nhers", "a", None, "a"),
+            ("a\nhers", "a\nhers\nb", Some("HERS"), "a\nhers"),
+            ("old\nhers", "b", Some("hers"), "old"),
+            ("x\ny z", "b", Some("x\ny"), " z"),
+            ("", "b", None, ""),
+        ] {
+            assert_eq!(left_of(value, next, text), left, "{value:?} {next:?}");
+        }
+    }
 
     #[test]
     fn a_text_is_taken_out_wherever_it_stands() {

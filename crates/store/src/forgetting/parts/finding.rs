@@ -5,12 +5,15 @@ use std::collections::HashSet;
 use mnemic_core::{
     compaction,
     groups::transcript,
-    ids::{AgentId, ConversationId, RunId},
+    ids::{AgentId, ConversationId, PassageId, RunId},
     messages::{Message, Role},
     scope::Scope,
 };
 
-use super::{super::contributions, Found, FoundBlock, FoundMessage, FoundPassage, Parts};
+use super::{
+    super::contributions, Found, FoundBlock, FoundMessage, FoundPassage, Parts, related::Gathered,
+    saying,
+};
 use crate::{Row, StoreError, Tx, messages, page::Select};
 
 /// Finds what is to be forgotten in what these agents keep of the scope's end user, or of nobody in particular.
@@ -31,13 +34,14 @@ pub async fn find(
     if let Some(id) = parts.conversation_id {
         place.check_thread(tx, id).await?;
     }
+    let mut gathered = place.messages(tx).await?;
+    place.add_counterparts(tx, &mut gathered).await?;
+    place.add_retold(tx, &mut gathered).await?;
+    place.add_summaries(tx, &mut gathered).await?;
     let mut found = Found {
-        messages: place.messages(tx).await?,
+        messages: gathered.list,
         ..Found::default()
     };
-    place.add_counterparts(tx, &mut found.messages).await?;
-    place.add_retold(tx, &mut found.messages).await?;
-    place.add_summaries(tx, &mut found.messages).await?;
     found.messages.sort_by_key(|message| message.seq);
     found.runs = place.runs(tx, &found.messages).await?;
     // Passages and blocks are in no thread.
@@ -57,43 +61,8 @@ pub(super) struct Place<'a> {
     parts: &'a Parts,
 }
 
-/// How a text stands in JSON, and in JSON that stands in JSON, such as arguments of calls.
-fn spellings(text: &str) -> Result<Vec<String>, StoreError> {
-    let inside = |text: &str| -> Result<String, StoreError> {
-        let quoted = serde_json::to_string(text)?;
-        Ok(quoted
-            .trim_start_matches('"')
-            .strip_suffix('"')
-            .unwrap_or_default()
-            .to_owned())
-    };
-    let once = inside(text)?;
-    let mut all = vec![once.clone(), inside(&once)?];
-    // Models write arguments, and programs bodies, in which all but ASCII is escaped.
-    let escaped = ascii(&once);
-    all.extend([inside(&escaped)?, escaped]);
-    all.sort();
-    all.dedup();
-    Ok(all)
-}
-
-/// A text in JSON with each character beyond ASCII escaped.
-fn ascii(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_ascii() {
-            escaped.push(letter);
-            continue;
-        }
-        for unit in letter.encode_utf16(&mut [0; 2]) {
-            escaped.push_str(&format!("\\u{unit:04x}"));
-        }
-    }
-    escaped
-}
-
 impl Place<'_> {
-    fn of_agents<'p>(&self, tx: &Tx<'_>, select: &mut Select<'p>, prefix: &str) {
+    pub(super) fn of_agents<'p>(&self, tx: &Tx<'_>, select: &mut Select<'p>, prefix: &str) {
         select.and_bind(
             &format!(
                 "{} = {{}}",
@@ -133,27 +102,8 @@ impl Place<'_> {
         }
     }
 
-    /// The condition that one of the columns contains the text as JSON.
-    fn says(
-        &self,
-        tx: &Tx<'_>,
-        select: &mut Select<'_>,
-        columns: &[&str],
-    ) -> Result<(), StoreError> {
-        let Some(text) = &self.parts.text else {
-            return Ok(());
-        };
-        let mut conditions = Vec::new();
-        for spelling in spellings(text)? {
-            let n = select.bind(spelling);
-            conditions.extend(columns.iter().map(|column| tx.contains(column, n)));
-        }
-        select.and(format!("({})", conditions.join(" OR ")));
-        Ok(())
-    }
-
-    async fn messages(&self, tx: &mut Tx<'_>) -> Result<Vec<FoundMessage>, StoreError> {
-        let mut found = Vec::new();
+    async fn messages(&self, tx: &mut Tx<'_>) -> Result<Gathered, StoreError> {
+        let mut found = Gathered::default();
         if !self.parts.message_ids.is_empty() {
             let mut select = self.select_messages(tx);
             let ids: Vec<String> = self
@@ -164,18 +114,36 @@ impl Place<'_> {
                 .collect();
             let n = select.bind(ids);
             select.and(tx.any_of("m.id", n));
-            found.extend(read(select.all(tx, "").await?)?);
+            found.add(read(select.all(tx, "").await?)?);
         }
         if self.parts.describes() {
             let mut select = self.select_messages(tx);
-            self.says(tx, &mut select, &["m.body", "m.name", "m.sender_id"])?;
+            if let Some(text) = &self.parts.text {
+                let columns = ["m.body", "m.name", "m.sender_id"];
+                saying::may_say(tx, &mut select, (&columns, text))?;
+            }
             self.of_time(&mut select, "m.created_at");
             if let Some(id) = self.parts.conversation_id {
                 select.and_bind("m.conversation_id = {}", id);
             }
-            add(&mut found, read(select.all(tx, "").await?)?);
+            let mut said = Vec::new();
+            for row in select.all(tx, "").await? {
+                said.extend(self.said(row)?);
+            }
+            found.add(said);
         }
         Ok(found)
+    }
+
+    /// A message, unless a text is sought that it does not say.
+    fn said(&self, mut row: Row) -> Result<Option<FoundMessage>, StoreError> {
+        let seq = row.int()?;
+        let message = messages::from_row(row)?;
+        let says = match &self.parts.text {
+            Some(text) => saying::is_in_message(&message, text)?,
+            None => true,
+        };
+        Ok(says.then(|| FoundMessage::of(seq, message)))
     }
 
     /// Messages that may be forgotten: all but compiled prompts.
@@ -190,64 +158,6 @@ impl Place<'_> {
                 .to_owned(),
         );
         select
-    }
-
-    /// Adds the returns of calls and the calls of returns: a context with one of the two alone is refused by models.
-    async fn add_counterparts(
-        &self,
-        tx: &mut Tx<'_>,
-        found: &mut Vec<FoundMessage>,
-    ) -> Result<(), StoreError> {
-        let mut looked_at = 0;
-        while let Some(message) = found.get(looked_at).cloned() {
-            looked_at += 1;
-            for call in &message.calls {
-                let mut select = self.select_messages(tx);
-                select.and_bind("m.conversation_id = {}", message.conversation_id);
-                let n = select.bind(call.as_str());
-                select.and(tx.contains("m.body", n));
-                let with_it = read(select.all(tx, "").await?)?;
-                add(
-                    found,
-                    with_it
-                        .into_iter()
-                        .filter(|other| other.calls.contains(call))
-                        .collect(),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds the summaries that were made after one of the messages: they may tell it.
-    async fn add_summaries(
-        &self,
-        tx: &mut Tx<'_>,
-        found: &mut Vec<FoundMessage>,
-    ) -> Result<(), StoreError> {
-        let mut oldest: Vec<&FoundMessage> = Vec::new();
-        for message in found.iter() {
-            match oldest
-                .iter_mut()
-                .find(|known| known.conversation_id == message.conversation_id)
-            {
-                Some(known) if known.seq > message.seq => *known = message,
-                Some(_) => {}
-                None => oldest.push(message),
-            }
-        }
-        let mut summaries = Vec::new();
-        for message in oldest {
-            let mut select = self.select_messages(tx);
-            select.and_bind("m.conversation_id = {}", message.conversation_id);
-            select.and_bind("m.seq > {}", message.seq);
-            let n = select.bind("\"compaction\":");
-            select.and(tx.contains("m.body", n));
-            let with_it = read(select.all(tx, "").await?)?;
-            summaries.extend(with_it.into_iter().filter(|other| other.is_summary));
-        }
-        add(found, summaries);
-        Ok(())
     }
 
     async fn runs(
@@ -266,15 +176,23 @@ impl Place<'_> {
         if !self.parts.describes() {
             return Ok(runs);
         }
-        let mut select = Select::new("SELECT r.id FROM runs r");
+        let mut select = Select::new("SELECT r.id, r.input, r.metadata, r.error FROM runs r");
         self.of_agents(tx, &mut select, "r");
-        self.says(tx, &mut select, &["r.input", "r.metadata", "r.error"])?;
+        if let Some(text) = &self.parts.text {
+            let columns = ["r.input", "r.metadata", "r.error"];
+            saying::may_say(tx, &mut select, (&columns, text))?;
+        }
         self.of_time(&mut select, "r.created_at");
         if let Some(id) = self.parts.conversation_id {
             select.and_bind("r.conversation_id = {}", id);
         }
         for mut row in select.all(tx, "").await? {
             let run: RunId = row.parse()?;
+            if let Some(text) = &self.parts.text
+                && !any_says(&mut row, 3, text)?
+            {
+                continue;
+            }
             if seen.insert(run) {
                 runs.push(run);
             }
@@ -301,13 +219,21 @@ impl Place<'_> {
             if let Some(text) = &self.parts.text {
                 let n = select.bind(text.clone());
                 let plain = tx.contains("p.text", n);
-                let n = select.bind(spellings(text)?.swap_remove(0));
+                let n = select.bind(saying::spellings(text)?.swap_remove(0));
                 let json = ["p.tags", "p.metadata"].map(|column| tx.contains(column, n));
                 select.and(format!("({plain} OR {})", json.join(" OR ")));
             }
             self.of_time(&mut select, "p.created_at");
-            for passage in read_passages(select.all(tx, "ORDER BY p.seq").await?)? {
-                if found.iter().all(|known| known.id != passage.id) {
+            let known: HashSet<PassageId> = found.iter().map(|passage| passage.id).collect();
+            for mut row in select.all(tx, "ORDER BY p.seq").await? {
+                let passage = read_passage(&mut row)?;
+                let says = match &self.parts.text {
+                    Some(text) => {
+                        saying::contains(&passage.text, text) || any_says(&mut row, 2, text)?
+                    }
+                    None => true,
+                };
+                if says && !known.contains(&passage.id) {
                     found.push(passage);
                 }
             }
@@ -316,7 +242,8 @@ impl Place<'_> {
     }
 
     fn select_passages<'p>(&self, tx: &Tx<'_>) -> Select<'p> {
-        let mut select = Select::new("SELECT p.id, p.text, p.created_at FROM passages p");
+        let mut select =
+            Select::new("SELECT p.id, p.text, p.created_at, p.tags, p.metadata FROM passages p");
         select.and_bind("p.organization_id = {}", self.organization);
         select.and_bind("COALESCE(p.subject, '') = {}", self.subject.clone());
         let n = select.bind(self.agents.clone());
@@ -383,14 +310,6 @@ impl Place<'_> {
     }
 }
 
-pub(super) fn add(found: &mut Vec<FoundMessage>, more: Vec<FoundMessage>) {
-    for message in more {
-        if found.iter().all(|known| known.id != message.id) {
-            found.push(message);
-        }
-    }
-}
-
 pub(super) fn read(rows: Vec<Row>) -> Result<Vec<FoundMessage>, StoreError> {
     let message = |mut row: Row| {
         let seq = row.int()?;
@@ -400,14 +319,32 @@ pub(super) fn read(rows: Vec<Row>) -> Result<Vec<FoundMessage>, StoreError> {
 }
 
 fn read_passages(rows: Vec<Row>) -> Result<Vec<FoundPassage>, StoreError> {
-    let passage = |mut row: Row| {
-        Ok(FoundPassage {
-            id: row.parse()?,
-            text: row.text()?,
-            created_at: row.time()?,
-        })
-    };
-    rows.into_iter().map(passage).collect()
+    rows.into_iter()
+        .map(|mut row| read_passage(&mut row))
+        .collect()
+}
+
+fn read_passage(row: &mut Row) -> Result<FoundPassage, StoreError> {
+    Ok(FoundPassage {
+        id: row.parse()?,
+        text: row.text()?,
+        created_at: row.time()?,
+    })
+}
+
+/// Whether one of the next so many columns, which are JSON, says a text.
+fn any_says(row: &mut Row, columns: usize, text: &str) -> Result<bool, StoreError> {
+    let mut found = false;
+    for _ in 0..columns {
+        let Some(column) = row.opt_text()? else {
+            continue;
+        };
+        found |= match serde_json::from_str(&column) {
+            Ok(value) => saying::says(&value, text),
+            Err(_) => saying::contains(&column, text),
+        };
+    }
+    Ok(found)
 }
 
 impl FoundMessage {
@@ -431,24 +368,6 @@ impl FoundMessage {
             seq,
             agent_id: message.agent_id,
             run_id: message.run_id,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_is_found_however_json_spells_it() {
-        assert_eq!(spellings("plain").unwrap(), ["plain"]);
-        let spelled = spellings("caf\u{e9} \"\u{1f600}\"").unwrap();
-        for way in [
-            "caf\u{e9} \\\"\u{1f600}\\\"",
-            "caf\\u00e9 \\\"\\ud83d\\ude00\\\"",
-            "caf\\\\u00e9 \\\\\\\"\\\\ud83d\\\\ude00\\\\\\\"",
-        ] {
-            assert!(spelled.iter().any(|one| one == way), "{way} in {spelled:?}");
         }
     }
 }
