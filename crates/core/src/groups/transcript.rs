@@ -80,9 +80,16 @@ impl Told {
     /// How this message is told.
     #[must_use]
     pub fn of(message: &Message) -> Self {
+        let said = said(message);
+        // Of an image alone only its speaker is told.
+        let is_nothing = message.role == Role::User && said.is_empty();
         Self {
-            lines: lines_of(message),
-            said: said(message),
+            lines: if is_nothing {
+                String::new()
+            } else {
+                lines_of(message)
+            },
+            said,
         }
     }
 }

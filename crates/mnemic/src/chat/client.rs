@@ -367,6 +367,10 @@ mod tests {
     /// Answers the first request of its first connection, closes that once it has read a second one, and answers on
     /// all others; gives its address and how many requests it has read.
     async fn breaking() -> (String, Arc<AtomicUsize>) {
+        // The other tests of this process may have done so.
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let read = Arc::new(AtomicUsize::new(0));
