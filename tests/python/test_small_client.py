@@ -96,7 +96,8 @@ def test_a_persons_history_is_their_own_oldest_first(caller, juno):
 def test_a_person_who_is_forgotten_is_a_stranger_again(caller, juno, model, token):
     caller.send_message(juno.id, f"Please remember that I whittle {token}.", user_id="ian")
     receipt = caller.forget_user(juno.id, "ian")
-    assert (receipt.user_id, receipt.removed["messages"], receipt.copies) == ("ian", 4, [])
+    # The prompt, what was said, a call, its return and the answer.
+    assert (receipt.user_id, receipt.removed["messages"], receipt.copies) == ("ian", 5, [])
     assert receipt.erased or "VACUUM" in receipt.left
     assert caller.history(juno.id, user_id="ian") == []
     caller.send_message(juno.id, f"[[echo]] hello from ian-{token}", user_id="ian")
