@@ -235,7 +235,7 @@ def described(http, provider, kept, doomed):
 
 
 def plainly(http, description):
-    """The operations that succeed as plainly as they can be asked: lists without filters, searches with a word."""
+    """The operations that succeed as plainly as they can be asked: lists without filters, searches with a word, forks of all."""
     done = set()
     for path, operations in description["paths"].items():
         if "get" in operations:
@@ -245,6 +245,11 @@ def plainly(http, description):
                 done.add(f"GET {path}")
         if "post" in operations and path.endswith("/search") and "{" not in path:
             if http.post(path, json={"query": "wind"}).status_code == 200:
+                done.add(f"POST {path}")
+        if path.endswith("/fork"):
+            # Both things that its query may name hardly ever go together by chance.
+            inside = [one for one in operations["post"]["parameters"] if one["in"] == "path"]
+            if http.post(path.format(**{one["name"]: one["example"] for one in inside})).status_code == 200:
                 done.add(f"POST {path}")
     return done
 
