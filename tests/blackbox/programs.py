@@ -5,12 +5,14 @@ PostgreSQL in which databases may be made, PSQL its client.
 """
 
 import contextlib
+import functools
 import json
 import os
 import re
 import signal
 import socket
 import sqlite3
+import ssl
 import subprocess
 import tempfile
 import time
@@ -19,6 +21,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+
+# A client reads the machine's certificates when it is made, for some 20 ms, and tests make thousands of clients.
+ssl.create_default_context = functools.cache(ssl.create_default_context)
 
 MODEL = "openai-proxy/scripted"
 START_SECONDS = 30

@@ -14,11 +14,11 @@ use mnemic_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Visitor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Query, body_id, query_id},
     validation::Issue,
@@ -28,10 +28,10 @@ use crate::{
 const MAX_NAME: usize = 500;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list_orgs, create_org, update_org, delete_org))
-        .routes(routes!(list_users, create_user, update_user, delete_user))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list_orgs, create_org, update_org, delete_org))
+        .merge(routes!(list_users, create_user, update_user, delete_user))
 }
 
 /// Somebody who may see all organizations: whoever has the server's password or a key of scope admin, but no tool of an agent.

@@ -12,22 +12,22 @@ use mnemic_engine::agent_files::ExportOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::form::{ImportBody, ImportForm};
 use crate::{
     AppState,
     actor::{Actor, ProjectId, Visitor},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, body_id, query_id},
     people::{self, UserQuery},
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(export, export_with_skills))
-        .routes(routes!(import))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(export, export_with_skills))
+        .merge(routes!(import))
 }
 
 /// What an exported file holds.

@@ -13,7 +13,6 @@ use mnemic_store::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::{
     request::{CreateAgentBody, UpdateAgentBody},
@@ -23,20 +22,21 @@ pub use self::{
 use crate::{
     AppState,
     actor::{Actor, ClientVersion, IsPlain, ProjectId},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query},
     page::PageQuery,
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(count))
-        .routes(routes!(retrieve, update, delete))
-        .routes(routes!(recompile))
-        .routes(routes!(recompile_system_prompt))
-        .routes(routes!(reset_messages))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, create))
+        .merge(routes!(count))
+        .merge(routes!(retrieve, update, delete))
+        .merge(routes!(recompile))
+        .merge(routes!(recompile_system_prompt))
+        .merge(routes!(reset_messages))
         .route("/v1/_internal_agents/count", get(count_internal))
 }
 

@@ -14,13 +14,13 @@ use mnemic_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     access::secret::{Kind, Secret},
     actor::Actor,
     admin::Administrator,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path},
     page::PageQuery,
@@ -31,10 +31,10 @@ use crate::{
 const MAX_NAME: usize = 200;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(revoke))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, create))
+        .merge(routes!(revoke))
 }
 
 /// A key without its secret.

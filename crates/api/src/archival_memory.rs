@@ -17,11 +17,11 @@ use mnemic_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Query, body_id},
     page::PageQuery,
@@ -36,12 +36,12 @@ const DEFAULT_TOP_K: usize = 5;
 const MAX_RESULTS: i64 = 1_000;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(search_of_agent))
-        .routes(routes!(delete))
-        .routes(routes!(search))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, create))
+        .merge(routes!(search_of_agent))
+        .merge(routes!(delete))
+        .merge(routes!(search))
 }
 
 /// A passage.

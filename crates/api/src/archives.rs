@@ -20,13 +20,13 @@ use mnemic_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::{Actor, ClientVersion},
     agents::{AgentView, RelationsQuery},
     archival_memory::{PassageBody, PassageView},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Query, query_id},
     page::PageQuery,
@@ -35,16 +35,16 @@ use crate::{
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(retrieve, update, delete))
-        .routes(routes!(agents_of))
-        .routes(routes!(create_passage))
-        .routes(routes!(create_passages))
-        .routes(routes!(delete_passage))
-        .routes(routes!(attach))
-        .routes(routes!(detach))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, create))
+        .merge(routes!(retrieve, update, delete))
+        .merge(routes!(agents_of))
+        .merge(routes!(create_passage))
+        .merge(routes!(create_passages))
+        .merge(routes!(delete_passage))
+        .merge(routes!(attach))
+        .merge(routes!(detach))
 }
 
 /// An archive.

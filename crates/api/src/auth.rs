@@ -3,13 +3,18 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{AppState, access, actor::Actor, error::ApiError, extract::Json};
+use crate::{
+    AppState, access,
+    actor::Actor,
+    described::{Routes, routes},
+    error::ApiError,
+    extract::Json,
+};
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(authenticate))
+pub fn routes() -> Routes {
+    routes!(authenticate)
 }
 
 /// A password.

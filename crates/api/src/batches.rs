@@ -15,11 +15,11 @@ use mnemic_store::{batches, page::Order};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Query, body_id, query_id},
     page::PageQuery,
@@ -28,12 +28,12 @@ use crate::{
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(retrieve))
-        .routes(routes!(cancel))
-        .routes(routes!(messages))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, create))
+        .merge(routes!(retrieve))
+        .merge(routes!(cancel))
+        .merge(routes!(messages))
 }
 
 /// A batch or a run, as a job.

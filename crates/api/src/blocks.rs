@@ -11,7 +11,6 @@ use mnemic_core::ids::{AgentId, BlockId};
 use mnemic_store::{agents::AgentFilter, blocks, page::Order};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::{
     request::{BlocksQuery, CreateBlockBody, UpdateBlockBody},
@@ -21,20 +20,21 @@ use crate::{
     AppState,
     actor::{Actor, ClientVersion, ProjectId},
     agents::{AgentView, RelationsQuery},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Query},
     page::PageQuery,
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(count))
-        .routes(routes!(retrieve, update, delete))
-        .routes(routes!(list_agents))
-        .routes(routes!(history))
-        .routes(routes!(restore))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, create))
+        .merge(routes!(count))
+        .merge(routes!(retrieve, update, delete))
+        .merge(routes!(list_agents))
+        .merge(routes!(history))
+        .merge(routes!(restore))
         .route("/v1/_internal_blocks", get(list).post(create))
         .route("/v1/_internal_blocks/{block_id}", http_delete(delete))
         .route("/v1/_internal_blocks/{block_id}/agents", get(list_agents))

@@ -10,12 +10,12 @@ use mnemic_core::{
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
     content::{self, Content, Piece},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, body_id},
     people,
@@ -24,8 +24,8 @@ use crate::{
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(capture))
+pub fn routes() -> Routes {
+    routes!(capture)
 }
 
 /// Turns that one request may carry.

@@ -6,21 +6,21 @@ use mnemic_engine::CompactionResult;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
     conversation_messages::{Named, thread},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, OptionalJson, Path, body_id},
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(summarize))
-        .routes(routes!(compact))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(summarize))
+        .merge(routes!(compact))
 }
 
 /// How a context is compacted.

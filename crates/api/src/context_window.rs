@@ -7,18 +7,18 @@ use mnemic_llm::ToolSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Query, query_id},
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(overview))
+pub fn routes() -> Routes {
+    routes!(overview)
 }
 
 /// Which of the agent's contexts.

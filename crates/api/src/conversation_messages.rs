@@ -20,12 +20,12 @@ use mnemic_store::{
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
     answer::LettaResponse,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, OptionalJson, Path, PathParam, Query, body_id, query_id},
     history,
@@ -40,12 +40,12 @@ use crate::{
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, send))
-        .routes(routes!(cancel))
-        .routes(routes!(stream))
-        .routes(routes!(recompile))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, send))
+        .merge(routes!(cancel))
+        .merge(routes!(stream))
+        .merge(routes!(recompile))
 }
 
 /// How a path names a conversation.

@@ -17,11 +17,11 @@ use mnemic_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, query_id},
     page::PageQuery,
@@ -30,10 +30,10 @@ use crate::{
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(retrieve, update, delete))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, create))
+        .merge(routes!(retrieve, update, delete))
 }
 
 /// A conversation.

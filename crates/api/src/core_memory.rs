@@ -8,26 +8,26 @@ use mnemic_store::{
     blocks::{self, BlockFilter},
     page::Order,
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
     agents::{AgentView, MemoryView},
     blocks::{BlockView, UpdateBlockBody, no_such_label},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Text},
     page::PageQuery,
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(memory))
-        .routes(routes!(list))
-        .routes(routes!(attach))
-        .routes(routes!(detach))
-        .routes(routes!(retrieve, update))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(memory))
+        .merge(routes!(list))
+        .merge(routes!(attach))
+        .merge(routes!(detach))
+        .merge(routes!(retrieve, update))
         .route(
             "/v1/_internal_agents/{agent_id}/core-memory/blocks/{block_label}",
             patch(update),

@@ -3,9 +3,14 @@
 use axum::extract::State;
 use http::HeaderMap;
 use mnemic_store::vectors;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{AppState, actor::Actor, error::ApiError, extract::Json};
+use crate::{
+    AppState,
+    actor::Actor,
+    described::{Routes, routes},
+    error::ApiError,
+    extract::Json,
+};
 
 /// The header that names the unit.
 const UNIT_HEADER: &str = "storage-unit";
@@ -14,8 +19,8 @@ const UNIT_HEADER: &str = "storage-unit";
 const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(total_storage_size))
+pub fn routes() -> Routes {
+    routes!(total_storage_size)
 }
 
 /// How much the vectors of all messages and passages take, in the unit that the header `storage-unit` names: `B`, `KB`,

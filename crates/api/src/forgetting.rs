@@ -10,11 +10,11 @@ use mnemic_store::forgetting::parts::{Found, FoundBlock, FoundMessage, FoundPass
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Text},
     people,
@@ -29,10 +29,10 @@ const MAX_IDS: usize = 1_000;
 const MAX_SHOWN: usize = 100;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(forget_of_user))
-        .routes(routes!(forget_of_agent))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(forget_of_user))
+        .merge(routes!(forget_of_agent))
 }
 
 /// What is to be forgotten. `message_ids` and `passage_ids` name single things; of the rest, what is given has to hold all together.

@@ -5,20 +5,20 @@ use mnemic_core::ids::{AgentId, MessageId};
 use mnemic_engine::forks::Fork;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
     conversation_messages::{Named, thread},
     conversations::{self, ConversationView},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Query, query_id},
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(fork))
+pub fn routes() -> Routes {
+    routes!(fork)
 }
 
 /// What is forked.

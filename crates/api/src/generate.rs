@@ -7,12 +7,12 @@ use mnemic_engine::{EngineError, GenerateRequest, custom::Above};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
     conversation_messages::{Named, thread},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path},
     letta_messages::UsageView,
@@ -22,11 +22,11 @@ use crate::{
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(generate))
-        .routes(routes!(preview))
-        .routes(routes!(preview_conversation))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(generate))
+        .merge(routes!(preview))
+        .merge(routes!(preview_conversation))
 }
 
 /// What a model is asked.

@@ -15,7 +15,6 @@ use mnemic_store::{
     page::Order,
 };
 use serde_json::Value;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::shapes::GroupView;
 use self::shapes::{AgentGroupsQuery, CreateGroupBody, Deleted, GroupsQuery, UpdateGroupBody};
@@ -23,6 +22,7 @@ use crate::{
     AppState,
     actor::{Actor, ProjectId},
     answer::{self, LettaResponse},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Query},
     history,
@@ -35,17 +35,17 @@ use crate::{
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(count))
-        .routes(routes!(retrieve, update, delete))
-        .routes(routes!(messages, send))
-        .routes(routes!(modify_message))
-        .routes(routes!(reset_messages))
-        .routes(routes!(attach_block))
-        .routes(routes!(detach_block))
-        .routes(routes!(of_agent))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, create))
+        .merge(routes!(count))
+        .merge(routes!(retrieve, update, delete))
+        .merge(routes!(messages, send))
+        .merge(routes!(modify_message))
+        .merge(routes!(reset_messages))
+        .merge(routes!(attach_block))
+        .merge(routes!(detach_block))
+        .merge(routes!(of_agent))
 }
 
 /// Groups, oldest first.

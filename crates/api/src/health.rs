@@ -3,9 +3,13 @@
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{AppState, error::ApiError, extract::Json};
+use crate::{
+    AppState,
+    described::{Routes, routes},
+    error::ApiError,
+    extract::Json,
+};
 
 /// How long the question whether the database answers may take.
 const READY_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
@@ -20,10 +24,8 @@ pub struct Health {
 }
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(health))
-        .routes(routes!(ready))
+pub fn routes() -> Routes {
+    Routes::new().merge(routes!(health)).merge(routes!(ready))
 }
 
 /// Answers at once, whatever the database and the models do.

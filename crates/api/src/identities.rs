@@ -15,7 +15,6 @@ use mnemic_store::{
     page::Order,
 };
 use serde_json::Value;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::shapes::IdentityView;
 use self::shapes::{CreateIdentityBody, IdentitiesQuery, PropertyBody, UpdateIdentityBody};
@@ -24,24 +23,25 @@ use crate::{
     actor::{Actor, ClientVersion, ProjectId},
     agents::{AgentView, RelationsQuery},
     blocks::BlockView,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Query},
     page::PageQuery,
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create, upsert))
-        .routes(routes!(count))
-        .routes(routes!(retrieve, update, delete))
-        .routes(routes!(set_properties))
-        .routes(routes!(agents_of))
-        .routes(routes!(blocks_of))
-        .routes(routes!(attach_to_agent))
-        .routes(routes!(detach_from_agent))
-        .routes(routes!(attach_to_block))
-        .routes(routes!(detach_from_block))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, create, upsert))
+        .merge(routes!(count))
+        .merge(routes!(retrieve, update, delete))
+        .merge(routes!(set_properties))
+        .merge(routes!(agents_of))
+        .merge(routes!(blocks_of))
+        .merge(routes!(attach_to_agent))
+        .merge(routes!(detach_from_agent))
+        .merge(routes!(attach_to_block))
+        .merge(routes!(detach_from_block))
 }
 
 /// An identity with what is linked to it.

@@ -14,24 +14,24 @@ use mnemic_store::{
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
     batches::{JobView, metadata},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, PathParam, Query},
     page::PageQuery,
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(list_active))
-        .routes(routes!(retrieve, delete))
-        .routes(routes!(cancel))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list))
+        .merge(routes!(list_active))
+        .merge(routes!(retrieve, delete))
+        .merge(routes!(cancel))
 }
 
 /// How a path names a job.

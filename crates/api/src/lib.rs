@@ -24,6 +24,7 @@ mod context_window;
 mod conversation_messages;
 mod conversations;
 mod core_memory;
+mod described;
 mod embeddings;
 pub mod error;
 pub mod extract;
@@ -141,10 +142,9 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
         outside,
         door: Arc::default(),
     };
-    let (routes, mut document) = openapi::routes().split_for_parts();
-    openapi::complete(&mut document);
+    let (routes, descriptions) = openapi::routes().split();
     let inner = routes
-        .merge(openapi::pages(document))
+        .merge(openapi::pages(descriptions))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(middleware::panicked))

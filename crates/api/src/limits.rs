@@ -13,22 +13,22 @@ use mnemic_store::{agents, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
     admin::Administrator,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Query, query_id},
     people,
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(plans))
-        .routes(routes!(show, assign))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(plans))
+        .merge(routes!(show, assign))
 }
 
 /// A limit of a plan.

@@ -17,11 +17,11 @@ use mnemic_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path},
     people,
@@ -35,11 +35,11 @@ const DEFAULT_LIMIT: usize = 10;
 const MAX_LIMIT: usize = 100;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(add))
-        .routes(routes!(search))
-        .routes(routes!(of_run))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(add))
+        .merge(routes!(search))
+        .merge(routes!(of_run))
 }
 
 /// What a turn wrote.

@@ -9,12 +9,12 @@ use mnemic_engine::search::{Finding, MessageSearch, Mode, Recalled, Where, said}
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
     archival_memory::{parts, zone_of},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, body_id},
     validation::Issue,
@@ -27,10 +27,10 @@ const DEFAULT_LIMIT: i64 = 50;
 const MAX_LIMIT: i64 = 100;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(search))
-        .routes(routes!(search_of_agents))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(search))
+        .merge(routes!(search_of_agents))
 }
 
 /// By what messages are found.

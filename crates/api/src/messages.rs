@@ -18,12 +18,12 @@ use mnemic_store::{
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::{Actor, IsPlain},
     answer::LettaResponse,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, body_id, query_id},
     history,
@@ -37,15 +37,15 @@ use crate::{
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, send))
-        .routes(routes!(send_stream))
-        .routes(routes!(send_async))
-        .routes(routes!(cancel))
-        .routes(routes!(modify))
-        .routes(routes!(list_all))
-        .routes(routes!(retrieve))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, send))
+        .merge(routes!(send_stream))
+        .merge(routes!(send_async))
+        .merge(routes!(cancel))
+        .merge(routes!(modify))
+        .merge(routes!(list_all))
+        .merge(routes!(retrieve))
 }
 
 /// The scope of a request to an agent and where it runs: in the thread of the user it names, or in the default one.

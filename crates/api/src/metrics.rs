@@ -8,13 +8,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use mnemic_store::commits;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{AppState, error::ApiError};
+use crate::{
+    AppState,
+    described::{Routes, routes},
+    error::ApiError,
+};
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(metrics))
+pub fn routes() -> Routes {
+    routes!(metrics)
 }
 
 /// Numbers for Prometheus.

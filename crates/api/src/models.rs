@@ -15,22 +15,22 @@ use mnemic_llm::{Endpoint, ModelInfo, ModelKind, Origin};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Query},
     openai::{self, Language},
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(list_embedding))
-        .routes(routes!(list_unreachable))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list))
+        .merge(routes!(list_embedding))
+        .merge(routes!(list_unreachable))
 }
 
 /// A model that agents can think with.

@@ -20,13 +20,12 @@ use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use http::{Extensions, HeaderMap, header, request::Parts};
-use utoipa_axum::router::OpenApiRouter;
 
-use crate::{AppState, paths::OpenAiPath};
+use crate::{described::Routes, paths::OpenAiPath};
 
 /// The routes of this folder.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn routes() -> Routes {
+    Routes::new()
         .merge(chat::routes())
         .merge(responses::routes())
         .merge(models::routes())

@@ -1,6 +1,6 @@
 //! The API's description of itself: `/openapi.json` from the code, and pages to read it at `/docs`.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     Router,
@@ -18,12 +18,12 @@ use utoipa::{
         path::{Operation, ParameterIn, PathItem},
     },
 };
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     AppState, admin, agent_files, agents, api_keys, archival_memory, archives, auth, batches,
     blocks, capture, compaction, context_window, conversation_messages, conversations, core_memory,
+    described::{self, Describe, Routes},
     embeddings, forgetting, forks, generate, groups, health, identities, jobs, limits, memory,
     message_search, messages, metrics, models, openai, people, providers, runs, sandbox_configs,
     steps, tags, tools, usage, user_tokens, voice,
@@ -52,8 +52,8 @@ struct ErrorBody {
 struct Document;
 
 /// All routes, each described where it is written.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(Document::openapi())
+pub fn routes() -> Routes {
+    Routes::new()
         .merge(agents::routes())
         .merge(agent_files::routes())
         .merge(core_memory::routes())
@@ -96,8 +96,15 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(metrics::routes())
 }
 
+/// The whole description.
+pub fn document(descriptions: &[Describe]) -> utoipa::openapi::OpenApi {
+    let mut document = described::describe(Document::openapi(), descriptions);
+    complete(&mut document);
+    document
+}
+
 /// Adds what holds for every operation: the form of errors, and the form of ids.
-pub fn complete(document: &mut utoipa::openapi::OpenApi) {
+fn complete(document: &mut utoipa::openapi::OpenApi) {
     let items = document.paths.paths.values_mut();
     for operation in items.flat_map(operations) {
         let schema = Ref::from_schema_name("ErrorBody");
@@ -166,9 +173,13 @@ fn id_pattern(prefix: &str) -> String {
     )
 }
 
-/// The description itself and the pages that show it, all from the binary.
-pub fn pages(document: utoipa::openapi::OpenApi) -> Router<AppState> {
-    let text = Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
+/// The description itself and the pages that show it, all from the binary. It is put together when it is first
+/// read.
+pub fn pages(descriptions: Vec<Describe>) -> Router<AppState> {
+    let text = LazyLock::new(move || {
+        let document = document(&descriptions);
+        Bytes::from(serde_json::to_vec(&document).unwrap_or_default())
+    });
     let text = Arc::new(text);
     let json = move || {
         let text = Bytes::clone(&text);

@@ -18,12 +18,12 @@ use mnemic_store::{
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
     blocks::BlockView,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Text},
     page::PageQuery,
@@ -35,11 +35,11 @@ use crate::{
 const MAX_BYTES: usize = 256;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(retrieve, forget))
-        .routes(routes!(forget_everywhere))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list))
+        .merge(routes!(retrieve, forget))
+        .merge(routes!(forget_everywhere))
 }
 
 /// For which user a request is.

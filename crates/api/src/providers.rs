@@ -16,24 +16,24 @@ use mnemic_store::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Query},
     page::PageQuery,
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(check))
-        .routes(routes!(retrieve, modify, delete))
-        .routes(routes!(check_existing))
-        .routes(routes!(refresh))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, create))
+        .merge(routes!(check))
+        .merge(routes!(retrieve, modify, delete))
+        .merge(routes!(check_existing))
+        .merge(routes!(refresh))
 }
 
 /// A provider.

@@ -17,11 +17,11 @@ use mnemic_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, query_id},
     history,
@@ -37,18 +37,18 @@ use crate::{
 const MAX_STEPS: i64 = 10_000;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(list_internal))
-        .routes(routes!(list_active))
-        .routes(routes!(retrieve, delete))
-        .routes(routes!(list_messages))
-        .routes(routes!(list_steps))
-        .routes(routes!(usage))
-        .routes(routes!(metrics))
-        .routes(routes!(trace))
-        .routes(routes!(stream))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list))
+        .merge(routes!(list_internal))
+        .merge(routes!(list_active))
+        .merge(routes!(retrieve, delete))
+        .merge(routes!(list_messages))
+        .merge(routes!(list_steps))
+        .merge(routes!(usage))
+        .merge(routes!(metrics))
+        .merge(routes!(trace))
+        .merge(routes!(stream))
 }
 
 /// A run.

@@ -13,7 +13,6 @@ use mnemic_store::{
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
     request::{
@@ -25,6 +24,7 @@ use self::{
 use crate::{
     AppState,
     actor::{Actor, Visitor},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Query},
     page::PageQuery,
@@ -34,16 +34,16 @@ use crate::{
 const PAGE: i64 = 1_000;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(create_local))
-        .routes(routes!(create_default_local))
-        .routes(routes!(create_default_e2b))
-        .routes(routes!(recreate_venv))
-        .routes(routes!(update, delete))
-        .routes(routes!(list_variables, create_variable))
-        .routes(routes!(update_variable, delete_variable))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, create))
+        .merge(routes!(create_local))
+        .merge(routes!(create_default_local))
+        .merge(routes!(create_default_e2b))
+        .merge(routes!(recreate_venv))
+        .merge(routes!(update, delete))
+        .merge(routes!(list_variables, create_variable))
+        .merge(routes!(update_variable, delete_variable))
 }
 
 /// Refuses a tool that runs: what is changed here reaches all other tools, also those that something was granted to.

@@ -17,11 +17,11 @@ use mnemic_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Query, Text, query_id},
     history,
@@ -34,16 +34,16 @@ use crate::{
 const MAX_TRANSACTION_ID_CHARS: usize = 1_000;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(retrieve))
-        .routes(routes!(list_messages))
-        .routes(routes!(metrics))
-        .routes(routes!(trace))
-        .routes(routes!(trace_by_old_name))
-        .routes(routes!(set_transaction_id))
-        .routes(routes!(feedback))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list))
+        .merge(routes!(retrieve))
+        .merge(routes!(list_messages))
+        .merge(routes!(metrics))
+        .merge(routes!(trace))
+        .merge(routes!(trace_by_old_name))
+        .merge(routes!(set_transaction_id))
+        .merge(routes!(feedback))
 }
 
 /// A step.

@@ -19,7 +19,6 @@ use mnemic_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::request::{CodeBody, CreateToolBody, UpdateToolBody};
 pub(crate) use self::request::{RequirementBody, requirements};
@@ -27,6 +26,7 @@ use crate::{
     AppState,
     actor::{Actor, ClientVersion, ProjectId, Visitor},
     agents::AgentView,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, OptionalJson, Path, Query, Text, query_id},
     page::PageQuery,
@@ -34,20 +34,19 @@ use crate::{
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create, upsert))
-        .routes(routes!(count))
-        .routes(routes!(add_base))
-        .routes(routes!(generate_schema))
-        .routes(routes!(search::search))
-        .routes(routes!(run::run_source))
-        .routes(routes!(run::run_of_agent))
-        .routes(routes!(retrieve, update, delete))
-        .routes(routes!(list_of_agent))
-        .routes(routes!(attach))
-        .routes(routes!(detach))
-        .routes(routes!(approval))
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(list, create, upsert))
+        .merge(routes!(count))
+        .merge(routes!(add_base))
+        .merge(routes!(generate_schema))
+        .merge(search::routes())
+        .merge(run::routes())
+        .merge(routes!(retrieve, update, delete))
+        .merge(routes!(list_of_agent))
+        .merge(routes!(attach))
+        .merge(routes!(detach))
+        .merge(routes!(approval))
 }
 
 /// A tool.

@@ -14,11 +14,11 @@ use mnemic_store::usage::{self, StepUsage, UsageFilter};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Query, query_id},
     people::{self, as_given},
@@ -26,8 +26,8 @@ use crate::{
 };
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(show))
+pub fn routes() -> Routes {
+    routes!(show)
 }
 
 /// Whose use, and of which month.

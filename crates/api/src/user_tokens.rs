@@ -7,12 +7,12 @@ use mnemic_store::user_tokens;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     access::secret::{Kind, Secret},
     actor::{Actor, Visitor},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Query, body_id, query_id},
     people,
@@ -28,8 +28,8 @@ const USUAL_TTL: i64 = 3_600;
 const MICROS: i64 = 1_000_000;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create, end))
+pub fn routes() -> Routes {
+    routes!(create, end)
 }
 
 /// Whose token, and for how long.

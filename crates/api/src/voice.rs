@@ -1,13 +1,15 @@
 //! The voice route of the former server, which it had given up itself: clients are told so as it told them.
 
 use http::StatusCode;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{AppState, error::ApiError};
+use crate::{
+    described::{Routes, routes},
+    error::ApiError,
+};
 
 /// The routes of voice.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(talk))
+pub fn routes() -> Routes {
+    routes!(talk)
 }
 
 /// There is no voice route any more: `/v1/chat/completions` streams an agent's answer.

@@ -13,7 +13,6 @@ use mnemic_engine::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ask::{self, Ask},
@@ -25,6 +24,7 @@ use super::{
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::Json,
     send_request::{AnswerForm, Sent},
@@ -37,8 +37,8 @@ const BETWEEN: &str = "\n\n";
 const MICROS: i64 = 1_000_000;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create))
+pub fn routes() -> Routes {
+    routes!(create)
 }
 
 /// A request; fields that are not here are ignored, as the agent has its own settings.

@@ -11,11 +11,11 @@ use mnemic_store::{
 };
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, Path, Text},
 };
@@ -26,8 +26,8 @@ const MAX_LISTED: i64 = 1_000;
 const MICROS: i64 = 1_000_000;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(retrieve))
+pub fn routes() -> Routes {
+    routes!(retrieve)
 }
 
 /// An agent as a model.

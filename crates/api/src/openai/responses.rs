@@ -7,7 +7,6 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ask::{self, Ask, Earlier},
@@ -20,6 +19,7 @@ use super::{
 use crate::{
     AppState,
     actor::Actor,
+    described::{Routes, routes},
     error::ApiError,
     extract::Json,
     send_request::{AnswerForm, Sent},
@@ -29,8 +29,8 @@ use crate::{
 const MICROS: i64 = 1_000_000;
 
 /// The routes of this file.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create))
+pub fn routes() -> Routes {
+    routes!(create)
 }
 
 /// A request; fields that are not here are ignored, as the agent has its own settings.

@@ -19,9 +19,17 @@ use super::request::{RequirementBody, language, requirements};
 use crate::{
     AppState,
     actor::{Actor, Visitor},
+    described::{Routes, routes},
     error::ApiError,
     extract::{Json, OptionalJson, Path, Text},
 };
+
+/// The routes of this file.
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .merge(routes!(run_source))
+        .merge(routes!(run_of_agent))
+}
 
 /// A source that is to be run once.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -144,7 +152,7 @@ const fn status(run: &ToolRun) -> &'static str {
 /// Run a source once. Nothing is stored.
 #[utoipa::path(post, path = "/v1/tools/run", tag = "tools", operation_id = "run_tool_from_source",
     request_body = RunSourceBody, responses((status = 200, body = SourceRunView)))]
-pub(super) async fn run_source(
+async fn run_source(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Visitor(above): Visitor,
@@ -181,7 +189,7 @@ pub(super) async fn run_source(
     operation_id = "run_tool_for_agent",
     params(("agent_id" = String, Path), ("tool_name" = String, Path)),
     request_body = Option<RunToolBody>, responses((status = 200, body = ToolRunView)))]
-pub(super) async fn run_of_agent(
+async fn run_of_agent(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Visitor(above): Visitor,

@@ -8,10 +8,22 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::ToolView;
-use crate::{AppState, actor::Actor, error::ApiError, extract::Json, validation::Issue};
+use crate::{
+    AppState,
+    actor::Actor,
+    described::{Routes, routes},
+    error::ApiError,
+    extract::Json,
+    validation::Issue,
+};
 
 /// Results at the most, and when the client names no number (V1 contract).
 const LIMITS: (i64, i64) = (100, 50);
+
+/// The routes of this file.
+pub(super) fn routes() -> Routes {
+    routes!(search)
+}
 
 /// By what tools are found. They have no vectors, so all three are by words.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
@@ -95,7 +107,7 @@ impl ToolSearchBody {
 /// Find tools by what they do.
 #[utoipa::path(post, path = "/v1/tools/search", tag = "tools", operation_id = "search_tools",
     request_body = ToolSearchBody, responses((status = 200, body = Vec<FoundToolView>)))]
-pub(super) async fn search(
+async fn search(
     State(state): State<AppState>,
     Actor(scope): Actor,
     Json(body): Json<ToolSearchBody>,
