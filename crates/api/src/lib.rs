@@ -149,7 +149,6 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(DefaultBodyLimit::max(limit))
-        .layer(axum::middleware::from_fn(middleware::read_rest))
         .layer(axum::middleware::from_fn_with_state(
             state.clone(),
             middleware::around,

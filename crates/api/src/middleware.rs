@@ -40,7 +40,7 @@ pub async fn around(State(state): State<AppState>, request: Request, next: Next)
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let answer = async {
         let response = match access::admit(&state, request).await {
-            Ok(request) => next.run(request).await,
+            Ok(request) => read_rest(request, next).await,
             Err(refused) => {
                 let (refused, request) = *refused;
                 unread(refused, request).await.into_response()
@@ -94,7 +94,10 @@ pub async fn unread(refused: ApiError, request: Request) -> ApiError {
 }
 
 /// Reads what a refused request's handler has not read of its body, as [`unread`] does: a path or a query is looked at first.
-pub async fn read_rest(request: Request, next: Next) -> Response {
+async fn read_rest(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
     let (parts, body) = request.into_parts();
     let given_back = Arc::new(Mutex::new(None));
     let lent = Lent {

@@ -194,7 +194,7 @@ impl Engine {
                     return self.leave(&live);
                 }
                 let run = Arc::clone(&live);
-                let turn = self.run_turn(run, request, lease, session, accepted_at);
+                let turn = Box::pin(self.run_turn(run, request, lease, session, accepted_at));
                 self.guard(&live, turn).await;
             }
             Accepted::Queued {
@@ -206,7 +206,7 @@ impl Engine {
                 if !live.is_accepted().await {
                     return self.leave(&live);
                 }
-                let wait = self.wait_and_run(Arc::clone(&live), request, accepted_at);
+                let wait = Box::pin(self.wait_and_run(Arc::clone(&live), request, accepted_at));
                 self.guard(&live, wait).await;
             }
         }

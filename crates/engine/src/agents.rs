@@ -138,7 +138,9 @@ impl Engine {
         let draft = self.draft(scope, request).await?;
         let (scope, secrets) = (scope.clone(), self.store().secrets().clone());
         self.store()
-            .write(move |tx| Box::pin(async move { draft.store(tx, &scope, &secrets).await }))
+            .write(move |tx| {
+                Box::pin(async move { Box::pin(draft.store(tx, &scope, &secrets)).await })
+            })
             .await
     }
 

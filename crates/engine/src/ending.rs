@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
 
 use crate::{
     Engine, EngineError,
@@ -241,7 +241,7 @@ impl RunEnd {
 
 impl Engine {
     /// Does a run's work. A panic in it is the end of that run and of nothing else.
-    pub(crate) async fn guard(&self, live: &Arc<LiveRun>, work: impl Future<Output = ()>) {
+    pub(crate) async fn guard(&self, live: &Arc<LiveRun>, work: BoxFuture<'_, ()>) {
         let caught = std::panic::AssertUnwindSafe(work).catch_unwind().await;
         if caught.is_err() {
             tracing::error!(run = %live.id, "a run panicked; it ends as failed");

@@ -198,7 +198,7 @@ impl Engine {
             let engine = self.clone();
             self.inner.supervisor.tasks.spawn(async move {
                 let work = engine.wait_and_run(Arc::clone(&live), next.request, next.accepted_at);
-                engine.guard(&live, work).await;
+                engine.guard(&live, Box::pin(work)).await;
             });
         }
     }

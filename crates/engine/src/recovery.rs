@@ -249,12 +249,12 @@ impl Engine {
             let (run, request) = (Arc::clone(&live), Arc::new(request));
             let work = async {
                 if resumed {
-                    engine.resume(run, request).await;
+                    Box::pin(engine.resume(run, request)).await;
                 } else {
                     engine.wait_and_run(run, request, stored.created_at).await;
                 }
             };
-            engine.guard(&live, work).await;
+            engine.guard(&live, Box::pin(work)).await;
         });
         Ok(())
     }
@@ -291,8 +291,7 @@ impl Engine {
         if turn.progress.step_count > 0 {
             turn.inputs.clear();
         }
-        turn.run_resumed(found.pending, found.resumes > MAX_RESUMES)
-            .await;
+        Box::pin(turn.run_resumed(found.pending, found.resumes > MAX_RESUMES)).await;
     }
 
     async fn reopen(&self, live: &Arc<LiveRun>) -> Result<Option<Found>, EngineError> {

@@ -218,6 +218,20 @@ fn insert_sql(table: &str, columns: &[&str], rows: usize) -> String {
     sql
 }
 
+/// Whether the parameters first stand in the order of their numbers, so that SQLite's numbering is ours.
+fn is_in_order(sql: &str) -> bool {
+    let mut highest = 0;
+    sql.split('$').skip(1).all(|after| {
+        let digits = after.bytes().take_while(u8::is_ascii_digit);
+        let number = digits.fold(0_usize, |number, digit| {
+            number.saturating_mul(10) + usize::from(digit - b'0')
+        });
+        let is_next = number <= highest + 1;
+        highest = highest.max(number);
+        is_next
+    })
+}
+
 /// The statement in SQLite's numbering: to SQLite `$1` is a name, numbered by where it first stands
 /// in the text, while `?1` is the first parameter wherever it stands.
 fn numbered(sql: &str) -> String {
@@ -238,7 +252,11 @@ fn prepare<'c>(
     sql: &str,
     params: &[Param<'_>],
 ) -> Result<rusqlite::CachedStatement<'c>, StoreError> {
-    let mut statement = connection.prepare_cached(&numbered(sql))?;
+    let mut statement = if is_in_order(sql) {
+        connection.prepare_cached(sql)?
+    } else {
+        connection.prepare_cached(&numbered(sql))?
+    };
     let wanted = statement.parameter_count();
     if wanted != params.len() {
         let given = params.len();
@@ -276,4 +294,40 @@ fn read_postgres(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
         .map(|index| Value::from_postgres(row, index))
         .collect();
     values.map(Row::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_in_order, numbered};
+
+    #[test]
+    fn parameters_are_bound_by_their_numbers_wherever_they_stand() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let ask = |sql: &str, given: usize| {
+            let text = if is_in_order(sql) {
+                sql.to_owned()
+            } else {
+                numbered(sql)
+            };
+            let mut statement = connection.prepare(&text).unwrap();
+            let numbers = rusqlite::params_from_iter(1..=given);
+            let told = statement.query_row(numbers, |row| row.get::<_, String>(0));
+            told.unwrap()
+        };
+        for (sql, given, told) in [
+            ("SELECT $1 || $2 || $1 || $3", 3, "1213"),
+            ("SELECT $2 || $1", 2, "21"),
+            ("SELECT $1 || $3 || $2", 3, "132"),
+            ("SELECT '$.a' || $1", 1, "$.a1"),
+            ("SELECT $2 || '$.a' || $1", 2, "2$.a1"),
+            (
+                "SELECT $1||$2||$3||$4||$5||$6||$7||$8||$9||$10||$11",
+                11,
+                "1234567891011",
+            ),
+        ] {
+            assert_eq!(ask(sql, given), told, "{sql}");
+        }
+        assert!(is_in_order("SELECT $1, $2, $1") && !is_in_order("SELECT $2, $1"));
+    }
 }

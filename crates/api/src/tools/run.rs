@@ -158,7 +158,8 @@ async fn run_source(
     Visitor(above): Visitor,
     Json(body): Json<RunSourceBody>,
 ) -> Result<Json<SourceRunView>, ApiError> {
-    let run = state.engine.run_source(&scope, body.run(above)?).await?;
+    let run = state.engine.run_source(&scope, body.run(above)?);
+    let run = Box::pin(run).await?;
     let status = status(&run);
     let returned = json!({
         "type": "tool", "tool_return": run.text, "status": status, "tool_call_id": "null",
@@ -202,7 +203,7 @@ async fn run_of_agent(
         arguments: body.args,
         above,
     };
-    let run = state.engine.run_agent_tool(&scope, run).await?;
+    let run = Box::pin(state.engine.run_agent_tool(&scope, run)).await?;
     Ok(Json(ToolRunView {
         status: status(&run),
         func_return: match run.status {

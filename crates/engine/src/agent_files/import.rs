@@ -110,7 +110,9 @@ impl Engine {
         let import = self.ready(scope, file, said, options).await?;
         let (scope, secrets) = (scope.clone(), self.store().secrets().clone());
         self.store()
-            .write(move |tx| Box::pin(async move { import.store(tx, &scope, &secrets).await }))
+            .write(move |tx| {
+                Box::pin(async move { Box::pin(import.store(tx, &scope, &secrets)).await })
+            })
             .await
     }
 
@@ -239,7 +241,8 @@ impl Import {
                 false => Companion::IfWanted,
             };
             let linked = (wanted, &placed, companion);
-            let (id, said) = agent.store(tx, (scope, secrets), linked, self.now).await?;
+            let stored = Box::pin(agent.store(tx, (scope, secrets), linked, self.now));
+            let (id, said) = stored.await?;
             agent_ids.push(id);
             threads.push((id, said));
         }
@@ -308,7 +311,7 @@ impl ReadyAgent {
         let identities = here(&self.identity_ids, &placed.identities);
         self.draft.link(tools, blocks, identities);
         let id = match companion {
-            Companion::IfWanted => self.draft.store(tx, scope, secrets).await?,
+            Companion::IfWanted => Box::pin(self.draft.store(tx, scope, secrets)).await?,
             Companion::InFile => self.draft.store_alone(tx, scope, secrets).await?,
         };
         for archive in here(&self.archive_ids, &placed.archives) {
