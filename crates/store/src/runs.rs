@@ -219,6 +219,9 @@ pub async fn list(
     rows.into_iter().map(from_row).collect()
 }
 
+/// The index of the runs that are not over. That of all runs of a conversation grows with each turn.
+pub(crate) const OPEN_INDEX: &str = "runs_open";
+
 /// A run that is not over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenRun {
@@ -245,10 +248,11 @@ pub async fn open(
     tx: &mut Tx<'_>,
     conversation_id: Option<ConversationId>,
 ) -> Result<Vec<OpenRun>, StoreError> {
-    let mut select = Select::new(
+    let mut select = Select::new(format!(
         "SELECT id, organization_id, created_by, subject, api_key_id, agent_id, conversation_id, status, owner \
-         FROM runs",
-    );
+         FROM runs{}",
+        tx.by_index(OPEN_INDEX)
+    ));
     select.and("status IN ('created', 'running')");
     if let Some(id) = conversation_id {
         select.and_bind("conversation_id = {}", id);
@@ -288,10 +292,13 @@ pub async fn has_earlier_open(
     conversation_id: ConversationId,
     id: RunId,
 ) -> Result<bool, StoreError> {
-    let sql = "SELECT COUNT(*) FROM runs WHERE conversation_id = $1 \
-               AND status IN ('created', 'running') AND seq < (SELECT seq FROM runs WHERE id = $2)";
+    let by_index = tx.by_index(OPEN_INDEX);
+    let sql = format!(
+        "SELECT COUNT(*) FROM runs{by_index} WHERE conversation_id = $1 \
+         AND status IN ('created', 'running') AND seq < (SELECT seq FROM runs WHERE id = $2)"
+    );
     Ok(tx
-        .query_one(sql, params![conversation_id, id])
+        .query_one(&sql, params![conversation_id, id])
         .await?
         .int()?
         > 0)

@@ -7,7 +7,7 @@ use mnemic_core::{
     scope::Scope,
 };
 
-use crate::{StoreError, Tx, own_threads, params};
+use crate::{StoreError, Tx, own_threads, params, runs};
 
 /// Where a conversation stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub async fn head(
         crate::Dialect::Sqlite => "",
         crate::Dialect::Postgres => " FOR UPDATE OF c",
     };
+    let open = tx.by_index(runs::OPEN_INDEX);
     let which = match thread {
         Thread::Default => "c.is_default = 1 AND $3 = ''",
         Thread::Id(_) => "c.id = $3",
@@ -69,7 +70,7 @@ pub async fn head(
                  FROM conversations_blocks cb JOIN blocks b ON b.id = cb.block_id \
                  WHERE cb.conversation_id = c.id), ''), \
              c.prompt_message_id, a.require_user, \
-             (SELECT COUNT(*) FROM runs r WHERE r.conversation_id = c.id \
+             (SELECT COUNT(*) FROM runs r{open} WHERE r.conversation_id = c.id \
                  AND r.status IN ('created', 'running')), \
              (SELECT l.run_id FROM leases l WHERE l.conversation_id = c.id) \
          FROM agents a JOIN conversations c ON c.agent_id = a.id \

@@ -100,6 +100,16 @@ impl<'c> Tx<'c> {
         }
     }
 
+    /// What stands behind a table of which SQLite is to use that index and no other: knowing nothing of how values are
+    /// spread, it may take a long index for a short one. PostgreSQL has statistics.
+    #[must_use]
+    pub fn by_index(&self, index: &str) -> String {
+        match self.dialect() {
+            Dialect::Sqlite => format!(" INDEXED BY {index}"),
+            Dialect::Postgres => String::new(),
+        }
+    }
+
     /// What a SELECT ends with to lock its rows until the commit; SQLite's single writer needs nothing.
     #[must_use]
     pub fn for_update(&self) -> &'static str {

@@ -212,9 +212,25 @@ async fn on_sqlite_hot_queries_search_by_index_and_need_no_sorting() {
         for of in HEAD_OF {
             assert_eq!(slow_lines(tx, &format!("{HEAD}{of}")).await?, [""; 0]);
         }
+        // Of runs that are over there are more with each turn: what asks for open ones says by which index, so that
+        // it is an error when that cannot be used.
+        let agent = AgentId::new();
+        let unknown = turns::head(tx, scope, agent, Thread::Default).await;
+        assert!(
+            matches!(unknown, Err(StoreError::NotFound { .. })),
+            "{unknown:?}"
+        );
+        runs::open(tx, Some(ConversationId::new())).await?;
+        runs::has_earlier_open(tx, ConversationId::new(), RunId::new()).await?;
         for tail in TAILS {
             let slow = slow_lines(tx, &format!("SELECT 1 {tail}")).await?;
             assert_eq!(slow, [""; 0], "{tail}");
+        }
+        tx.execute("DROP INDEX runs_open", &[]).await?;
+        for of in [Thread::Default, Thread::Id(ConversationId::new())] {
+            let refused = turns::head(tx, scope, agent, of).await;
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("runs_open"), "{refused}");
         }
         let drop = "DROP INDEX messages_by_conversation";
         tx.execute(drop, &[]).await?;
