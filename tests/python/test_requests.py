@@ -196,3 +196,21 @@ def test_a_request_that_is_refused_for_its_path_leaves_the_connection_to_the_nex
         assert answer.status == 422 and answer.read()
         assert connection.sock is not None, "the connection was ended"
     connection.close()
+
+
+@pytest.mark.parametrize("size", [20, 60_000])
+def test_a_body_that_nobody_asked_for_does_no_harm_to_the_next_request(server, size):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    for _ in range(10):
+        connection.putrequest("POST", "/v1/tools/add-base-tools")
+        connection.putheader("content-type", "application/json")
+        connection.putheader("content-length", str(size))
+        connection.endheaders()
+        # Half of it comes late.
+        connection.send(b" " * (size // 2))
+        time.sleep(0.02)
+        connection.send(b" " * (size - size // 2))
+        answer = connection.getresponse()
+        assert answer.status == 200 and answer.read()
+        assert connection.sock is not None, "the connection was ended"
+    connection.close()

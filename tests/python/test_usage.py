@@ -21,6 +21,7 @@ name = "{model}"
 as_of = "2026-11-01"
 input = 2
 output = 10
+long = {{ above = 20000, input = 7, output = 30 }}
 """
 
 
@@ -85,6 +86,18 @@ def test_a_step_without_a_price_makes_the_sum_unknown_and_is_counted(admin):
     assert (used["cost"], used["steps_without_price"]) == (None, 1)
     costs = [row["cost"] for row in used["by_model"]]
     assert None in costs and any(cost and cost["amount"] > 0 for cost in costs)
+
+
+def test_long_requests_cost_what_long_ones_cost(admin):
+    agent = make_agent(admin)
+    short, long = say(admin, agent, "one"), say(admin, agent, "two [[read 30000]]")
+    assert short["prompt_tokens"] < 20_000 < long["prompt_tokens"] == 30_000
+    used = usage(admin, agent_id=agent)
+    prices = ((short, 2, 10), (long, 7, 30))
+    cost = sum(took["prompt_tokens"] * asked + took["completion_tokens"] * told for took, asked, told in prices) / 1e6
+    assert used["cost"]["amount"] == pytest.approx(cost)
+    assert (used["steps"], [row["steps"] for row in used["by_model"]]) == (2, [2])
+    assert used["by_model"][0]["cost"] == used["cost"]
 
 
 def test_people_and_keys_are_told_apart(server, admin):

@@ -401,6 +401,7 @@ pub fn parts(parts: &Parts) -> Value {
 
 /// What passages are searched for, and where: in an archive, in those of an agent, or in all.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = PassageSearchBody)]
 struct SearchBody {
     /// What to look for; without one the newest passages come back.
     query: Option<String>,

@@ -42,7 +42,7 @@ impl Routes {
         }
     }
 
-    /// Routes to `handler` what the description `P` says: its path and its methods.
+    /// Routes to `handler` what the description `P` says: its path and its methods, of which `#[utoipa::path]` always has one.
     #[must_use]
     pub fn on<P, H, T>(self, handler: H) -> Self
     where

@@ -48,6 +48,7 @@ enum SearchMode {
 
 /// What messages are searched for.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = MessageSearchBody)]
 struct SearchBody {
     /// A question or words; without any, the newest messages come back.
     query: Option<String>,

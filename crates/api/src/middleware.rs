@@ -93,7 +93,8 @@ pub async fn unread(refused: ApiError, request: Request) -> ApiError {
     }
 }
 
-/// Reads what a refused request's handler has not read of its body, as [`unread`] does: a path or a query is looked at first.
+/// Reads what a request's handler has not read of its body, as [`unread`] does: a path or a query is looked at first, and
+/// some routes take no body.
 async fn read_rest(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -105,11 +106,8 @@ async fn read_rest(request: Request, next: Next) -> Response {
         given_back: Arc::clone(&given_back),
     };
     let mut response = next.run(Request::from_parts(parts, Body::new(lent))).await;
-    let status = response.status();
     let rest = given_back.lock().take();
-    if let Some(rest) = rest.filter(|rest| {
-        (status.is_client_error() || status.is_server_error()) && !rest.is_end_stream()
-    }) {
+    if let Some(rest) = rest.filter(|rest| !rest.is_end_stream()) {
         let read = tokio::time::timeout(UNREAD_WAIT, axum::body::to_bytes(rest, MAX_UNREAD));
         if !matches!(read.await, Ok(Ok(_))) {
             let close = HeaderValue::from_static("close");

@@ -1,10 +1,10 @@
 //! The API's description of itself: `/openapi.json` from the code, and pages to read it at `/docs`.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use axum::{
     Router,
-    response::{IntoResponse as _, Redirect},
+    response::Redirect,
     routing::get,
 };
 use bytes::Bytes;
@@ -18,13 +18,15 @@ use utoipa::{
         path::{Operation, ParameterIn, PathItem},
     },
 };
+use tokio::sync::OnceCell;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     AppState, admin, agent_files, agents, api_keys, archival_memory, archives, auth, batches,
     blocks, capture, compaction, context_window, conversation_messages, conversations, core_memory,
     described::{self, Describe, Routes},
-    embeddings, forgetting, forks, generate, groups, health, identities, jobs, limits, memory,
+    embeddings,
+    error::ApiError, forgetting, forks, generate, groups, health, identities, jobs, limits, memory,
     message_search, messages, metrics, models, openai, people, providers, runs, sandbox_configs,
     steps, tags, tools, usage, user_tokens, voice,
 };
@@ -176,14 +178,15 @@ fn id_pattern(prefix: &str) -> String {
 /// The description itself and the pages that show it, all from the binary. It is put together when it is first
 /// read.
 pub fn pages(descriptions: Vec<Describe>) -> Router<AppState> {
-    let text = LazyLock::new(move || {
-        let document = document(&descriptions);
-        Bytes::from(serde_json::to_vec(&document).unwrap_or_default())
-    });
-    let text = Arc::new(text);
+    let text = Arc::new(OnceCell::new());
+    let descriptions: Arc<[Describe]> = descriptions.into();
     let json = move || {
-        let text = Bytes::clone(&text);
-        async move { ([(header::CONTENT_TYPE, "application/json")], text).into_response() }
+        let (text, descriptions) = (Arc::clone(&text), Arc::clone(&descriptions));
+        async move {
+            let text = text.get_or_try_init(|| written(descriptions)).await?;
+            let kind = [(header::CONTENT_TYPE, "application/json")];
+            Ok::<_, ApiError>((kind, Bytes::clone(text)))
+        }
     };
     Router::new()
         // Whoever opens the server's address in a browser finds something to read.
@@ -191,4 +194,33 @@ pub fn pages(descriptions: Vec<Describe>) -> Router<AppState> {
         .route("/openapi.json", get(json.clone()))
         .route("/v1/openapi.json", get(json))
         .merge(SwaggerUi::new("/docs").config(Config::from("/openapi.json")))
+}
+
+/// The description as JSON, which takes some 30 ms of processor time.
+async fn written(descriptions: Arc<[Describe]>) -> Result<Bytes, ApiError> {
+    let work = tokio::task::spawn_blocking(move || serde_json::to_vec(&document(&descriptions)));
+    match work.await {
+        Ok(Ok(text)) => Ok(Bytes::from(text)),
+        Ok(Err(error)) => Err(ApiError::internal(error.to_string())),
+        Err(error) => Err(ApiError::internal(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_name_in_the_description_means_one_shape() {
+        let (_, descriptions) = routes().split();
+        let mut known = BTreeMap::new();
+        for (name, schema) in descriptions.iter().flat_map(|describe| describe().0) {
+            let schema = serde_json::to_value(&schema).unwrap();
+            let first = known.entry(name.clone()).or_insert_with(|| schema.clone());
+            assert_eq!(*first, schema, "{name} names two types: give one #[schema(as = ...)]");
+        }
+        assert!(known.len() > 100);
+    }
 }

@@ -10,7 +10,7 @@ use mnemic_core::{
     time::Timestamp,
 };
 use mnemic_engine::Engine;
-use mnemic_store::usage::{self, StepUsage, UsageFilter};
+use mnemic_store::usage::{self, ModelUse, UsageFilter};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -146,29 +146,35 @@ fn sum(mut all: Usage, one: &Usage) -> Usage {
     all
 }
 
-fn cost(step: &StepUsage, engine: &Engine) -> Option<Cost> {
+fn cost(used: &ModelUse, engine: &Engine) -> Option<Cost> {
     let prices = &engine.settings().prices;
-    let price = prices.price(step.endpoint.as_deref()?, &step.model, engine.now())?;
-    Some(price.of(&step.usage))
+    let price = prices.price(used.endpoint.as_deref()?, &used.model, engine.now())?;
+    Some(price.of_calls(&used.priced, used.largest_prompt))
 }
 
-/// The steps of each model together.
-fn by_model(steps: &[StepUsage], engine: &Engine) -> Vec<ModelUsageView> {
-    let mut groups: BTreeMap<(&str, Option<&str>), Vec<&StepUsage>> = BTreeMap::new();
-    for step in steps {
-        let group = (step.model.as_str(), step.endpoint.as_deref());
-        groups.entry(group).or_default().push(step);
+/// The tokens of all, and how many calls these were.
+fn total<'a>(all: impl IntoIterator<Item = &'a ModelUse>) -> (Usage, i64) {
+    let nothing = (Usage::default(), 0_i64);
+    all.into_iter().fold(nothing, |(tokens, calls), used| {
+        (sum(tokens, &used.usage), calls.saturating_add(used.calls))
+    })
+}
+
+/// The calls of each model together.
+fn by_model(all: &[ModelUse], engine: &Engine) -> Vec<ModelUsageView> {
+    let mut groups: BTreeMap<(&str, Option<&str>), Vec<&ModelUse>> = BTreeMap::new();
+    for used in all {
+        let group = (used.model.as_str(), used.endpoint.as_deref());
+        groups.entry(group).or_default().push(used);
     }
-    let views = groups.into_iter().map(|((model, endpoint), steps)| {
-        let tokens = steps
-            .iter()
-            .fold(Usage::default(), |all, step| sum(all, &step.usage));
+    let views = groups.into_iter().map(|((model, endpoint), used)| {
+        let (tokens, steps) = total(used.iter().copied());
         ModelUsageView {
             model: model.to_owned(),
             endpoint: endpoint.map(str::to_owned),
-            steps: i64::try_from(steps.len()).unwrap_or(i64::MAX),
+            steps,
             tokens: tokens.into(),
-            cost: Cost::sum(steps.iter().map(|step| cost(step, engine))),
+            cost: Cost::sum(used.iter().map(|used| cost(used, engine))),
         }
     });
     views.collect()
@@ -207,36 +213,34 @@ async fn show(
     };
     let scope = people::scope_of(&scope, query.user_id)?;
     let user_id = scope.subject.clone();
+    let sizes = state.engine.settings().prices.long_sizes();
     let read = state.engine.store().read(move |tx| {
         Box::pin(async move {
             let messages = usage::messages(tx, &scope, &filter).await?;
-            let steps = usage::steps(tx, &scope, &filter).await?;
+            let used = usage::by_model(tx, &scope, &filter, &sizes).await?;
             let bytes = match filter.api_key_id {
                 Some(_) => None,
                 None => Some(usage::stored_bytes(tx, &scope, filter.agent_id).await?),
             };
-            Ok::<_, ApiError>((messages, steps, bytes))
+            Ok::<_, ApiError>((messages, used, bytes))
         })
     });
-    let (messages, steps, stored_bytes) = read.await?;
+    let (messages, used, stored_bytes) = read.await?;
     let engine = &state.engine;
-    let tokens = steps
-        .iter()
-        .fold(Usage::default(), |all, step| sum(all, &step.usage));
-    let costs: Vec<Option<Cost>> = steps.iter().map(|step| cost(step, engine)).collect();
-    let unknown = costs.iter().filter(|cost| cost.is_none()).count();
+    let (tokens, steps) = total(&used);
+    let unknown = used.iter().filter(|used| cost(used, engine).is_none());
     Ok(Json(MonthUsage {
         month: asked,
         agent_id,
         user_id,
         api_key_id,
         messages,
-        steps: i64::try_from(steps.len()).unwrap_or(i64::MAX),
+        steps,
         tokens: tokens.into(),
         stored_bytes,
-        cost: Cost::sum(costs),
-        steps_without_price: i64::try_from(unknown).unwrap_or(i64::MAX),
-        by_model: by_model(&steps, engine),
+        cost: Cost::sum(used.iter().map(|used| cost(used, engine))),
+        steps_without_price: unknown.map(|used| used.calls).sum(),
+        by_model: by_model(&used, engine),
     }))
 }
 

@@ -1,6 +1,8 @@
 //! What models cost, and how large their windows are, as a list says it. What is not in the list is not known,
 //! and nothing is guessed.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{runs::Usage, time::Timestamp};
@@ -172,6 +174,16 @@ impl PriceList {
         })
     }
 
+    /// The sizes in tokens above which requests to some model have prices of their own, each once.
+    #[must_use]
+    pub fn long_sizes(&self) -> Vec<i64> {
+        let models = self.providers.iter().flat_map(|provider| &provider.models);
+        let sizes: BTreeSet<i64> = models
+            .filter_map(|model| model.long.map(|long| long.above))
+            .collect();
+        sizes.into_iter().collect()
+    }
+
     /// The windows and limits of answers that the list has, by the model's name.
     pub fn windows(&self) -> impl Iterator<Item = (&str, i64, Option<i64>)> {
         let models = self.providers.iter().flat_map(|provider| &provider.models);
@@ -220,7 +232,14 @@ impl Price {
     /// What a call costs that took this.
     #[must_use]
     pub fn of(&self, usage: &Usage) -> Cost {
-        let long = self.long.filter(|long| usage.prompt_tokens > long.above);
+        self.of_calls(usage, usage.prompt_tokens)
+    }
+
+    /// What calls cost that took this together, the largest request of which had so many tokens. Either all of them are
+    /// long requests, or none is ([`PriceList::long_sizes`]).
+    #[must_use]
+    pub fn of_calls(&self, usage: &Usage, largest_prompt: i64) -> Cost {
+        let long = self.long.filter(|long| largest_prompt > long.above);
         let rates = long.map_or(self.rates, Rates::from);
         let input = rates.input;
         let cached = usage.cached_input_tokens.clamp(0, usage.prompt_tokens);

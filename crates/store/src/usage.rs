@@ -33,6 +33,24 @@ pub struct StepUsage {
     pub usage: Usage,
 }
 
+/// What calls of one model took together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelUse {
+    /// Where the model was asked.
+    pub endpoint: Option<String>,
+    /// The model.
+    pub model: String,
+    /// How many calls these were.
+    pub calls: i64,
+    /// Tokens of the largest request. For each of the sizes that were asked for, either all requests are larger or none is.
+    pub largest_prompt: i64,
+    /// Their tokens.
+    pub usage: Usage,
+    /// The same as prices count them: no call has more cached and written tokens than its request has, whatever its provider
+    /// said.
+    pub priced: Usage,
+}
+
 fn restrict<'a>(select: &mut Select<'a>, scope: &'a Scope, filter: &'a UsageFilter) {
     select.and_bind("r.organization_id = {}", scope.organization);
     select.and_bind("r.created_at >= {}", filter.from);
@@ -65,39 +83,75 @@ pub async fn messages(
     rows.into_iter().next().map_or(Ok(0), |mut row| row.int())
 }
 
-/// What each step of the runs took that were accepted then, also those of agents by themselves, and each call beside them.
+/// What the steps of the runs took that were accepted then, also those of agents by themselves, and the calls beside them:
+/// summed up for each model, apart by whether requests were larger than each of `sizes` (tokens).
 ///
 /// # Errors
 /// The database's.
-pub async fn steps(
+pub async fn by_model(
     tx: &mut Tx<'_>,
     scope: &Scope,
     filter: &UsageFilter,
-) -> Result<Vec<StepUsage>, StoreError> {
-    let took = |of: &str| {
-        format!(
-            "{of}.model_endpoint, {of}.model, {of}.prompt_tokens, {of}.completion_tokens, {of}.cached_input_tokens, \
-                 {of}.cache_write_tokens, {of}.reasoning_tokens"
-        )
-    };
-    let (of_step, of_call) = (took("s"), took("r"));
-    let from = [
-        format!("SELECT {of_step} FROM runs r JOIN steps s ON s.run_id = r.id"),
-        format!("SELECT {of_call} FROM model_calls r"),
-    ];
-    let mut steps = Vec::new();
-    for sql in from {
-        let mut select = Select::new(sql);
+    sizes: &[i64],
+) -> Result<Vec<ModelUse>, StoreError> {
+    let mut all = Vec::new();
+    for (of, from) in [
+        ("s", "runs r JOIN steps s ON s.run_id = r.id"),
+        ("r", "model_calls r"),
+    ] {
+        let column = |name: &str| format!("{of}.{name}");
+        let (prompt, read) = (column("prompt_tokens"), column("cached_input_tokens"));
+        let read_within = lesser(&read, &prompt);
+        let written_within = lesser(
+            &column("cache_write_tokens"),
+            &format!("({prompt} - {read_within})"),
+        );
+        let sum = |number: String| format!("CAST(SUM({number}) AS BIGINT)");
+        let sums = [
+            prompt.clone(),
+            column("completion_tokens"),
+            read,
+            column("cache_write_tokens"),
+            column("reasoning_tokens"),
+            read_within,
+            written_within,
+        ];
+        let mut select = Select::new(format!(
+            "SELECT {of}.model_endpoint, {of}.model, COUNT(*), MAX({prompt}), {} FROM {from}",
+            sums.map(sum).join(", ")
+        ));
         restrict(&mut select, scope, filter);
-        for mut row in select.all(tx, "").await? {
-            steps.push(StepUsage {
-                endpoint: row.opt_text()?,
-                model: row.text()?,
-                usage: runs::usage(&mut row)?,
+        let larger = sizes
+            .iter()
+            .map(|size| format!(", CASE WHEN {prompt} > {size} THEN 1 ELSE 0 END"));
+        let tail = format!(
+            "GROUP BY {of}.model_endpoint, {of}.model{}",
+            larger.collect::<String>()
+        );
+        for mut row in select.all(tx, &tail).await? {
+            let (endpoint, model) = (row.opt_text()?, row.text()?);
+            let (calls, largest_prompt) = (row.int()?, row.int()?);
+            let usage = runs::usage(&mut row)?;
+            all.push(ModelUse {
+                endpoint,
+                model,
+                calls,
+                largest_prompt,
+                usage,
+                priced: Usage {
+                    cached_input_tokens: row.int()?,
+                    cache_write_tokens: row.int()?,
+                    ..usage
+                },
             });
         }
     }
-    Ok(steps)
+    Ok(all)
+}
+
+/// The lesser of two numbers in SQL; the engines have different names for it.
+fn lesser(a: &str, b: &str) -> String {
+    format!("CASE WHEN {a} < {b} THEN {a} ELSE {b} END")
 }
 
 /// Notes a call of a model that is no step of a run. It is the end user's while that person has a thread with the agent: a call that

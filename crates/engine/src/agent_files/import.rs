@@ -111,6 +111,7 @@ impl Engine {
         let (scope, secrets) = (scope.clone(), self.store().secrets().clone());
         self.store()
             .write(move |tx| {
+                // Boxed by itself, or else the job's future would be that large wherever it is moved.
                 Box::pin(async move { Box::pin(import.store(tx, &scope, &secrets)).await })
             })
             .await
