@@ -381,10 +381,13 @@ def test_what_a_tool_sends_in_a_persons_turn_never_lands_in_nobodys_thread(http,
     agent, other = make_agent(tool_ids=[made.id]), make_agent()
     words = {"messages": [{"role": "user", "content": f"heron {token}"}]}
     batch = {"requests": [{"agent_id": other.id, **words}]}
-    for path, body in [("/v1/messages/batches", batch), (f"/v1/agents/{other.id}/messages/capture", words), (f"/v1/agents/{other.id}/messages", words)]:
+    ways = [("/v1/messages/batches", batch), (f"/v1/agents/{other.id}/messages/capture", words), (f"/v1/agents/{other.id}/messages", words)]
+    for sent, (path, body) in enumerate(ways, 1):
         arguments = json.dumps({"method": "POST", "path": path, "body": body})
         assert "[200" in say(http, agent, f"[[call {made.name} {arguments}]]", ADA)["messages"][0]["content"], path
-    eventually(lambda: history(http, other, ADA).count(f'"content": "heron {token}"') == 3, "all three are in Ada's thread")
+        # A batch takes its time, and its thread is busy until then.
+        eventually(lambda: history(http, other, ADA).count(f'"content": "heron {token}"') == sent, "it is in Ada's thread")
+        eventually(lambda: not http.get("/v1/runs/", params={"agent_id": other.id, "active": True}).json(), "the run is over")
     nobodys = http.get(f"/v1/agents/{other.id}/messages", params={"conversation_id": "default"}).text
     assert f"heron {token}" not in nobodys
 

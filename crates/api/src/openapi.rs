@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    response::Redirect,
-    routing::get,
-};
+use axum::{Router, response::Redirect, routing::get};
 use bytes::Bytes;
 use http::header;
 use mnemic_core::ids;
 use serde::Serialize;
+use tokio::sync::OnceCell;
 use utoipa::{
     OpenApi, ToSchema,
     openapi::{
@@ -18,7 +15,6 @@ use utoipa::{
         path::{Operation, ParameterIn, PathItem},
     },
 };
-use tokio::sync::OnceCell;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
@@ -26,9 +22,10 @@ use crate::{
     blocks, capture, compaction, context_window, conversation_messages, conversations, core_memory,
     described::{self, Describe, Routes},
     embeddings,
-    error::ApiError, forgetting, forks, generate, groups, health, identities, jobs, limits, memory,
-    message_search, messages, metrics, models, openai, people, providers, runs, sandbox_configs,
-    steps, tags, tools, usage, user_tokens, voice,
+    error::ApiError,
+    forgetting, forks, generate, groups, health, identities, jobs, limits, memory, message_search,
+    messages, metrics, models, openai, people, providers, runs, sandbox_configs, steps, tags,
+    tools, usage, user_tokens, voice,
 };
 
 /// What is wrong with a request, or with the server.
@@ -219,7 +216,10 @@ mod tests {
         for (name, schema) in descriptions.iter().flat_map(|describe| describe().0) {
             let schema = serde_json::to_value(&schema).unwrap();
             let first = known.entry(name.clone()).or_insert_with(|| schema.clone());
-            assert_eq!(*first, schema, "{name} names two types: give one #[schema(as = ...)]");
+            assert_eq!(
+                *first, schema,
+                "{name} names two types: give one #[schema(as = ...)]"
+            );
         }
         assert!(known.len() > 100);
     }
