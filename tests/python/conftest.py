@@ -44,9 +44,9 @@ def server(engine, model):
     running = Server(engine, model)
     running.start()
     yield running
-    alive = running.process.poll() is None
+    ended, log = running.process.poll(), running.log()
     running.close()
-    assert alive, "the server died during the tests"
+    assert ended is None, f"the server died during the tests, with {ended}:\n{log}"
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ currency = "EUR"
 name = "{model}"
 as_of = "2026-11-01"
 input = 2
+cached_input = 0.5
 output = 10
 long = {{ above = 20000, input = 7, output = 30 }}
 """
@@ -98,6 +99,17 @@ def test_long_requests_cost_what_long_ones_cost(admin):
     assert used["cost"]["amount"] == pytest.approx(cost)
     assert (used["steps"], [row["steps"] for row in used["by_model"]]) == (2, [2])
     assert used["by_model"][0]["cost"] == used["cost"]
+
+
+def test_a_provider_that_says_more_is_cached_than_was_asked_makes_other_calls_no_cheaper(admin):
+    agent = make_agent(admin)
+    odd, plain = say(admin, agent, "one [[read 100]] [[cached 5000]]"), say(admin, agent, "two")
+    assert odd["prompt_tokens"] == 100
+    used = usage(admin, agent_id=agent)
+    assert used["tokens"]["cached"] > 100
+    answers = (odd["completion_tokens"] + plain["completion_tokens"]) * 10
+    cost = (100 * 0.5 + plain["prompt_tokens"] * 2 + answers) / 1e6
+    assert used["cost"]["amount"] == pytest.approx(cost)
 
 
 def test_people_and_keys_are_told_apart(server, admin):

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// Words with what stands before them, numbers, signs, line breaks, and spaces at the end: the pattern of `o200k_base` in
-/// OpenAI's `tiktoken`, but for its looks ahead (`\\s+(?!\\S)|\\s+`), which [`spaces`] does.
+/// OpenAI's `tiktoken`, but for its looks ahead (`\s+(?!\S)|\s+`), which [`spaces`] does.
 static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let parts = [
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
