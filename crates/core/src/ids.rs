@@ -1,11 +1,16 @@
-//! Identifiers: a prefix that names the noun, and a random (version 4) UUID.
+//! Identifiers: a prefix that names the noun, and a UUID of version 4: a random one, or for what there is much of one that
+//! begins with the time.
 //!
 //! The prefixes are those of the V1 API, so that clients which validate or store them keep working.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::{Uuid, Variant};
+use uuid::{Builder, Uuid, Variant};
 
 /// Why a text is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +24,7 @@ pub struct InvalidId {
     pub prefix: &'static str,
 }
 
-/// Parses the part after the prefix: exactly the 36 lower-case characters of a random UUID.
+/// Parses the part after the prefix: exactly the 36 lower-case characters of a UUID of version 4.
 fn parse_suffix(input: &str, prefix: &'static str) -> Result<Uuid, InvalidId> {
     let invalid = || InvalidId {
         input: input.chars().take(200).collect(),
@@ -39,8 +44,40 @@ fn parse_suffix(input: &str, prefix: &'static str) -> Result<Uuid, InvalidId> {
     }
 }
 
+/// Bytes of a UUID that tell the time.
+const TIME_BYTES: usize = 6;
+
+fn random() -> Uuid {
+    Uuid::new_v4()
+}
+
+/// A new UUID that begins with the time in milliseconds, as those of version 7 do (RFC 9562, section 5.7): rows that are made
+/// one after the other stand beside each other in the indexes of ids, and a commit writes few pages. It says that it is of
+/// version 4, because clients of the V1 API expect that; its other 74 bits are random.
+fn in_order() -> Uuid {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let milliseconds = now.map_or(0, |time| time.as_millis() as u64);
+    let [_, _, time @ ..] = milliseconds.to_be_bytes();
+    at_time(time, *Uuid::new_v4().as_bytes())
+}
+
+fn at_time(time: [u8; TIME_BYTES], mut bytes: [u8; 16]) -> Uuid {
+    bytes
+        .iter_mut()
+        .zip(time)
+        .for_each(|(byte, of_time)| *byte = of_time);
+    Builder::from_random_bytes(bytes).into_uuid()
+}
+
+/// The UUID of what belongs to another id: always the same one for the same `digest`, beside the other in the indexes.
+#[must_use]
+pub fn beside(of: Uuid, digest: [u8; 16]) -> Uuid {
+    let [a, b, c, d, e, f, ..] = *of.as_bytes();
+    at_time([a, b, c, d, e, f], digest)
+}
+
 macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal, $made:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Uuid);
@@ -49,11 +86,11 @@ macro_rules! ids {
             /// What stands before the UUID.
             pub const PREFIX: &'static str = $prefix;
 
-            /// A new random id.
+            /// A new id.
             #[must_use]
             #[allow(clippy::new_without_default)]
             pub fn new() -> Self {
-                Self(Uuid::new_v4())
+                Self($made())
             }
 
             /// An id with a known UUID; used for fixed ids such as those of the default user.
@@ -107,49 +144,49 @@ macro_rules! ids {
 
 ids! {
     /// An agent.
-    AgentId = "agent";
+    AgentId = "agent", random;
     /// A stored message; several API messages may share one.
-    MessageId = "message";
+    MessageId = "message", in_order;
     /// All steps of one request.
-    RunId = "run";
+    RunId = "run", in_order;
     /// One model call and its tool runs.
-    StepId = "step";
+    StepId = "step", in_order;
     /// A background job.
-    JobId = "job";
+    JobId = "job", in_order;
     /// A block of core memory.
-    BlockId = "block";
+    BlockId = "block", random;
     /// A tool.
-    ToolId = "tool";
+    ToolId = "tool", random;
     /// A folder of files (the V1 API calls it a source).
-    FolderId = "source";
+    FolderId = "source", random;
     /// A file.
-    FileId = "file";
+    FileId = "file", random;
     /// A passage of archival memory or of a file.
-    PassageId = "passage";
+    PassageId = "passage", in_order;
     /// An archive.
-    ArchiveId = "archive";
+    ArchiveId = "archive", random;
     /// An identity.
-    IdentityId = "identity";
+    IdentityId = "identity", random;
     /// A group of agents.
-    GroupId = "group";
+    GroupId = "group", random;
     /// A conversation: one thread of an agent.
-    ConversationId = "conv";
+    ConversationId = "conv", random;
     /// A model provider.
-    ProviderId = "provider";
+    ProviderId = "provider", random;
     /// A tool server.
-    McpServerId = "mcp_server";
+    McpServerId = "mcp_server", random;
     /// A user of the API.
-    UserId = "user";
+    UserId = "user", random;
     /// An organization: the tenant that owns rows.
-    OrganizationId = "org";
+    OrganizationId = "org", random;
     /// A row of an agent's secrets.
-    AgentSecretId = "agent-env";
+    AgentSecretId = "agent-env", random;
     /// What an organization's tools have in common.
-    SandboxConfigId = "sandbox";
+    SandboxConfigId = "sandbox", random;
     /// A variable that all tools of an organization see.
-    SandboxVariableId = "sandbox-env";
+    SandboxVariableId = "sandbox-env", random;
     /// A key of the API.
-    ApiKeyId = "key";
+    ApiKeyId = "key", random;
 }
 
 /// The all-zero UUID (with version and variant bits) of the default user and organization.
@@ -183,6 +220,38 @@ mod tests {
     fn an_id_survives_text_and_back() {
         let id = AgentId::new();
         assert_eq!(id.to_string().parse::<AgentId>(), Ok(id));
+    }
+
+    #[test]
+    fn ids_of_rows_of_which_there_are_many_begin_with_the_time() {
+        let time_of = |id: MessageId| id.uuid().as_u128() >> 80;
+        let before = time_of(MessageId::new());
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        let ids: Vec<MessageId> = (0..1_000).map(|_| MessageId::new()).collect();
+        for id in &ids {
+            assert_eq!(id.to_string().parse::<MessageId>(), Ok(*id));
+            assert!(
+                (before + 1..before + 60_000).contains(&time_of(*id)),
+                "{id}"
+            );
+        }
+        let different: std::collections::HashSet<_> = ids.iter().collect();
+        assert_eq!(different.len(), ids.len());
+    }
+
+    #[test]
+    fn what_belongs_to_an_id_has_its_time_and_is_always_the_same() {
+        let run = RunId::new().uuid();
+        let one = beside(run, [7; 16]);
+        assert_eq!(one, beside(run, [7; 16]));
+        assert_ne!(one, beside(run, [8; 16]));
+        assert_eq!(one.as_u128() >> 80, run.as_u128() >> 80);
+        assert!(
+            MessageId::from_uuid(one)
+                .to_string()
+                .parse::<MessageId>()
+                .is_ok()
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The messages with which a run begins.
 
 use mnemic_core::{
-    ids::{AgentId, ConversationId, MessageId, RunId},
+    ids::{self, AgentId, ConversationId, MessageId, RunId},
     messages::{Message, NewMessage, Role},
     runs::Run,
     time::Timestamp,
@@ -70,5 +70,5 @@ fn derived(run_id: RunId, index: usize, purpose: &str) -> Uuid {
         .iter_mut()
         .zip(digest)
         .for_each(|(byte, from)| *byte = from);
-    uuid::Builder::from_random_bytes(bytes).into_uuid()
+    ids::beside(run_id.uuid(), bytes)
 }

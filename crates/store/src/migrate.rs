@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::{StoreError, erasure, postgres::Postgres};
 
 /// All versions of the schema, oldest first; the number is the place in the list plus one.
-const MIGRATIONS: [&str; 17] = [
+const MIGRATIONS: [&str; 18] = [
     include_str!("../migrations/0001_spine.sql"),
     include_str!("../migrations/0002_callbacks.sql"),
     include_str!("../migrations/0003_retrieval.sql"),
@@ -26,6 +26,7 @@ const MIGRATIONS: [&str; 17] = [
     include_str!("../migrations/0015_limits.sql"),
     include_str!("../migrations/0016_runs_and_traces.sql"),
     include_str!("../migrations/0017_model_calls.sql"),
+    include_str!("../migrations/0018_runs_in_order.sql"),
 ];
 
 /// Key of the advisory lock under which one replica migrates while the others wait ("mnemic" in ASCII).

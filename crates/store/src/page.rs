@@ -158,7 +158,7 @@ impl<'a> Select<'a> {
                     UnknownCursor::Refuse(noun) => return Err(StoreError::not_found(noun, cursor)),
                 }
             };
-            let (at, at_id) = (row.int()?, row.text()?);
+            let (at, at_id) = (row.int()?, row.value()?);
             let (a, b) = (self.bind(at), self.bind(at_id));
             let further = order.further();
             self.and(format!("({key}, {id}) {further} (${a}, ${b})"));
@@ -184,7 +184,7 @@ impl<'a> Select<'a> {
 pub struct Keys<'k> {
     /// The sort column: an integer, never NULL.
     pub key: &'k str,
-    /// The id column, which decides between equal keys.
+    /// The id column, which decides between equal keys: a text or an integer.
     pub id: &'k str,
     /// Selects both for the cursor bound as `$1`.
     pub cursor: &'k str,

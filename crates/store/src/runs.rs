@@ -207,11 +207,10 @@ pub async fn list(
     if let Some(background) = filter.background {
         select.and_bind("r.background = {}", background);
     }
-    let cursor = "SELECT seq, id FROM runs WHERE id = $1";
     let keys = Keys {
-        key: "r.seq",
-        id: "r.id",
-        cursor,
+        key: "r.created_at",
+        id: "r.seq",
+        cursor: "SELECT created_at, seq FROM runs WHERE id = $1",
     };
     let rows = select
         .page(tx, keys, page, UnknownCursor::Refuse("Run"))
@@ -535,10 +534,10 @@ pub async fn same_request(
     body_hash: &str,
     since: Timestamp,
 ) -> Result<Option<RunId>, StoreError> {
-    let sql = "SELECT r.id FROM (SELECT * FROM runs WHERE conversation_id = $1 ORDER BY seq DESC \
-                   LIMIT 1000) r \
+    let sql = "SELECT r.id FROM (SELECT * FROM runs WHERE conversation_id = $1 \
+                   ORDER BY created_at DESC, seq DESC LIMIT 1000) r \
                WHERE r.organization_id = $2 AND r.body_hash = $3 AND r.status <> 'failed' \
-                   AND r.created_at >= $4 ORDER BY r.seq DESC LIMIT 1";
+                   AND r.created_at >= $4 ORDER BY r.created_at DESC, r.seq DESC LIMIT 1";
     tx.query_opt(
         sql,
         params![conversation_id, scope.organization, body_hash, since],

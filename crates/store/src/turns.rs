@@ -60,15 +60,17 @@ pub async fn head(
         Thread::Default => "c.is_default = 1 AND $3 = ''",
         Thread::Id(_) => "c.id = $3",
     };
+    // The order within `string_agg` itself would cost SQLite a table of its own, twice for each turn.
     let sql = format!(
         "SELECT c.id, c.is_default, c.context_revision, c.next_position, c.prompt_signature, \
-             a.id || ':' || a.revision || ' ' || COALESCE((SELECT \
-                 string_agg(b.id || ':' || b.revision, ' ' ORDER BY ab.position, b.id) \
-                 FROM agents_blocks ab JOIN blocks b ON b.id = ab.block_id \
-                 WHERE ab.agent_id = a.id), '') || COALESCE((SELECT \
-                 ' own ' || string_agg(b.id || ':' || b.revision, ' ' ORDER BY cb.position, b.id) \
-                 FROM conversations_blocks cb JOIN blocks b ON b.id = cb.block_id \
-                 WHERE cb.conversation_id = c.id), ''), \
+             a.id || ':' || a.revision || ' ' || COALESCE((SELECT string_agg(of_agent.state, ' ') \
+                 FROM (SELECT b.id || ':' || b.revision AS state \
+                     FROM agents_blocks ab JOIN blocks b ON b.id = ab.block_id \
+                     WHERE ab.agent_id = a.id ORDER BY ab.position, b.id) of_agent), '') \
+                 || COALESCE((SELECT ' own ' || string_agg(own.state, ' ') \
+                 FROM (SELECT b.id || ':' || b.revision AS state \
+                     FROM conversations_blocks cb JOIN blocks b ON b.id = cb.block_id \
+                     WHERE cb.conversation_id = c.id ORDER BY cb.position, b.id) own), ''), \
              c.prompt_message_id, a.require_user, \
              (SELECT COUNT(*) FROM runs r{open} WHERE r.conversation_id = c.id \
                  AND r.status IN ('created', 'running')), \

@@ -213,15 +213,19 @@ impl<'c> Tx<'c> {
 
 /// `INSERT INTO table (a, b) VALUES ($1, $2), ($3, $4)`.
 fn insert_sql(table: &str, columns: &[&str], rows: usize) -> String {
-    use std::fmt::Write as _;
-    let mut sql = format!("INSERT INTO {table} ({}) VALUES ", columns.join(", "));
-    let mut n = 0;
+    let names = columns.join(", ");
+    let numbers = rows * columns.len();
+    let mut sql = String::with_capacity(64 + table.len() + names.len() + 8 * numbers);
+    for part in ["INSERT INTO ", table, " (", &names, ") VALUES "] {
+        sql.push_str(part);
+    }
+    let (mut n, mut number) = (0, itoa::Buffer::new());
     for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ", (" });
         for column in 0..columns.len() {
             n += 1;
-            // Writing to a String cannot fail.
-            let _ = write!(sql, "{}${n}", if column == 0 { "" } else { ", " });
+            sql.push_str(if column == 0 { "$" } else { ", $" });
+            sql.push_str(number.format(n));
         }
         sql.push(')');
     }
@@ -231,8 +235,9 @@ fn insert_sql(table: &str, columns: &[&str], rows: usize) -> String {
 /// Whether the parameters first stand in the order of their numbers, so that SQLite's numbering is ours.
 fn is_in_order(sql: &str) -> bool {
     let mut highest = 0;
-    sql.split('$').skip(1).all(|after| {
-        let digits = after.bytes().take_while(u8::is_ascii_digit);
+    memchr::memchr_iter(b'$', sql.as_bytes()).all(|at| {
+        let after = sql.as_bytes().get(at + 1..).unwrap_or_default();
+        let digits = after.iter().take_while(|byte| byte.is_ascii_digit());
         let number = digits.fold(0_usize, |number, digit| {
             number.saturating_mul(10) + usize::from(digit - b'0')
         });

@@ -99,6 +99,18 @@ impl<'a> From<&'a serde_json::Value> for Param<'a> {
     }
 }
 
+impl From<Value> for Param<'_> {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Int(number) => Self::Int(number),
+            Value::Real(number) => Self::Real(number),
+            Value::Text(text) => Self::from(text),
+            Value::Bytes(bytes) => Self::Bytes(Cow::Owned(bytes)),
+        }
+    }
+}
+
 impl<'a, T: Into<Param<'a>>> From<Option<T>> for Param<'a> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
@@ -154,10 +166,22 @@ macro_rules! params {
 /// Marks an escaped character. A private-use code point, so that ordinary text is never touched.
 const ESCAPE: char = '\u{F8FE}';
 
+/// Whether a text has a character that is stored in another way. Nearly none has, and all texts are asked.
+fn is_escaped(text: &str) -> bool {
+    let mut first = [0; 4];
+    let escape = ESCAPE.encode_utf8(&mut first).as_bytes();
+    let begins = escape.first().copied().unwrap_or_default();
+    let bytes = text.as_bytes();
+    memchr::memchr2_iter(0, begins, bytes).any(|at| {
+        let rest = bytes.get(at..).unwrap_or_default();
+        rest.starts_with(&[0]) || rest.starts_with(escape)
+    })
+}
+
 /// Models emit U+0000, which PostgreSQL refuses in TEXT. It is kept, losslessly and the same way on
 /// both engines, as an escape pair; the escape character itself is doubled.
 fn escape_nul(text: Cow<'_, str>) -> Cow<'_, str> {
-    if !text.contains(['\0', ESCAPE]) {
+    if !is_escaped(&text) {
         return text;
     }
     let mut escaped = String::with_capacity(text.len() + 8);

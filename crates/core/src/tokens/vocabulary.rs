@@ -1,60 +1,47 @@
 //! How many tokens of `o200k_base` a piece of text is: byte pairs merged in the order of their ranks (Sennrich et al., 2016,
 //! with ranks for merges as in OpenAI's `tiktoken`).
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    hash::{BuildHasher as _, RandomState},
-};
+use std::{cmp::Reverse, collections::BinaryHeap, hash::BuildHasher as _};
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
-/// The tokens by rank: the length of each, and its bytes.
+/// The tokens in the order of their ranks: the length of each, and its bytes.
 static TOKENS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/o200k_base.tokens"));
 
 /// The tokens, found by their bytes.
 pub(super) struct Vocabulary {
-    /// Where in [`TOKENS`] the token of each rank is.
-    places: Vec<u32>,
-    ranks: HashTable<u32>,
-    hasher: RandomState,
+    /// Where in [`TOKENS`] each token is. As they stand there in order, that says as much as the rank.
+    places: HashTable<u32>,
+    /// No one else chooses what is in the table, so a fast hash is enough.
+    hasher: DefaultHashBuilder,
     longest: usize,
 }
 
 impl Vocabulary {
-    /// Reads the tokens: some 20 ms.
+    /// Reads the tokens: some 10 ms.
     pub(super) fn read() -> Self {
-        let mut vocabulary = Self {
-            places: Vec::new(),
-            ranks: HashTable::new(),
-            hasher: RandomState::new(),
-            longest: 0,
-        };
-        let mut at = 0;
-        while let Some(length) = TOKENS.get(at) {
-            let length = usize::from(*length);
-            vocabulary
-                .places
-                .push(u32::try_from(at).unwrap_or(u32::MAX));
-            vocabulary.longest = vocabulary.longest.max(length);
-            at += 1 + length;
+        let hasher = DefaultHashBuilder::default();
+        let hash = |place: &u32| hasher.hash_one(at_place(*place));
+        let mut places = HashTable::with_capacity(all_places().count());
+        for place in all_places() {
+            places.insert_unique(hash(&place), place, hash);
         }
-        let (places, hasher) = (&vocabulary.places, &vocabulary.hasher);
-        let hash = |place: u32| hasher.hash_one(at_place(place));
-        vocabulary.ranks.reserve(places.len(), |_| 0);
-        for (rank, place) in (0_u32..).zip(places) {
-            let of_rank = |rank: &u32| hash(place_of(places, *rank));
-            vocabulary.ranks.insert_unique(hash(*place), rank, of_rank);
+        let longest = all_places().map(|place| at_place(place).len()).max();
+        Self {
+            places,
+            longest: longest.unwrap_or_default(),
+            hasher,
         }
-        vocabulary
     }
 
+    /// The place of a token, which is in the order of ranks.
     fn rank(&self, token: &[u8]) -> Option<u32> {
         if token.len() > self.longest {
             return None;
         }
-        let is_it = |rank: &u32| at_place(place_of(&self.places, *rank)) == token;
-        self.ranks.find(self.hasher.hash_one(token), is_it).copied()
+        let is_it = |place: &u32| at_place(*place) == token;
+        let hash = self.hasher.hash_one(token);
+        self.places.find(hash, is_it).copied()
     }
 
     /// How many tokens a piece is. Time grows a little faster than its length.
@@ -101,8 +88,13 @@ fn at_place(place: u32) -> &'static [u8] {
     TOKENS.get(at + 1..at + 1 + length).unwrap_or_default()
 }
 
-fn place_of(places: &[u32], rank: u32) -> u32 {
-    places.get(rank as usize).copied().unwrap_or(u32::MAX)
+/// Where the tokens begin, with the length of each.
+fn all_places() -> impl Iterator<Item = u32> {
+    let next = |place: &u32| {
+        let after = *place as usize + 1 + at_place(*place).len();
+        u32::try_from(after).ok().filter(|_| after < TOKENS.len())
+    };
+    std::iter::successors(Some(0), next)
 }
 
 /// Sets what is at a place, if there is one.

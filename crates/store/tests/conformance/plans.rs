@@ -56,7 +56,7 @@ const TAILS: [&str; 17] = [
      AND c.is_default = 0 AND c.hidden = 0 AND c.archived_at IS NULL \
      AND c.agent_id = $2 ORDER BY c.created_at DESC, c.id DESC LIMIT $3",
     "FROM runs r JOIN conversations c ON c.id = r.conversation_id \
-     WHERE r.organization_id = $1 AND r.agent_id = $2 ORDER BY r.seq DESC, r.id DESC LIMIT $3",
+     WHERE r.organization_id = $1 AND r.agent_id = $2 ORDER BY r.created_at DESC, r.seq DESC LIMIT $3",
     "FROM steps s WHERE s.organization_id = $1 AND s.agent_id = $2 \
      ORDER BY s.seq DESC, s.id DESC LIMIT $3",
     // What a turn and a client that comes back look up.
@@ -72,11 +72,13 @@ const TAILS: [&str; 17] = [
 /// What begins a turn; the blocks of one agent and of one thread are few, and may be sorted.
 const HEAD: &str = "SELECT c.id, c.is_default, c.context_revision, c.next_position, \
      c.prompt_signature, a.id || ':' || a.revision || ' ' || COALESCE((SELECT \
-     string_agg(b.id || ':' || b.revision, ' ' ORDER BY ab.position, b.id) \
-     FROM agents_blocks ab JOIN blocks b ON b.id = ab.block_id WHERE ab.agent_id = a.id), '') \
-     || COALESCE((SELECT ' own ' || string_agg(b.id || ':' || b.revision, ' ' \
-     ORDER BY cb.position, b.id) FROM conversations_blocks cb JOIN blocks b ON b.id = cb.block_id \
-     WHERE cb.conversation_id = c.id), ''), \
+     string_agg(of_agent.state, ' ') FROM (SELECT b.id || ':' || b.revision AS state \
+     FROM agents_blocks ab JOIN blocks b ON b.id = ab.block_id WHERE ab.agent_id = a.id \
+     ORDER BY ab.position, b.id) of_agent), '') \
+     || COALESCE((SELECT ' own ' || string_agg(own.state, ' ') \
+     FROM (SELECT b.id || ':' || b.revision AS state FROM conversations_blocks cb \
+     JOIN blocks b ON b.id = cb.block_id WHERE cb.conversation_id = c.id \
+     ORDER BY cb.position, b.id) own), ''), \
      c.prompt_message_id, a.require_user, (SELECT COUNT(*) FROM runs r WHERE r.conversation_id = c.id \
      AND r.status IN ('created', 'running')), \
      (SELECT l.run_id FROM leases l WHERE l.conversation_id = c.id) \
@@ -198,7 +200,7 @@ async fn slow_lines(tx: &mut Tx<'_>, sql: &str) -> Result<Vec<String>, StoreErro
         line.starts_with("SCAN")
             || line.contains("PRIMARY KEY (rowid<")
             || line.contains("PRIMARY KEY (rowid>")
-            || (line.contains("TEMP B-TREE") && !line.contains("string_agg"))
+            || line.contains("TEMP B-TREE")
     };
     Ok(plan.into_iter().filter(is_slow).collect())
 }
@@ -210,7 +212,10 @@ async fn on_sqlite_hot_queries_search_by_index_and_need_no_sorting() {
     let house = open(location, "SQLite").await;
     write!(house, |tx, scope| {
         for of in HEAD_OF {
-            assert_eq!(slow_lines(tx, &format!("{HEAD}{of}")).await?, [""; 0]);
+            let sorted = "USE TEMP B-TREE FOR ORDER BY";
+            let slow = slow_lines(tx, &format!("{HEAD}{of}")).await?;
+            let blocks = [sorted, "SCAN of_agent", sorted, "SCAN own"];
+            assert_eq!(slow, blocks);
         }
         // Of runs that are over there are more with each turn: what asks for open ones says by which index, so that
         // it is an error when that cannot be used.
