@@ -366,19 +366,16 @@ impl Engine {
             })
             .collect();
         let opened = self.inner.shelf.open(self, &wanted).await?;
-        let rest = keys.split_off(opened.indexes.len().min(keys.len()));
+        let rest = keys.split_off(opened.len().min(keys.len()));
         let asked_now = std::mem::replace(keys, rest);
         // Another search may have gone over to another model meanwhile.
-        let fits = opened
-            .indexes
-            .iter()
-            .all(|one| one.fits(meant.model.as_ref()));
+        let fits = opened.iter().all(|one| one.fits(meant.model.as_ref()));
         let vector = meant.vector.clone().filter(|_| fits);
         let asked = asked.clone();
         let outcome = self
             .inner
             .shelf
-            .compute(move || search_in(&opened.indexes, &asked, vector.as_deref()))
+            .compute(move || search_in(&opened, &asked, vector.as_deref()))
             .await?;
         Ok((outcome, asked_now))
     }

@@ -141,7 +141,7 @@ impl Engine {
         for (key, items) in wanted {
             let ScopeKey::Past(id) = key else { continue };
             let opened = self.inner.shelf.open(self, &[(key.clone(), None)]).await?;
-            let Some(opened) = opened.indexes.first() else {
+            let Some(opened) = opened.first() else {
                 continue;
             };
             let label = searched.blocks.iter().find(|(block, _)| block == id);

@@ -20,9 +20,7 @@ use mnemic_store::{
     messages, passages, vectors,
 };
 use parking_lot::Mutex;
-use tokio::sync::{
-    OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, Semaphore,
-};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore};
 
 use super::{documents, past};
 use crate::{Engine, EngineError};
@@ -32,9 +30,6 @@ const PAGE: i64 = 4_000;
 
 /// Rows up to which an index is brought up to date where it stands; more go to a thread of their own.
 const FEW: usize = 64;
-
-/// Searches under way for each core: one computes, and one reads what it needs before or after.
-const UNDER_WAY: usize = 2;
 
 /// Whose texts an index holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -218,15 +213,6 @@ impl Opened {
     }
 }
 
-/// Indexes that are up to date.
-pub(super) struct AtHand {
-    pub(super) indexes: Vec<Opened>,
-    _turn: Turn,
-}
-
-/// A search's place among those under way; none when it had to load an index first.
-type Turn = Option<OwnedSemaphorePermit>;
-
 struct Slot {
     loaded: Arc<RwLock<Loaded>>,
     bytes: AtomicUsize,
@@ -238,9 +224,6 @@ pub(crate) struct Shelf {
     max_bytes: usize,
     /// Searches that compute at the same time: no more than there are cores.
     permits: Arc<Semaphore>,
-    /// Searches under way in indexes that are there: few more than compute. All others wait in a row before it, for
-    /// nearly the same time; in the midst of many at once each would be late by chance.
-    gate: Arc<Semaphore>,
 }
 
 impl Shelf {
@@ -250,7 +233,6 @@ impl Shelf {
             slots: Mutex::new(LruCache::unbounded()),
             max_bytes,
             permits: Arc::new(Semaphore::new(cores)),
-            gate: Arc::new(Semaphore::new(UNDER_WAY * cores)),
         }
     }
 
@@ -278,12 +260,11 @@ impl Shelf {
         &self,
         engine: &Engine,
         wanted: &[(ScopeKey, Option<String>)],
-    ) -> Result<AtHand, EngineError> {
-        let mut turn = Arc::clone(&self.gate).acquire_owned().await.ok();
+    ) -> Result<Vec<Opened>, EngineError> {
         let mut slots = Vec::with_capacity(wanted.len());
         let mut bytes = 0;
         for (place, (key, model)) in wanted.iter().enumerate() {
-            let slot = self.fresh(engine, key, model.as_ref(), &mut turn).await?;
+            let slot = self.fresh(engine, key, model.as_ref()).await?;
             bytes += slot.bytes.load(Ordering::Relaxed);
             slots.push((place, slot));
             if bytes > self.max_bytes {
@@ -297,10 +278,7 @@ impl Shelf {
             opened.push((place, Opened { loaded }));
         }
         opened.sort_by_key(|(place, _)| *place);
-        Ok(AtHand {
-            indexes: opened.into_iter().map(|(_, opened)| opened).collect(),
-            _turn: turn,
-        })
+        Ok(opened.into_iter().map(|(_, opened)| opened).collect())
     }
 
     /// The slot of a scope after it was brought up to date.
@@ -309,7 +287,6 @@ impl Shelf {
         engine: &Engine,
         key: &ScopeKey,
         model: Option<&String>,
-        turn: &mut Turn,
     ) -> Result<Arc<Slot>, EngineError> {
         let slot = self.slot(key);
         {
@@ -322,8 +299,6 @@ impl Shelf {
                 }
             }
         }
-        // Loading may take seconds, in which others can search.
-        turn.take();
         let mut loaded = Arc::clone(&slot.loaded).write_owned().await;
         if let Some(model) = model
             && loaded.model.as_ref() != Some(model)
