@@ -69,11 +69,20 @@ fn at_time(time: [u8; TIME_BYTES], mut bytes: [u8; 16]) -> Uuid {
     Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// The UUID of what belongs to another id: always the same one for the same `digest`, beside the other in the indexes.
+/// Milliseconds of 2026-11-27 and of 2100-01-01, UTC.
+const TIMES: std::ops::Range<u64> = 1_795_737_600_000..4_102_444_800_000;
+
+/// The UUID of what belongs to another id: always the same one for the same `digest`, beside the other in the indexes. Ids of
+/// older versions do not begin with a time; what belongs to them has the UUID that it had then.
 #[must_use]
 pub fn beside(of: Uuid, digest: [u8; 16]) -> Uuid {
     let [a, b, c, d, e, f, ..] = *of.as_bytes();
-    at_time([a, b, c, d, e, f], digest)
+    let time = [a, b, c, d, e, f];
+    if TIMES.contains(&u64::from_be_bytes([0, 0, a, b, c, d, e, f])) {
+        at_time(time, digest)
+    } else {
+        Builder::from_random_bytes(digest).into_uuid()
+    }
 }
 
 macro_rules! ids {
@@ -246,6 +255,9 @@ mod tests {
         assert_eq!(one, beside(run, [7; 16]));
         assert_ne!(one, beside(run, [8; 16]));
         assert_eq!(one.as_u128() >> 80, run.as_u128() >> 80);
+        let older: RunId = "run-e2a99923-5164-4457-8653-cc22b4fcc3d7".parse().unwrap();
+        let as_then = "07070707-0707-4707-8707-070707070707";
+        assert_eq!(beside(older.uuid(), [7; 16]).to_string(), as_then);
         assert!(
             MessageId::from_uuid(one)
                 .to_string()

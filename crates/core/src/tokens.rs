@@ -41,7 +41,8 @@ pub fn load() {
 /// How many tokens a text takes: what the tokenizer cuts it into.
 ///
 /// Time is about linear in the text's length, whatever the text: no megabyte that we tried takes more than 0.4 s without
-/// optimisation. Pieces longer than words are counted in chunks, each distinct chunk once; a cut can add a token.
+/// optimisation. Pieces longer than words are counted in chunks, each distinct chunk once, which may come to
+/// a few tokens more or less: to 2.5 % in the worst of the texts that we tried.
 #[must_use]
 pub fn count(text: &str) -> usize {
     let mut known: HashMap<&str, usize> = HashMap::new();
@@ -166,20 +167,19 @@ mod tests {
     }
 
     #[test]
-    fn counting_in_chunks_adds_a_token_for_each_cut_at_most() {
+    fn counting_in_chunks_is_off_by_few_tokens() {
         for text in [
             "-".repeat(5_000),
             "a".repeat(5_000),
             "日本".repeat(1_000),
             "=-".repeat(3_000),
+            "irmingham".repeat(600),
+            "nvarchar".repeat(600),
         ] {
             let exact = bpe_openai::o200k_base().count(text.as_str());
             let cuts = text.len() / CHUNK + 1;
-            assert!(
-                (exact..=exact + cuts).contains(&count(&text)),
-                "{exact} {}",
-                count(&text)
-            );
+            let off = count(&text).abs_diff(exact);
+            assert!(off <= cuts + exact / 40, "{exact} {}", count(&text));
         }
     }
 

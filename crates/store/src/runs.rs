@@ -171,7 +171,17 @@ pub async fn list(
     filter: &RunFilter,
     page: &Page,
 ) -> Result<Vec<Run>, StoreError> {
-    let mut select = Select::new(format!("SELECT {COLUMNS} FROM {FROM}"));
+    // That of all runs of the organization gives the same order, and SQLite would take it.
+    let by_index = if filter.conversation_id.is_some() {
+        tx.by_index("runs_by_conversation")
+    } else if !filter.agent_ids.is_empty() {
+        tx.by_index("runs_by_agent")
+    } else {
+        String::new()
+    };
+    let mut select = Select::new(format!(
+        "SELECT {COLUMNS} FROM runs r{by_index} JOIN conversations c ON c.id = r.conversation_id"
+    ));
     select.and_bind("r.organization_id = {}", scope.organization);
     if let Some(subject) = &scope.subject {
         select.and_bind("r.subject = {}", subject);

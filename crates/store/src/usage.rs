@@ -51,6 +51,21 @@ pub struct ModelUse {
     pub priced: Usage,
 }
 
+/// The indexes of an agent's runs and of a key's.
+const OF_RUNS: [&str; 2] = ["runs_by_agent", "runs_by_key_and_time"];
+
+/// Those of calls that are no step of a run.
+const OF_CALLS: [&str; 2] = ["model_calls_by_agent", "model_calls_by_key"];
+
+/// By which index SQLite is to find an agent's rows, or those of a key: that of all rows of the time would do as well.
+fn by_index(tx: &Tx<'_>, filter: &UsageFilter, [of_agent, of_key]: [&str; 2]) -> String {
+    match (filter.agent_id, filter.api_key_id) {
+        (Some(_), _) => tx.by_index(of_agent),
+        (None, Some(_)) => tx.by_index(of_key),
+        (None, None) => String::new(),
+    }
+}
+
 fn restrict<'a>(select: &mut Select<'a>, scope: &'a Scope, filter: &'a UsageFilter) {
     select.and_bind("r.organization_id = {}", scope.organization);
     select.and_bind("r.created_at >= {}", filter.from);
@@ -75,7 +90,8 @@ pub async fn messages(
     scope: &Scope,
     filter: &UsageFilter,
 ) -> Result<i64, StoreError> {
-    let mut select = Select::new("SELECT COUNT(*) FROM runs r");
+    let by_index = by_index(tx, filter, OF_RUNS);
+    let mut select = Select::new(format!("SELECT COUNT(*) FROM runs r{by_index}"));
     restrict(&mut select, scope, filter);
     // Runs that no client asked for are made of no request.
     select.and("r.body_hash <> ''");
@@ -95,9 +111,11 @@ pub async fn by_model(
     sizes: &[i64],
 ) -> Result<Vec<ModelUse>, StoreError> {
     let mut all = Vec::new();
+    let runs = by_index(tx, filter, OF_RUNS);
+    let calls = by_index(tx, filter, OF_CALLS);
     for (of, from) in [
-        ("s", "runs r JOIN steps s ON s.run_id = r.id"),
-        ("r", "model_calls r"),
+        ("s", format!("runs r{runs} JOIN steps s ON s.run_id = r.id")),
+        ("r", format!("model_calls r{calls}")),
     ] {
         let column = |name: &str| format!("{of}.{name}");
         let (prompt, read) = (column("prompt_tokens"), column("cached_input_tokens"));

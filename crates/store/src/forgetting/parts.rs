@@ -232,7 +232,8 @@ async fn hold(tx: &mut Tx<'_>, scope: &Scope, agents: &[String]) -> Result<(), S
     ];
     let whose = |table: &str| {
         format!(
-            "{table}.organization_id = $1 AND {} AND COALESCE({table}.subject, '') = $3",
+            "{} = $1 AND {} AND COALESCE({table}.subject, '') = $3",
+            tx.unindexed(&format!("{table}.organization_id")),
             tx.any_of(&format!("{table}.agent_id"), 2)
         )
     };

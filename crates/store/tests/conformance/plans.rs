@@ -6,7 +6,7 @@
 
 use mnemic_core::{
     conversations::Thread,
-    ids::{AgentId, ConversationId, MessageId, RunId},
+    ids::{AgentId, ApiKeyId, ConversationId, MessageId, RunId},
     scope::Scope,
     time::Timestamp,
 };
@@ -22,6 +22,7 @@ use mnemic_store::{
     runs::{self, RunFilter},
     steps::{self, StepFilter},
     turns,
+    usage::{self, UsageFilter},
 };
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -205,6 +206,54 @@ async fn slow_lines(tx: &mut Tx<'_>, sql: &str) -> Result<Vec<String>, StoreErro
     Ok(plan.into_iter().filter(is_slow).collect())
 }
 
+/// What is of one agent, conversation or key is not looked for among all that is the organization's: without its index it
+/// is refused.
+async fn indexes_are_named(tx: &mut Tx<'_>, scope: &Scope) -> Result<(), StoreError> {
+    let newest = Page::first(50, Order::Desc);
+    let of_agent = RunFilter {
+        agent_ids: vec![AgentId::new()],
+        ..RunFilter::default()
+    };
+    let of_conversation = RunFilter {
+        conversation_id: Some(ConversationId::new()),
+        ..of_agent.clone()
+    };
+    let used_by_agent = UsageFilter {
+        agent_id: Some(AgentId::new()),
+        api_key_id: None,
+        from: Timestamp(0),
+        to: Timestamp(9),
+    };
+    let used_by_key = UsageFilter {
+        agent_id: None,
+        api_key_id: Some(ApiKeyId::new()),
+        ..used_by_agent.clone()
+    };
+    let lists = [
+        ("runs_by_agent", of_agent),
+        ("runs_by_conversation", of_conversation),
+    ];
+    for (_, filter) in &lists {
+        runs::list(tx, scope, filter, &newest).await?;
+    }
+    let used = [used_by_agent, used_by_key];
+    for filter in &used {
+        usage::messages(tx, scope, filter).await?;
+        usage::by_model(tx, scope, filter, &[]).await?;
+    }
+    for (index, filter) in &lists {
+        tx.execute(&format!("DROP INDEX {index}"), &[]).await?;
+        let refused = runs::list(tx, scope, filter, &newest).await.unwrap_err();
+        assert!(refused.to_string().contains(index), "{refused}");
+    }
+    tx.execute("DROP INDEX runs_by_key_and_time", &[]).await?;
+    for filter in &used {
+        let refused = usage::messages(tx, scope, filter).await.unwrap_err();
+        assert!(refused.to_string().contains("runs_by_"), "{refused}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn on_sqlite_hot_queries_search_by_index_and_need_no_sorting() {
     let folder = tempfile::tempdir().unwrap();
@@ -231,6 +280,7 @@ async fn on_sqlite_hot_queries_search_by_index_and_need_no_sorting() {
             let slow = slow_lines(tx, &format!("SELECT 1 {tail}")).await?;
             assert_eq!(slow, [""; 0], "{tail}");
         }
+        indexes_are_named(tx, scope).await?;
         tx.execute("DROP INDEX runs_open", &[]).await?;
         for of in [Thread::Default, Thread::Id(ConversationId::new())] {
             let refused = turns::head(tx, scope, agent, of).await;
