@@ -1,4 +1,5 @@
-//! What a call costs over the tool's own time: alone, and eight at once. `cargo bench -p mnemic-tools`.
+//! What a call costs over the tool's own time: alone, and eight at once. `cargo bench -p mnemic-tools`, or a part of it:
+//! `cargo bench -p mnemic-tools -- "warm, JavaScript"`.
 #![allow(clippy::print_stdout, reason = "it prints what it measured")]
 
 use std::{
@@ -52,7 +53,12 @@ async fn one(sandbox: &Sandbox, language: Language) -> Option<Duration> {
 }
 
 async fn measure(name: &str, sandbox: &Sandbox, language: Language) {
-    if one(sandbox, language).await.is_none() {
+    let mut wanted = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'));
+    let part = format!("{name}, {language}");
+    if wanted.next().is_some_and(|wanted| wanted != part) || one(sandbox, language).await.is_none()
+    {
         return;
     }
     for (at_once, pause) in [
@@ -80,7 +86,7 @@ async fn measure(name: &str, sandbox: &Sandbox, language: Language) {
                 .map_or(0.0, |time| time.as_secs_f64() * 1e3)
         };
         println!(
-            "{name}, {language}, {at_once} at once, {pause:?} between: p50 {:.1} ms, p95 {:.1} ms",
+            "{part}, {at_once} at once, {pause:?} between: p50 {:.1} ms, p95 {:.1} ms",
             at(50),
             at(95)
         );
