@@ -1,6 +1,7 @@
 """Plans: what agents, end users and keys may use, and what those are told who have used it."""
 
 import contextlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
@@ -38,6 +39,19 @@ def with_plans(server):
     settings.write_text(SETTINGS)
     server.environment["MNEMIC_CONFIG"] = str(settings)
     return server
+
+
+@pytest.fixture(autouse=True)
+def within_one_day():
+    """No test begins so shortly before a new day that what it used is forgotten before it ends."""
+    now = datetime.now(timezone.utc)
+    left = (midnight_after(now) - now).total_seconds()
+    if left < 90:
+        time.sleep(left + 1)
+
+
+def midnight_after(now):
+    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +104,11 @@ def test_a_user_who_has_used_a_days_messages_is_told_what_is_left_and_until_when
     told = refused(answer, "messages_per_day")
     assert (told["of"], told["plan"], told["limit"]["used"], told["limit"]["most"]) == ("user", "few", 3, 3)
     assert {one["name"]: one["remaining"] for one in told["limits"]} == {"messages_per_day": 0, "messages_per_month": 97}
-    midnight = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    midnight = midnight_after(datetime.now(timezone.utc))
     assert datetime.fromisoformat(told["limit"]["resets_at"]) == midnight
     wait = int(answer.headers["retry-after"])
     assert abs((midnight - datetime.now(timezone.utc)).total_seconds() - wait) < 60
-    assert answer.headers["x-should-retry"] == "false" or wait <= 60
+    assert answer.headers["x-should-retry"] == "false"
     assert "messages_per_day = 3" in told["detail"]
     # Nobody else is concerned, nor is who speaks for nobody.
     assert say(admin, agent, "vera").status_code == 200
