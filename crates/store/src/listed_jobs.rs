@@ -47,7 +47,7 @@ pub struct ListedJob {
     pub completed_at: Option<Timestamp>,
 }
 
-/// Both nouns with the same columns; `which` is a condition on runs.
+/// Both nouns with the same columns; `which` says which runs, from the end of their table's name on.
 fn both(which: &str) -> String {
     format!(
         "SELECT id, is_batch, status, agent_id, stop_reason, metadata, error, callback_url, \
@@ -62,7 +62,7 @@ fn both(which: &str) -> String {
          SELECT r.id, 0 AS is_batch, r.status, r.agent_id, r.stop_reason, r.metadata, r.error, \
              r.callback_url, r.callback_sent_at, r.callback_status_code, r.callback_error, \
              r.ttft_ns, r.total_duration_ns, r.created_by, r.created_at, r.completed_at, \
-             r.organization_id, r.subject FROM runs r WHERE {which}) j"
+             r.organization_id, r.subject FROM runs r{which}) j"
     )
 }
 
@@ -108,7 +108,10 @@ pub async fn list(
     shown: Shown,
     page: &Page,
 ) -> Result<Vec<ListedJob>, StoreError> {
-    let mut select = Select::new(both("r.background = 1"));
+    let mut select = Select::new(both(&format!(
+        "{} WHERE r.background = 1",
+        tx.by_index("runs_in_background")
+    )));
     select.and_bind("j.organization_id = {}", scope.organization);
     if let Some(subject) = &scope.subject {
         select.and_bind("j.subject = {}", subject);
@@ -134,7 +137,7 @@ pub async fn list(
 pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: &str) -> Result<ListedJob, StoreError> {
     let sql = format!(
         "{} WHERE j.id = $1 AND j.organization_id = $2 AND ($3 = '' OR j.subject = $3)",
-        both("r.id = $1")
+        both(" WHERE r.id = $1")
     );
     let subject = scope.subject.as_deref().unwrap_or_default();
     tx.query_opt(&sql, params![id, scope.organization, subject])

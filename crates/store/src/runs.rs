@@ -161,7 +161,30 @@ pub struct RunFilter {
     pub background: Option<bool>,
 }
 
-/// A page of runs in the order of their acceptance.
+impl RunFilter {
+    /// Whether it shows only runs that are not over.
+    fn is_of_open(&self) -> bool {
+        !self.statuses.is_empty() && !self.statuses.iter().any(|status| status.is_terminal())
+    }
+
+    /// By which index SQLite is to find the runs: that of all runs of the organization gives the same order, and would be
+    /// taken otherwise.
+    fn index(&self) -> Option<&'static str> {
+        if self.run_id.is_some() {
+            None
+        } else if self.is_of_open() {
+            Some(OPEN_INDEX)
+        } else if self.conversation_id.is_some() {
+            Some("runs_by_conversation")
+        } else if !self.agent_ids.is_empty() {
+            Some("runs_by_agent")
+        } else {
+            None
+        }
+    }
+}
+
+/// A page of runs in the order of their times.
 ///
 /// # Errors
 /// The cursor names none, or the database's.
@@ -171,17 +194,14 @@ pub async fn list(
     filter: &RunFilter,
     page: &Page,
 ) -> Result<Vec<Run>, StoreError> {
-    // That of all runs of the organization gives the same order, and SQLite would take it.
-    let by_index = if filter.conversation_id.is_some() {
-        tx.by_index("runs_by_conversation")
-    } else if !filter.agent_ids.is_empty() {
-        tx.by_index("runs_by_agent")
-    } else {
-        String::new()
-    };
+    let by_index = filter.index().map(|index| tx.by_index(index));
     let mut select = Select::new(format!(
-        "SELECT {COLUMNS} FROM runs r{by_index} JOIN conversations c ON c.id = r.conversation_id"
+        "SELECT {COLUMNS} FROM runs r{} JOIN conversations c ON c.id = r.conversation_id",
+        by_index.unwrap_or_default()
     ));
+    if filter.is_of_open() {
+        select.and("r.status IN ('created', 'running')");
+    }
     select.and_bind("r.organization_id = {}", scope.organization);
     if let Some(subject) = &scope.subject {
         select.and_bind("r.subject = {}", subject);

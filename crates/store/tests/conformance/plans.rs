@@ -7,6 +7,7 @@
 use mnemic_core::{
     conversations::Thread,
     ids::{AgentId, ApiKeyId, ConversationId, MessageId, RunId},
+    runs::RunStatus,
     scope::Scope,
     time::Timestamp,
 };
@@ -16,6 +17,7 @@ use mnemic_store::{
     context,
     conversations::{self, ConversationFilter},
     events, leases,
+    listed_jobs::{self, Shown},
     messages::{self, MessageFilter},
     otids,
     page::{Order, Page},
@@ -229,7 +231,12 @@ async fn indexes_are_named(tx: &mut Tx<'_>, scope: &Scope) -> Result<(), StoreEr
         api_key_id: Some(ApiKeyId::new()),
         ..used_by_agent.clone()
     };
+    let open_ones = RunFilter {
+        statuses: vec![RunStatus::Created, RunStatus::Running],
+        ..RunFilter::default()
+    };
     let lists = [
+        ("runs_open", open_ones),
         ("runs_by_agent", of_agent),
         ("runs_by_conversation", of_conversation),
     ];
@@ -246,6 +253,11 @@ async fn indexes_are_named(tx: &mut Tx<'_>, scope: &Scope) -> Result<(), StoreEr
         let refused = runs::list(tx, scope, filter, &newest).await.unwrap_err();
         assert!(refused.to_string().contains(index), "{refused}");
     }
+    listed_jobs::list(tx, scope, Shown::All, &newest).await?;
+    tx.execute("DROP INDEX runs_in_background", &[]).await?;
+    let refused = listed_jobs::list(tx, scope, Shown::All, &newest).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("runs_in_background"), "{refused}");
     tx.execute("DROP INDEX runs_by_key_and_time", &[]).await?;
     for filter in &used {
         let refused = usage::messages(tx, scope, filter).await.unwrap_err();
@@ -281,7 +293,7 @@ async fn on_sqlite_hot_queries_search_by_index_and_need_no_sorting() {
             assert_eq!(slow, [""; 0], "{tail}");
         }
         indexes_are_named(tx, scope).await?;
-        tx.execute("DROP INDEX runs_open", &[]).await?;
+        // That of open runs is gone now.
         for of in [Thread::Default, Thread::Id(ConversationId::new())] {
             let refused = turns::head(tx, scope, agent, of).await;
             let refused = refused.unwrap_err().to_string();
