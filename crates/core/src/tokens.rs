@@ -167,19 +167,30 @@ mod tests {
     }
 
     #[test]
-    fn counting_in_chunks_is_off_by_few_tokens() {
+    fn counting_in_chunks_adds_a_token_for_each_cut_at_most_where_a_sign_or_word_repeats() {
         for text in [
             "-".repeat(5_000),
             "a".repeat(5_000),
             "日本".repeat(1_000),
             "=-".repeat(3_000),
-            "irmingham".repeat(600),
-            "nvarchar".repeat(600),
         ] {
             let exact = bpe_openai::o200k_base().count(text.as_str());
             let cuts = text.len() / CHUNK + 1;
-            let off = count(&text).abs_diff(exact);
-            assert!(off <= cuts + exact / 40, "{exact} {}", count(&text));
+            assert!(
+                (exact..=exact + cuts).contains(&count(&text)),
+                "{exact} {}",
+                count(&text)
+            );
+        }
+    }
+
+    #[test]
+    fn what_cuts_change_in_the_worst_texts_is_a_fortieth() {
+        for text in ["irmingham".repeat(600), "nvarchar".repeat(600)] {
+            let exact = bpe_openai::o200k_base().count(text.as_str());
+            let counted = count(&text);
+            assert_ne!(counted, exact, "the text shows nothing");
+            assert!(counted.abs_diff(exact) <= exact / 40, "{exact} {counted}");
         }
     }
 
