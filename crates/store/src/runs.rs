@@ -21,7 +21,7 @@ const COLUMNS: &str = "r.id, r.agent_id, r.conversation_id, c.is_default, r.subj
      r.callback_sent_at, r.callback_status_code, r.callback_error, r.created_at, r.completed_at, \
      r.follow_ups";
 
-const FROM: &str = "runs r JOIN conversations c ON c.id = r.conversation_id";
+const JOINED: &str = "JOIN conversations c ON c.id = r.conversation_id";
 
 fn from_row(mut row: Row) -> Result<Run, StoreError> {
     Ok(Run {
@@ -135,7 +135,7 @@ pub async fn insert(tx: &mut Tx<'_>, scope: &Scope, run: &NewRun) -> Result<(), 
 /// There is none, or the database's.
 pub async fn get(tx: &mut Tx<'_>, scope: &Scope, id: RunId) -> Result<Run, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM {FROM} WHERE r.id = $1 AND r.organization_id = $2 \
+        "SELECT {COLUMNS} FROM runs r {JOINED} WHERE r.id = $1 AND r.organization_id = $2 \
            AND ($3 = '' OR r.subject = $3)"
     );
     let subject = scope.subject.as_deref().unwrap_or_default();
@@ -196,7 +196,7 @@ pub async fn list(
 ) -> Result<Vec<Run>, StoreError> {
     let by_index = filter.index().map(|index| tx.by_index(index));
     let mut select = Select::new(format!(
-        "SELECT {COLUMNS} FROM runs r{} JOIN conversations c ON c.id = r.conversation_id",
+        "SELECT {COLUMNS} FROM runs r{} {JOINED}",
         by_index.unwrap_or_default()
     ));
     if filter.is_of_open() {
