@@ -2,13 +2,17 @@
 # Sourced by ./test from the project's folder.
 
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/mnemic"
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$CACHE/target}"
+SHARED_TARGET="$CACHE/target"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$SHARED_TARGET}"
 mkdir -p "$CACHE" "$CARGO_TARGET_DIR"
 # Proxies of the machine must not come between the tests and their servers.
 export NO_PROXY="127.0.0.1,localhost" no_proxy="127.0.0.1,localhost"
 export PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore
 
 WORK="$(mktemp -d)"
+# Whatever a test leaves behind goes with it, also when the test is killed.
+export TMPDIR="$WORK/tmp"
+mkdir "$TMPDIR"
 STEPS_PASSED=0
 TIMES=""
 POSTGRES_PID=""
@@ -48,6 +52,33 @@ summary() {
     printf '\n%s' "$TIMES"
     printf '%5d s  in all\n' "$SECONDS"
     echo "$STEPS_PASSED passed, 0 failed"
+}
+
+# A whole run writes about 8 GB of build output where there is none yet, and 3 GB of databases and data folders.
+ROOM_NEEDED=12
+
+# room: what is free beside the build output, in GB.
+room() { df -Pk "$CARGO_TARGET_DIR" | awk 'NR == 2 { print int($4 / 1048576) }'; }
+
+# The shared folder gets the output of every clone and every state of it, and nothing ever takes any out. Where room is
+# short, we do: first what only makes the next compilation faster, then everything.
+make_room() {
+    local part
+    for part in incremental .; do
+        [ "$(room)" -lt "$ROOM_NEEDED" ] && [ "$CARGO_TARGET_DIR" = "$SHARED_TARGET" ] || break
+        empty_build_output "$part"
+    done
+    [ "$(room)" -ge "$ROOM_NEEDED" ] || fail "$ROOM_NEEDED GB of disk are needed, $(room) GB are free at $CARGO_TARGET_DIR"
+}
+
+# empty_build_output FOLDER: of each profile; one in which some cargo is at work, as its lock tells, is left alone.
+empty_build_output() {
+    local lock
+    for lock in "$CARGO_TARGET_DIR"/*/.cargo-lock; do
+        [ -e "$lock" ] || continue
+        printf '\n== short of room: emptying %s\n' "$(dirname "$lock")/$1"
+        flock -n "$lock" find "$(dirname "$lock")/$1" -mindepth 1 ! -name .cargo-lock -delete || true
+    done
 }
 
 # The one debug build that all black-box tests run.

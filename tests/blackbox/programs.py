@@ -96,6 +96,11 @@ def make_database(prefix="test"):
     return urlsplit(named("MNEMIC_PG_URL"))._replace(path=f"/{name}").geturl()
 
 
+def drop_database(url):
+    """Gives back the room of a database, whose server may still hold connections; a run of the tests makes hundreds."""
+    run_sql(f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
+
+
 class ScriptedModel:
     """The scripted model; it keeps the requests that it gets. It may pass for a program, on a port of its own."""
 
@@ -148,6 +153,7 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
+        self.own_database = None
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
         self.environment |= no_weights(self.folder) | DETECT_NOTHING
         if model:
@@ -156,7 +162,8 @@ class Server:
                 "OPENAI_BASE_URL": f"http://{model.address}/v1",
             }
         if engine == "postgres":
-            self.environment["MNEMIC_DATABASE_URL"] = database or make_database()
+            self.own_database = None if database else make_database()
+            self.environment["MNEMIC_DATABASE_URL"] = database or self.own_database
         self.environment |= environment
 
     def start(self):
@@ -207,5 +214,8 @@ class Server:
     def close(self):
         if self.process and self.process.poll() is None:
             self.kill()
+        if self.own_database:
+            drop_database(self.own_database)
+            self.own_database = None
         if self.own_folder:
             self.own_folder.cleanup()

@@ -172,11 +172,17 @@ class Server:
 def make_database():
     url = urlsplit(os.environ["MNEMIC_PG_URL"])
     name = f"crash_{uuid.uuid4().hex[:12]}"
-    subprocess.run(
-        [os.environ.get("PSQL", "psql"), os.environ["MNEMIC_PG_URL"], "-qc", f"CREATE DATABASE {name}"],
-        check=True,
-    )
+    administer(f"CREATE DATABASE {name}")
     return url._replace(path=f"/{name}").geturl()
+
+
+def drop_database(url):
+    """Gives back the room of a database; a run of the tests makes hundreds."""
+    administer(f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
+
+
+def administer(sql):
+    subprocess.run([os.environ.get("PSQL", "psql"), os.environ["MNEMIC_PG_URL"], "-qc", sql], check=True)
 
 
 @contextlib.contextmanager
@@ -192,6 +198,8 @@ def server(engine, model):
         finally:
             if found.process:
                 found.kill()
+            if found.database:
+                drop_database(found.database)
 
 
 def check(server, agent, acknowledged=(), sent=()):

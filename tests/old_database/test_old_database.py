@@ -6,7 +6,7 @@ from pathlib import Path
 
 import letta_client
 import pytest
-from programs import MODEL, ScriptedModel, Server, make_database, named
+from programs import MODEL, ScriptedModel, Server, drop_database, make_database, named
 
 DUMP = Path(__file__).parent.parent / "fixtures" / "old-server-0.16.8.sql.gz"
 
@@ -27,7 +27,8 @@ def old_database():
             [named("PSQL"), url, "-q", "-v", "ON_ERROR_STOP=1"], input=dump.read(), capture_output=True
         )
     assert restored.returncode == 0, restored.stderr.decode()
-    return url
+    yield url
+    drop_database(url)
 
 
 def dump(url):

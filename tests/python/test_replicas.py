@@ -5,7 +5,7 @@ import time
 import httpx
 import pytest
 from conftest import ENGINES, client_of
-from programs import MODEL, ScriptedModel, Server, eventually, make_database, run_sql
+from programs import MODEL, ScriptedModel, Server, drop_database, eventually, make_database, run_sql
 from talk import of_kind, send, user
 
 EMBEDDER = "openai/scripted-embed"
@@ -17,9 +17,16 @@ def engine(request):
 
 
 @pytest.fixture
-def replicas(engine, model):
+def database():
+    """The URL of one that several servers share."""
+    url = make_database()
+    yield url
+    drop_database(url)
+
+
+@pytest.fixture
+def replicas(engine, model, database):
     """Two servers on one database, and a client of each."""
-    database = make_database()
     key = {"MNEMIC_ENCRYPTION_KEY": "the key that both of them have"}
     servers = [Server(engine, model, database=database, **key).start() for _ in range(2)]
     yield [(server, client_of(server)) for server in servers]
@@ -82,9 +89,8 @@ def test_the_runs_of_a_dead_server_are_taken_over(replicas, token):
     assert send(two, agent, "and on").stop_reason.stop_reason == "end_turn"
 
 
-def test_replicas_share_the_embedding_and_a_dead_ones_part_is_taken_over(engine, token):
+def test_replicas_share_the_embedding_and_a_dead_ones_part_is_taken_over(engine, database, token):
     """Each replica has a provider of its own, which tells what it was asked."""
-    database = make_database()
     providers = [ScriptedModel(), ScriptedModel()]
     for provider in providers:
         provider.embed_as(delay_ms=300)
@@ -116,8 +122,7 @@ def test_replicas_share_the_embedding_and_a_dead_ones_part_is_taken_over(engine,
             (running.stop if isinstance(running, ScriptedModel) else running.close)()
 
 
-def test_a_database_that_is_gone_is_a_503_and_health_answers(engine, model):
-    database = make_database()
+def test_a_database_that_is_gone_is_a_503_and_health_answers(engine, model, database):
     server = Server(engine, model, database=database).start()
     try:
         client = client_of(server)

@@ -82,6 +82,11 @@ export class ScriptedModel {
   }
 }
 
+/** Runs a statement as the administrator of the PostgreSQL. */
+function administer(sql: string): void {
+  execFileSync(named("PSQL"), [named("MNEMIC_PG_URL"), "-qc", sql]);
+}
+
 /** One data folder or database, and the processes that serve it one after the other. */
 export class Server {
   private child: ChildProcess | undefined;
@@ -91,6 +96,7 @@ export class Server {
     private readonly port: number,
     private readonly folder: string,
     private readonly environment: NodeJS.ProcessEnv,
+    private readonly database: string | undefined,
   ) {}
 
   static async make(engine: string, model: ScriptedModel, more: NodeJS.ProcessEnv = {}): Promise<Server> {
@@ -108,12 +114,12 @@ export class Server {
       MNEMIC_OFFLINE: "true",
       ...more,
     };
-    if (engine === "postgres") {
-      const name = `ts_${randomUUID().replaceAll("-", "")}`;
-      execFileSync(named("PSQL"), [named("MNEMIC_PG_URL"), "-qc", `CREATE DATABASE ${name}`]);
-      environment["MNEMIC_DATABASE_URL"] = named("MNEMIC_PG_URL").replace(/[^/]*$/, name);
+    const database = engine === "postgres" ? `ts_${randomUUID().replaceAll("-", "")}` : undefined;
+    if (database) {
+      administer(`CREATE DATABASE ${database}`);
+      environment["MNEMIC_DATABASE_URL"] = named("MNEMIC_PG_URL").replace(/[^/]*$/, database);
     }
-    return new Server(`http://127.0.0.1:${port}`, port, folder, environment);
+    return new Server(`http://127.0.0.1:${port}`, port, folder, environment, database);
   }
 
   async start(): Promise<void> {
@@ -151,6 +157,7 @@ export class Server {
 
   async close(): Promise<void> {
     await this.kill();
+    if (this.database) administer(`DROP DATABASE ${this.database} WITH (FORCE)`);
     rmSync(this.folder, { recursive: true, force: true });
   }
 
