@@ -3,6 +3,7 @@
 MNEMIC_ENGINES=sqlite runs it on one engine only.
 """
 
+import gc
 import os
 import uuid
 
@@ -13,6 +14,9 @@ from letta_client import Letta
 from contexts import NAMES_FACTS, WINDOW
 from programs import MODEL, ScriptedModel, Server
 from tool_calls import ASKS, DOCS
+
+# What a session has imported and made lives until its end; to look through it again and again takes a tenth of a run.
+gc.set_threshold(100_000, 50, 1_000)
 
 ENGINES = os.environ.get("MNEMIC_ENGINES", "sqlite,postgres").split(",")
 

@@ -198,11 +198,16 @@ impl Scripted {
         answer
     }
 
-    /// The recorded requests that hold the word of a query, as JSON.
+    /// The recorded requests that hold what a query names (as JSON writes it within a string), as JSON.
     fn recorded(&self, query: &str) -> String {
-        let word = query.strip_prefix("containing=").unwrap_or_default();
+        let mut parameters = url::form_urlencoded::parse(query.as_bytes());
+        let wanted = parameters.find_map(|(name, text)| (name == "containing").then_some(text));
+        let wanted = memchr::memmem::Finder::new(wanted.as_deref().unwrap_or_default());
         let control = self.control.lock();
-        let found = control.requests.iter().filter(|text| text.contains(word));
+        let found = control
+            .requests
+            .iter()
+            .filter(|text| wanted.find(text.as_bytes()).is_some());
         let found: Vec<&str> = found.map(String::as_str).collect();
         format!("[{}]", found.join(","))
     }

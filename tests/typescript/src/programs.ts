@@ -70,7 +70,9 @@ export class ScriptedModel {
 
   /** The last request whose messages name `text`, as JSON text. */
   async lastRequest(text: string): Promise<string> {
-    const recorded = (await (await fetch(`http://${this.address}/requests`)).json()) as { messages: unknown }[];
+    const written = encodeURIComponent(JSON.stringify(text).slice(1, -1));
+    const answer = await fetch(`http://${this.address}/requests?containing=${written}`);
+    const recorded = (await answer.json()) as { messages: unknown }[];
     const found = recorded.map((body) => JSON.stringify(body.messages)).filter((said) => said.includes(text));
     assert.ok(found.length > 0, `the model was not asked anything with ${text}`);
     return found.at(-1)!;
