@@ -81,10 +81,11 @@ empty_build_output() {
     done
 }
 
-# The one debug build that all black-box tests run.
+# The one debug build that all black-box tests run. There are no examples: naming them has cargo take the features that
+# the Rust tests want of the same libraries, which would be compiled twice otherwise.
 build() {
     [ -z "${MNEMIC_BIN:-}" ] || return 0
-    step "build" cargo build -q --workspace --bins --features mnemic/failpoints
+    step "build" cargo build -q --workspace --bins --examples --features mnemic/failpoints
     export MNEMIC_BIN="$CARGO_TARGET_DIR/debug/mnemic"
     export SCRIPTED_MODEL_BIN="$CARGO_TARGET_DIR/debug/scripted-model"
 }

@@ -42,7 +42,7 @@ def hexadecimal(text):
     return [part for part in re.findall(r"\\x([0-9a-f]+)", text) if len(part) % 2 == 0]
 
 
-def places(server, word):
-    """Where a word stands, in whatever form."""
+def places(found, word):
+    """Where a word stands in what `kept` found, in whatever form."""
     wanted = set(forms(word))
-    return sorted(f"{place}: {form!r} x{data.count(form)}" for place, data in kept(server).items() for form in wanted if form in data)
+    return sorted(f"{place}: {form!r} x{data.count(form)}" for place, data in found.items() for form in wanted if form in data)
