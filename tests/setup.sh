@@ -13,6 +13,9 @@ WORK="$(mktemp -d)"
 # Whatever a test leaves behind goes with it, also when the test is killed.
 export TMPDIR="$WORK/tmp"
 mkdir "$TMPDIR"
+# Tools of a server that is root run as a user of their own, who has to get to what is theirs in it.
+chmod 711 "$WORK"
+chmod 1777 "$TMPDIR"
 STEPS_PASSED=0
 TIMES=""
 POSTGRES_PID=""
