@@ -1,12 +1,16 @@
 //! How tools run that people wrote, from the settings.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use mnemic_engine::{
     Engine,
     custom::{Ceiling, ToolSettings},
 };
 use mnemic_tools::sandbox::{self, Limits, UnsafeTools, Warm};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     data::DataFolder,
@@ -26,9 +30,12 @@ const PACKAGES: &str = "tool-packages";
 /// A setting is not valid, or the folder for scratch files can't be made.
 pub fn tool_settings(settings: &Settings, folder: &DataFolder) -> Result<ToolSettings, ServeError> {
     let scratch = folder.path.join(SCRATCH);
+    let open = open(&folder.path.canonicalize()?);
     // What calls of a process that died have left there.
-    if scratch.exists() {
-        std::fs::remove_dir_all(&scratch)?;
+    for left in [&scratch, &open.join("scratch")] {
+        if left.exists() {
+            std::fs::remove_dir_all(left)?;
+        }
     }
     std::fs::create_dir_all(&scratch)?;
     let path = |name: &str| settings.optional(name).map(PathBuf::from);
@@ -44,6 +51,7 @@ pub fn tool_settings(settings: &Settings, folder: &DataFolder) -> Result<ToolSet
             node: path("node"),
             scratch,
             packages: folder.path.join(PACKAGES),
+            open,
             offline: settings.switch("offline")?,
             may_reach: if settings.switch("allow_private_urls")? {
                 |_| true
@@ -63,6 +71,14 @@ pub fn tool_settings(settings: &Settings, folder: &DataFolder) -> Result<ToolSet
             variables: list(settings, "tool_variables").collect(),
         },
     })
+}
+
+/// Where tools have their files if they run as users who can't enter the data folder: a folder of this server's among
+/// what the system's programs can make anew, which only root can change.
+fn open(data: &Path) -> PathBuf {
+    let digest = Sha256::digest(data.as_os_str().as_encoded_bytes());
+    let name = digest.iter().take(8).map(|byte| format!("{byte:02x}"));
+    Path::new("/var/cache/mnemic").join(name.collect::<String>())
 }
 
 fn limits(settings: &Settings) -> Result<Limits, SettingsError> {

@@ -101,6 +101,7 @@ async fn main() {
         node: None,
         scratch: std::env::temp_dir(),
         packages: std::env::temp_dir().join("mnemic-bench-packages"),
+        open: std::env::temp_dir().join("mnemic-bench-open"),
         offline: true,
         may_reach: |_| false,
         at_once: 8,

@@ -28,6 +28,8 @@ mod proxy;
 #[cfg(target_os = "linux")]
 mod proxy_request;
 #[cfg(target_os = "linux")]
+mod reach;
+#[cfg(target_os = "linux")]
 mod root;
 #[cfg(target_os = "linux")]
 mod syscalls;
@@ -206,9 +208,11 @@ pub struct Settings {
     pub node: Option<PathBuf>,
     /// A folder below which scratch folders are made where tools can't have file systems of their own.
     pub scratch: PathBuf,
-    /// A folder below which sets of packages are built and kept. Where tools have no file system of their own and the
-    /// server is root, every user must be able to enter it.
+    /// A folder below which sets of packages are built and kept.
     pub packages: PathBuf,
+    /// A folder that every user can enter, made when it is needed: where both of these are if tools have no file system
+    /// of their own and run as users who can't enter those.
+    pub open: PathBuf,
     /// Whether packages that are not there yet are refused rather than fetched from their registry.
     pub offline: bool,
     /// Whether tools may be connected to an address when its host is granted: only public ones, so that no name leads
@@ -265,6 +269,23 @@ pub enum SandboxError {
         /// What to install.
         needed: &'static str,
     },
+    /// There is one, and tools can't use it.
+    #[error(
+        "the {language} interpreter {program} is closed to the users that tools run as where there are no namespaces: \
+         {closed} can't be read by everybody. Install {needed} for all users, or name another one in {setting}"
+    )]
+    ClosedInterpreter {
+        /// The tool's language.
+        language: Language,
+        /// The program.
+        program: String,
+        /// The file or folder that is closed.
+        closed: String,
+        /// What to install.
+        needed: &'static str,
+        /// The variable that names the program.
+        setting: &'static str,
+    },
     /// A grant names something that is not there.
     #[error("the folder {path} was granted to this tool, but {reason}")]
     Grant {
@@ -318,6 +339,8 @@ impl Sandbox {
     /// Finds out what this machine can close. Nothing is started until the first call.
     pub async fn new(settings: Settings) -> Self {
         let layers = Layers::probe(&settings).await;
+        #[cfg(target_os = "linux")]
+        let settings = reach::within_reach(settings, &layers);
         let launcher = launch::Launcher::new(&settings, &layers);
         Self {
             inner: Arc::new(Inner {

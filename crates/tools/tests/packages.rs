@@ -17,15 +17,19 @@ use std::{
 };
 
 use mnemic_core::tools::requirements::{Registry, Requirement};
-use mnemic_tools::sandbox::{Call, Language, Sandbox, SandboxError, Settings};
+use mnemic_tools::sandbox::{Call, Language, Layer, Sandbox, SandboxError, Settings};
 use place::{places_with, python, settings, value};
 use serde_json::json;
 use tempfile::TempDir;
 
 /// A folder for sets that every user can enter, as calls of a server that is root may be anybody.
 fn folder() -> TempDir {
+    folder_of(0o755)
+}
+
+fn folder_of(mode: u32) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("a mode");
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).expect("a mode");
     folder
 }
 
@@ -286,4 +290,54 @@ async fn packages_whose_folder_was_deleted_are_installed_anew() {
         value(&sandbox, python("def tool():\n    return 1\n")).await,
         json!(1)
     );
+}
+
+#[tokio::test]
+async fn where_tools_are_other_users_a_private_data_folder_keeps_none_from_running() {
+    // As the server makes its own: closed to everybody else.
+    let private = folder_of(0o700);
+    let (open, scratch) = (folder(), private.path().join("scratch"));
+    std::fs::create_dir(&scratch).expect("a folder");
+    let sandbox = Sandbox::new(Settings {
+        scratch,
+        packages: private.path().join("packages"),
+        open: open.path().join("of this server"),
+        without: vec![Layer::Namespaces],
+        ..settings()
+    })
+    .await;
+    let source = "import os\n\ndef tool():\n    path = os.path.abspath('kept')\n    open(path, 'w').write('written')\n    \
+                  return open(path).read()\n";
+    assert_eq!(value(&sandbox, python(source)).await, json!("written"));
+    assert_eq!(value(&sandbox, six()).await, json!("1.16.0"));
+    let javascript = Call {
+        language: Language::JavaScript,
+        ..python("function tool() { return 1 + 1 }")
+    };
+    assert_eq!(value(&sandbox, javascript).await, json!(2));
+}
+
+#[tokio::test]
+async fn an_interpreter_that_only_root_can_read_is_named() {
+    let private = folder_of(0o700);
+    let copy = private.path().join("copy");
+    std::fs::copy("/usr/bin/python3", &copy).expect("a copy");
+    let closed = Sandbox::new(Settings {
+        python: Some(copy.clone()),
+        without: vec![Layer::Namespaces],
+        ..settings()
+    })
+    .await;
+    let answer = closed.run(python("def tool(): pass")).await;
+    if !nix::unistd::geteuid().is_root() {
+        // Then tools run as who started the server.
+        return assert!(answer.is_ok(), "{answer:?}");
+    }
+    let error = answer.expect_err("closed").to_string();
+    let folder = private.path().canonicalize().expect("its path");
+    assert!(
+        error.contains(&format!("{} can't be read by everybody", folder.display())),
+        "{error}"
+    );
+    assert!(error.contains("MNEMIC_PYTHON"), "{error}");
 }

@@ -271,7 +271,7 @@ mod tests {
             "open({mark:?}, 'w')\nfrom setuptools import setup\nsetup(name='bad', version='1')\n"
         );
         std::fs::write(source.join("setup.py"), setup).expect("a file");
-        let python = Interpreter::find(Language::Python, None).expect("Python");
+        let python = Interpreter::find(Language::Python, None, false).expect("Python");
         // As a package of a registry may name another by where it is.
         let specs = [source.display().to_string()];
         let result = install(&python, &specs, work.path(), &into).await;

@@ -5,6 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+#[cfg(target_os = "linux")]
+use super::reach;
 use super::{Language, SandboxError, plan::Folder};
 
 /// An interpreter, and the files without which it does not run.
@@ -37,32 +39,97 @@ const PYTHON: &str = "import sys; print(sys.executable, sys.base_prefix, sys.bas
                       '.'.join(map(str, sys.version_info[:3])), sep='\\n')";
 const NODE: &str = "console.log([process.execPath, process.versions.node].join('\\n'))";
 
+/// Which interpreters there may be of a language.
+struct Wanted {
+    /// By the search path.
+    usual: &'static [&'static str],
+    /// Where systems have theirs.
+    systems: &'static [&'static str],
+    /// What to install.
+    needed: &'static str,
+    /// The variable that names one.
+    setting: &'static str,
+}
+
+impl Wanted {
+    fn of(language: Language) -> Self {
+        match language {
+            Language::Python => Self {
+                usual: &["python3", "python"],
+                systems: &["/usr/local/bin/python3", "/usr/bin/python3"],
+                needed: "Python 3.9 or newer",
+                setting: "MNEMIC_PYTHON",
+            },
+            Language::JavaScript | Language::TypeScript => Self {
+                usual: &["node"],
+                systems: &["/usr/local/bin/node", "/usr/bin/node"],
+                needed: "Node 20 or newer",
+                setting: "MNEMIC_NODE",
+            },
+        }
+    }
+}
+
 impl Interpreter {
-    /// Asks the named program, or the usual ones of the search path, who they are.
-    pub(crate) fn find(language: Language, named: Option<&Path>) -> Result<Self, SandboxError> {
-        let (usual, setting): (&[&str], _) = match language {
-            Language::Python => (&["python3", "python"], "Python 3.9 or newer"),
-            Language::JavaScript | Language::TypeScript => (&["node"], "Node 20 or newer"),
-        };
+    /// Asks the named program, or the usual ones of the search path, who they are. One that is for others is one that
+    /// everybody can read, if there is any: also where the system has its own, behind one of root's in the search path.
+    pub(crate) fn find(
+        language: Language,
+        named: Option<&Path>,
+        is_for_others: bool,
+    ) -> Result<Self, SandboxError> {
+        let wanted = Wanted::of(language);
         let names: Vec<PathBuf> = match named {
             Some(path) => vec![path.to_owned()],
-            None => usual.iter().map(PathBuf::from).collect(),
+            None => wanted.usual.iter().map(PathBuf::from).collect(),
         };
-        names
+        let systems = wanted.systems.iter().map(PathBuf::from);
+        let more = systems.filter(|_| is_for_others && named.is_none());
+        let mut found = names
             .iter()
-            .find_map(|name| match language {
-                Language::Python => python(name),
-                Language::JavaScript | Language::TypeScript => node(name),
-            })
-            .ok_or_else(|| SandboxError::NoInterpreter {
+            .cloned()
+            .chain(more)
+            .filter_map(|name| match language {
+                Language::Python => python(&name),
+                Language::JavaScript | Language::TypeScript => node(&name),
+            });
+        let Some(first) = found.next() else {
+            return Err(SandboxError::NoInterpreter {
                 language,
                 looked: names
                     .iter()
                     .map(|name| name.display().to_string())
                     .collect::<Vec<_>>()
                     .join(", "),
-                needed: setting,
-            })
+                needed: wanted.needed,
+            });
+        };
+        if !is_for_others {
+            return Ok(first);
+        }
+        let Some(closed) = first.closed() else {
+            return Ok(first);
+        };
+        found.find(|other| other.closed().is_none()).ok_or_else(|| {
+            SandboxError::ClosedInterpreter {
+                language,
+                program: first.program.display().to_string(),
+                closed: closed.display().to_string(),
+                needed: wanted.needed,
+                setting: wanted.setting,
+            }
+        })
+    }
+
+    /// What of it can't be read by everybody; none when all can.
+    fn closed(&self) -> Option<PathBuf> {
+        #[cfg(target_os = "linux")]
+        return self
+            .runtime
+            .iter()
+            .find_map(|path| reach::closed(path, reach::Use::Read));
+        #[cfg(not(target_os = "linux"))]
+        None
     }
 
     /// What a tool may read, for the plan.

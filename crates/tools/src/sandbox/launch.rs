@@ -242,7 +242,11 @@ impl Launcher {
             Language::Python => self.settings.python.clone(),
             Language::JavaScript | Language::TypeScript => self.settings.node.clone(),
         };
-        let find = move || Interpreter::find(language, named.as_deref());
+        #[cfg(target_os = "linux")]
+        let is_for_others = super::reach::is_needed(self.active.namespaces);
+        #[cfg(not(target_os = "linux"))]
+        let is_for_others = false;
+        let find = move || Interpreter::find(language, named.as_deref(), is_for_others);
         let found = tokio::task::spawn_blocking(find)
             .await
             .map_err(start_error("interpreter"))??;
@@ -312,10 +316,7 @@ impl Launcher {
         let scratch = if self.active.namespaces {
             None
         } else {
-            let made = tempfile::Builder::new()
-                .prefix("call-")
-                .tempdir_in(&self.settings.scratch);
-            Some(made.map_err(start_error("scratch folder"))?)
+            Some(scratch_in(&self.settings.scratch).map_err(start_error("scratch folder"))?)
         };
         let plan = Plan {
             layers: self.active,
@@ -373,6 +374,14 @@ async fn fork(
         scratch: None,
         place: None,
     })
+}
+
+/// A folder for the files of one call, closed to all other users.
+fn scratch_in(folder: &Path) -> std::io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.prefix("call-").tempdir_in(folder)
 }
 
 /// A keeper with this plan. It sees nothing of the server's environment.

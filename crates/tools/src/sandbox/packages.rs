@@ -140,12 +140,16 @@ impl Packages {
     }
 }
 
-/// Makes a folder that calls can enter, whoever they are.
-fn make_open(folder: &Path) -> std::io::Result<()> {
+/// Makes a folder that calls can enter, whoever they are, and those above it that are missing.
+pub(crate) fn make_open(folder: &Path) -> std::io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
+    if let Some(above) = folder.parent() {
+        make_open(above)?;
+    }
     std::fs::create_dir_all(folder)?;
+    // A strict umask would close it.
     #[cfg(unix)]
     std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     Ok(())

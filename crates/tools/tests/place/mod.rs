@@ -16,6 +16,7 @@ pub fn settings() -> Settings {
         node: None,
         scratch: std::env::temp_dir(),
         packages: std::env::temp_dir().join("mnemic-test-packages"),
+        open: std::env::temp_dir().join("mnemic-test-open"),
         offline: false,
         may_reach: |_| true,
         at_once: 8,
@@ -53,7 +54,6 @@ pub async fn places_with(settings: &Settings) -> Vec<(&'static str, Sandbox)> {
     };
     let bare = Settings {
         without: vec![Layer::Namespaces],
-        python: system_python(),
         ..settings()
     };
     vec![
@@ -66,12 +66,6 @@ pub async fn places_with(settings: &Settings) -> Vec<(&'static str, Sandbox)> {
         ),
         ("without namespaces", Sandbox::new(bare).await),
     ]
-}
-
-/// An interpreter that other users can read as well, where there is one: without namespaces, tools of a server that is
-/// root run as a user of their own.
-pub fn system_python() -> Option<PathBuf> {
-    Some(PathBuf::from("/usr/bin/python3")).filter(|path| path.exists())
 }
 
 /// A call of the function `tool` of a Python source.
