@@ -99,7 +99,7 @@ def make_database(prefix="test"):
 
 def drop_database(url):
     """Gives back the room of a database, whose server may still hold connections; a run of the tests makes hundreds."""
-    run_sql(f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
+    run_sql(f"DROP DATABASE IF EXISTS {urlsplit(url).path[1:]} WITH (FORCE)")
 
 
 class ScriptedModel:
@@ -215,8 +215,7 @@ class Server:
     def close(self):
         if self.process and self.process.poll() is None:
             self.kill()
-        if self.own_database:
-            drop_database(self.own_database)
-            self.own_database = None
         if self.own_folder:
             self.own_folder.cleanup()
+        if self.own_database:
+            drop_database(self.own_database)

@@ -178,7 +178,7 @@ def make_database():
 
 def drop_database(url):
     """Gives back the room of a database; a run of the tests makes hundreds."""
-    administer(f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
+    administer(f"DROP DATABASE IF EXISTS {urlsplit(url).path[1:]} WITH (FORCE)")
 
 
 def administer(sql):

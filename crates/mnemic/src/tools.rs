@@ -29,13 +29,11 @@ const PACKAGES: &str = "tool-packages";
 /// # Errors
 /// A setting is not valid, or the folder for scratch files can't be made.
 pub fn tool_settings(settings: &Settings, folder: &DataFolder) -> Result<ToolSettings, ServeError> {
-    let scratch = folder.path.join(SCRATCH);
-    let open = open(&folder.path.canonicalize()?);
+    let data = folder.path.canonicalize()?;
+    let scratch = data.join(SCRATCH);
     // What calls of a process that died have left there.
-    for left in [&scratch, &open.join("scratch")] {
-        if left.exists() {
-            std::fs::remove_dir_all(left)?;
-        }
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch)?;
     }
     std::fs::create_dir_all(&scratch)?;
     let path = |name: &str| settings.optional(name).map(PathBuf::from);
@@ -50,8 +48,8 @@ pub fn tool_settings(settings: &Settings, folder: &DataFolder) -> Result<ToolSet
             python: path("python"),
             node: path("node"),
             scratch,
-            packages: folder.path.join(PACKAGES),
-            open,
+            packages: data.join(PACKAGES),
+            open: open(&data),
             offline: settings.switch("offline")?,
             may_reach: if settings.switch("allow_private_urls")? {
                 |_| true
@@ -67,14 +65,14 @@ pub fn tool_settings(settings: &Settings, folder: &DataFolder) -> Result<ToolSet
         ceiling: Ceiling {
             hosts: list(settings, "tool_hosts").collect(),
             folders: list(settings, "tool_folders").map(PathBuf::from).collect(),
-            closed: vec![folder.path.canonicalize()?],
+            closed: vec![data],
             variables: list(settings, "tool_variables").collect(),
         },
     })
 }
 
 /// Where tools have their files if they run as users who can't enter the data folder: a folder of this server's among
-/// what the system's programs can make anew, which only root can change.
+/// what the system's programs can make anew. It is used only if root alone can change it.
 fn open(data: &Path) -> PathBuf {
     let digest = Sha256::digest(data.as_os_str().as_encoded_bytes());
     let name = digest.iter().take(8).map(|byte| format!("{byte:02x}"));

@@ -333,6 +333,8 @@ struct Inner {
     /// Places of calls that run or wait.
     places: Semaphore,
     launcher: launch::Launcher,
+    #[cfg(target_os = "linux")]
+    reach: reach::Reach,
 }
 
 impl Sandbox {
@@ -340,7 +342,7 @@ impl Sandbox {
     pub async fn new(settings: Settings) -> Self {
         let layers = Layers::probe(&settings).await;
         #[cfg(target_os = "linux")]
-        let settings = reach::within_reach(settings, &layers);
+        let (settings, reach) = reach::within_reach(settings, &layers);
         let launcher = launch::Launcher::new(&settings, &layers);
         Self {
             inner: Arc::new(Inner {
@@ -349,6 +351,8 @@ impl Sandbox {
                 settings,
                 layers,
                 launcher,
+                #[cfg(target_os = "linux")]
+                reach,
             }),
         }
     }
@@ -371,6 +375,10 @@ impl Sandbox {
             inner.layers.why(Layer::Namespaces),
         ) {
             return Err(SandboxError::Network { reason });
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(reason) = &inner.reach.closed {
+            return Err(SandboxError::Start(reason.clone()));
         }
         // Before its turn: a call that waits for its packages must not keep others from running.
         let packages = inner.launcher.packages(&call).await?;

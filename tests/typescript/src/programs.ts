@@ -159,8 +159,8 @@ export class Server {
 
   async close(): Promise<void> {
     await this.kill();
-    if (this.database) administer(`DROP DATABASE ${this.database} WITH (FORCE)`);
     rmSync(this.folder, { recursive: true, force: true });
+    if (this.database) administer(`DROP DATABASE IF EXISTS ${this.database} WITH (FORCE)`);
   }
 
   client(): Letta {

@@ -124,10 +124,10 @@ impl Interpreter {
     /// What of it can't be read by everybody; none when all can.
     fn closed(&self) -> Option<PathBuf> {
         #[cfg(target_os = "linux")]
-        return self
-            .runtime
-            .iter()
-            .find_map(|path| reach::closed(path, reach::Use::Read));
+        return reach::closed(&self.program, reach::Use::Run).or_else(|| {
+            let mut parts = self.runtime.iter();
+            parts.find_map(|path| reach::closed(path, reach::Use::Read))
+        });
         #[cfg(not(target_os = "linux"))]
         None
     }

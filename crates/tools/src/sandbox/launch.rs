@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     Access, Call, Grants, Language, Layer, Layers, Limits, SandboxError, Settings, Warm, granted,
     interpreters::Interpreter,
-    packages::Packages,
+    packages::{Packages, make_open},
     plan::{Active, CHILD_COMMAND, Folder, PACKAGES, Plan, ProcessLimits, Sockets, Start},
     pool::{Place, Pool},
 };
@@ -378,6 +378,8 @@ async fn fork(
 
 /// A folder for the files of one call, closed to all other users.
 fn scratch_in(folder: &Path) -> std::io::Result<tempfile::TempDir> {
+    // Somebody may have emptied the folder of caches.
+    make_open(folder)?;
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));

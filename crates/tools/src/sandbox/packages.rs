@@ -145,7 +145,10 @@ pub(crate) fn make_open(folder: &Path) -> std::io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    if let Some(above) = folder.parent() {
+    if let Some(above) = folder
+        .parent()
+        .filter(|above| !above.as_os_str().is_empty())
+    {
         make_open(above)?;
     }
     std::fs::create_dir_all(folder)?;
