@@ -2,10 +2,11 @@
 //! users of their own, and folders of root's, its home among them, are closed to these.
 
 use std::{
-    fs::{File, Metadata},
+    fs::{DirEntry, File, Metadata},
     io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{Layer, Layers, Settings, packages::make_open};
@@ -137,6 +138,9 @@ fn own_place(open: &Path) -> io::Result<(PathBuf, File)> {
             .starts_with(b"scratch-");
         if is_scratch && File::open(path.join(LOCK)).is_ok_and(|file| file.try_lock().is_ok()) {
             std::fs::remove_dir_all(&path)?;
+        } else if is_scratch && !path.join(LOCK).exists() && is_old(&entry) {
+            // Deleted and made anew while a process used it, which makes it again if it still does. Not one with files.
+            let _ = std::fs::remove_dir(&path);
         }
     }
     let made = tempfile::Builder::new()
@@ -148,6 +152,15 @@ fn own_place(open: &Path) -> io::Result<(PathBuf, File)> {
     let lock = File::create(made.path().join(LOCK))?;
     lock.lock()?;
     Ok((made.keep(), lock))
+}
+
+/// Whether a folder was changed some time ago: a new one is about to get its lock.
+fn is_old(entry: &DirEntry) -> bool {
+    let changed = entry.metadata().and_then(|found| found.modified());
+    changed.is_ok_and(|at| {
+        at.elapsed()
+            .is_ok_and(|since| since > Duration::from_secs(60))
+    })
 }
 
 /// In a folder for scratch files: locked by the process that has it.
@@ -256,6 +269,17 @@ mod tests {
         assert!(!dead.exists() && living.exists() && newest.exists());
         assert_eq!(closed(&living.join("call"), Use::Enter), None);
         drop(held);
+        // What a process made again after somebody had emptied the folder has no lock.
+        let (fresh, old) = (open.join("scratch-fresh"), open.join("scratch-old"));
+        for path in [&fresh, &old] {
+            made(path, 0o755);
+        }
+        let hour = std::time::SystemTime::now() - Duration::from_secs(3600);
+        File::open(&old)
+            .and_then(|file| file.set_modified(hour))
+            .expect("its time");
+        own_place(&open).expect("a fourth");
+        assert!(fresh.exists() && !old.exists());
     }
 
     #[test]
