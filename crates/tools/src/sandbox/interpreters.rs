@@ -110,14 +110,22 @@ impl Interpreter {
         let Some(closed) = first.closed() else {
             return Ok(first);
         };
-        found.find(|other| other.closed().is_none()).ok_or_else(|| {
-            SandboxError::ClosedInterpreter {
-                language,
-                program: first.program.display().to_string(),
-                closed: closed.display().to_string(),
-                needed: wanted.needed,
-                setting: wanted.setting,
-            }
+        let open = found.find(|other| other.closed().is_none());
+        if let Some(open) = &open {
+            tracing::warn!(
+                closed = %closed.display(),
+                "tools run with {} {} and not with {}, which the users of tool calls can't read",
+                open.program.display(),
+                open.version,
+                first.program.display(),
+            );
+        }
+        open.ok_or_else(|| SandboxError::ClosedInterpreter {
+            language,
+            program: first.program.display().to_string(),
+            closed: closed.display().to_string(),
+            needed: wanted.needed,
+            setting: wanted.setting,
         })
     }
 
