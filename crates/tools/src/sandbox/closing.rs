@@ -204,9 +204,10 @@ pub(crate) fn seal(plan: &Plan, proxy: Option<u16>) -> Result<(), Failed> {
         }
     }
     if plan.layers.seccomp {
-        let filters = syscalls::filters(plan.start, plan.sockets).map_err(failed("seccomp"))?;
-        for filter in [filters.allowed, filters.refused] {
-            seccompiler::apply_filter(&filter).map_err(failed("seccomp"))?;
+        let filters = syscalls::filters(plan).map_err(failed("seccomp"))?;
+        let certain = [&filters.allowed, &filters.refused];
+        for filter in certain.into_iter().chain(&filters.ignored) {
+            seccompiler::apply_filter(filter).map_err(failed("seccomp"))?;
         }
     }
     Ok(())

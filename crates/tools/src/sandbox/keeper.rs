@@ -172,7 +172,7 @@ fn zygote(plan: &Plan) -> Result<u8, Failed> {
         }
         None => -1,
     };
-    let filters = syscalls::filters(plan.start, plan.sockets).map_err(failed("seccomp"))?;
+    let filters = syscalls::filters(plan).map_err(failed("seccomp"))?;
     let mut command = command(plan);
     command
         .arg(number.to_string())

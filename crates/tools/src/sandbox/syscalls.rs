@@ -9,27 +9,33 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch,
 };
 
-use super::plan::{Sockets, Start};
+use super::plan::{Plan, Sockets, Start};
 
-/// The two filters of a process, in the order in which they are installed.
+/// The filters of a process, in the order in which they are installed.
 pub(crate) struct Filters {
     /// What exists. The warm interpreter has it around itself, so that a fork need not install it: that takes the kernel
     /// longer than anything else in closing a fork in.
     pub allowed: BpfProgram,
     /// What is refused. It wins where both refuse.
     pub refused: BpfProgram,
+    /// What answers that it was done, and is not. None where it may be done.
+    pub ignored: Option<BpfProgram>,
 }
 
 /// The filters for what a keeper starts.
-pub(crate) fn filters(start: Start, sockets: Sockets) -> Result<Filters, BackendError> {
+pub(crate) fn filters(plan: &Plan) -> Result<Filters, BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let mut existing = allowed()?;
     let mut forbidden = refused()?;
-    if sockets == Sockets::Proxy {
+    if plan.sockets == Sockets::Proxy {
         open_streams(&mut existing, &mut forbidden)?;
     }
-    if start == Start::Zygote {
+    if plan.start == Start::Zygote {
         existing.extend(CLOSING.iter().map(|call| (*call, Vec::new())));
+    }
+    let is_shared = !plan.layers.namespaces;
+    if is_shared {
+        forbidden.extend(of_others()?);
     }
     let allowed = SeccompFilter::new(
         existing,
@@ -43,9 +49,16 @@ pub(crate) fn filters(start: Start, sockets: Sockets) -> Result<Filters, Backend
         SeccompAction::Errno(EPERM.unsigned_abs()),
         arch,
     )?;
+    let ignored = || {
+        let rules = MODES.iter().chain(OLD_MODES);
+        let rules = rules.map(|call| (*call, Vec::new())).collect();
+        let done = SeccompAction::Errno(0);
+        SeccompFilter::new(rules, SeccompAction::Allow, done, arch)?.try_into()
+    };
     Ok(Filters {
         allowed: allowed.try_into()?,
         refused: refused.try_into()?,
+        ignored: is_shared.then(ignored).transpose()?,
     })
 }
 
@@ -84,6 +97,20 @@ fn refused() -> Result<Rules, BackendError> {
         .map(|name| condition(0, SeccompCmpOp::Ne, name.unsigned_abs().into()))
         .collect::<Result<_, _>>()?;
     rules.insert(SYS_prctl, vec![SeccompRule::new(others)?]);
+    Ok(rules)
+}
+
+/// What changes other processes of the same user, and who owns files anywhere. Where a tool has no process numbers and no
+/// files of its own, nothing else keeps it from that: Landlock has no rules for either.
+fn of_others() -> Result<Rules, BackendError> {
+    let (own, process) = (0, PRIO_PROCESS.into());
+    let mut rules: Rules = OWNERS.iter().map(|call| (*call, Vec::new())).collect();
+    let another = when(0, SeccompCmpOp::Ne, own)?;
+    rules.insert(SYS_prlimit64, vec![another.clone()]);
+    rules.insert(SYS_sched_setaffinity, vec![another]);
+    let several = when(0, SeccompCmpOp::Ne, process)?;
+    let another = when(1, SeccompCmpOp::Ne, own)?;
+    rules.insert(SYS_setpriority, vec![several, another]);
     Ok(rules)
 }
 
@@ -385,6 +412,19 @@ const CLOSING: &[c_long] = &[
     SYS_capset,
     SYS_landlock_restrict_self,
 ];
+
+/// What changes modes and times of files, by their names wherever they are. Where nothing but Landlock keeps files apart
+/// these do nothing and say that they did, as on file systems that have neither: programs that copy files end otherwise.
+const MODES: &[c_long] = &[SYS_fchmod, SYS_fchmodat, SYS_utimensat];
+#[cfg(target_arch = "x86_64")]
+const OLD_MODES: &[c_long] = &[SYS_chmod, SYS_utime, SYS_utimes, SYS_futimesat];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_MODES: &[c_long] = &[];
+
+#[cfg(target_arch = "x86_64")]
+const OWNERS: &[c_long] = &[SYS_fchown, SYS_fchownat, SYS_chown, SYS_lchown];
+#[cfg(not(target_arch = "x86_64"))]
+const OWNERS: &[c_long] = &[SYS_fchown, SYS_fchownat];
 
 const REFUSED: &[c_long] = &[
     SYS_socket,

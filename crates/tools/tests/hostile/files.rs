@@ -1,17 +1,17 @@
 //! What a tool can read and write.
 
-use std::time::Duration;
+use std::{os::unix::fs::MetadataExt as _, time::Duration};
 
 use serde_json::json;
 
 use crate::{
-    attempts, nothing_works,
-    place::{places, run, value},
+    all_is_well, attempts, nothing_works,
+    place::{outside, places, run, value},
 };
 
 #[tokio::test]
 async fn files_of_the_system_and_of_the_server_can_not_be_read_or_listed() {
-    let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let data = tempfile::tempdir_in(outside()).expect("a folder");
     std::fs::write(data.path().join("mnemic.db"), "rows").expect("a file");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     std::fs::set_permissions(data.path(), open).expect("a mode");
@@ -40,6 +40,52 @@ def tool(data: str):
     call.arguments.insert("data".into(), json!(data.path()));
     nothing_works(call).await;
     assert!(data.path().join("mnemic.db").exists());
+}
+
+#[tokio::test]
+async fn files_outside_keep_their_modes_owners_and_times() {
+    let data = tempfile::tempdir().expect("a folder");
+    let file = data.path().join("secret.key");
+    std::fs::write(&file, "secret").expect("a file");
+    let now = || {
+        let seen = [data.path(), &file].map(|path| std::fs::metadata(path).expect("it is there"));
+        seen.map(|one| (one.mode(), one.uid(), one.gid(), one.modified().ok()))
+    };
+    let mut call = attempts(
+        r#"
+def tool(data: str):
+    file = data + "/secret.key"
+    place = os.open(data, os.O_PATH)
+    attempts = {}
+    for path in (file, data):
+        attempts["mode " + path] = lambda path=path: os.chmod(path, 0o777)
+        attempts["time " + path] = lambda path=path: os.utime(path, (1, 1))
+        attempts["owner " + path] = lambda path=path: os.chown(path, -1, os.getgid())
+        attempts["attribute " + path] = lambda path=path: os.setxattr(path, "user.tool", b"1")
+    attempts["mode below"] = lambda: os.chmod("secret.key", 0o777, dir_fd=place)
+    attempts["time below"] = lambda: os.utime("secret.key", (1, 1), dir_fd=place)
+    attempts["mode of what is open"] = lambda: os.chmod(f"/proc/self/fd/{place}", 0o777)
+    attempts["newer"] = lambda: syscall(452, -100, file.encode(), 0o777, 0)
+    what_worked(attempts)
+"#,
+    );
+    call.arguments.insert("data".into(), json!(data.path()));
+    for (name, sandbox) in places().await {
+        let before = now();
+        run(&sandbox, call.clone()).await;
+        assert_eq!(now(), before, "{name}");
+        all_is_well(name, &sandbox).await;
+    }
+}
+
+#[tokio::test]
+async fn a_tool_copies_its_files_with_their_modes() {
+    let body = "import shutil\ndef tool():\n    open('first', 'w').write('text')\n    os.chmod('first', 0o600)\n    \
+                return [open(copy('first', copy.__name__)).read() for copy in (shutil.copy, shutil.copy2)]\n";
+    for (name, sandbox) in places().await {
+        let copies = value(&sandbox, attempts(body)).await;
+        assert_eq!(copies, json!(["text", "text"]), "{name}");
+    }
 }
 
 #[tokio::test]

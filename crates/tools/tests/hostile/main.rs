@@ -15,6 +15,7 @@ mod network;
 #[path = "../place/mod.rs"]
 mod place;
 mod processes;
+mod unprivileged;
 
 use mnemic_tools::sandbox::{Call, Outcome, Sandbox, Status, Stop};
 use place::{places, python, value};

@@ -8,10 +8,13 @@ use mnemic_tools::sandbox::{
 };
 use serde_json::{Map, Value};
 
-/// The settings of tests: the keeper is the program of its own.
+/// The settings of tests: the keeper is the program of its own, or where it was copied to.
 pub fn settings() -> Settings {
     Settings {
-        program: PathBuf::from(env!("CARGO_BIN_EXE_sandbox-child")),
+        program: std::env::var_os("MNEMIC_TEST_KEEPER").map_or_else(
+            || PathBuf::from(env!("CARGO_BIN_EXE_sandbox-child")),
+            PathBuf::from,
+        ),
         python: None,
         node: None,
         scratch: std::env::temp_dir(),
@@ -23,6 +26,14 @@ pub fn settings() -> Settings {
         unsafe_tools: UnsafeTools::Refuse,
         warm: Warm::Yes,
         without: Vec::new(),
+    }
+}
+
+/// A folder of the machine that no tool was given.
+pub fn outside() -> PathBuf {
+    match std::env::var_os("MNEMIC_TEST_KEEPER") {
+        Some(_) => std::env::temp_dir(),
+        None => PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
     }
 }
 
