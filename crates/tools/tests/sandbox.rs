@@ -28,6 +28,144 @@ async fn a_function_is_called_with_its_arguments_and_its_value_comes_back() {
 }
 
 #[tokio::test]
+async fn arguments_are_what_their_hints_say() {
+    let above = "import datetime, dataclasses, decimal, enum, pathlib, uuid\nfrom typing import *\n\
+        class Item(TypedDict):\n    count: int\n\
+        @dataclasses.dataclass\nclass Boat:\n    built: datetime.date\n\
+        Id = NewType('Id', int)\n";
+    let id = "0b7e4b9e-5c0f-4a7d-9d8e-1f2a3b4c5d6e";
+    let table = [
+        (
+            "datetime.date",
+            json!("2026-11-28"),
+            "given.year",
+            json!(2026),
+        ),
+        (
+            "datetime.date",
+            json!("2026-11-28T10:00:00Z"),
+            "given.day",
+            json!(28),
+        ),
+        (
+            "datetime.datetime",
+            json!("2026-11-28T10:30:00Z"),
+            "[given.minute, given.utcoffset().seconds]",
+            json!([30, 0]),
+        ),
+        (
+            "Optional[datetime.time]",
+            json!("10:30"),
+            "given.hour",
+            json!(10),
+        ),
+        ("uuid.UUID", json!(id), "given.version", json!(4)),
+        (
+            "decimal.Decimal",
+            json!("0.10"),
+            "str(given * 3)",
+            json!("0.30"),
+        ),
+        ("pathlib.Path", json!("a/b"), "given.name", json!("b")),
+        ("list[int]", json!("[1, \"2\"]"), "given", json!([1, 2])),
+        ("Optional[List[int]]", json!("[1]"), "given", json!([1])),
+        ("list", json!("[1]"), "given", json!([1])),
+        ("dict", json!("{\"a\": 1}"), "given['a']", json!(1)),
+        ("Dict[str, int]", json!({"a": "1"}), "given['a']", json!(1)),
+        (
+            "tuple[int, ...]",
+            json!(["1", 2]),
+            "given[0] + given[1]",
+            json!(3),
+        ),
+        ("Item", json!({"count": "2"}), "given['count']", json!(2)),
+        (
+            "list[Item]",
+            json!([{"count": "2"}]),
+            "given[0]['count']",
+            json!(2),
+        ),
+        (
+            "Boat",
+            json!("{\"built\": \"1998-05-01\"}"),
+            "given.built.year",
+            json!(1998),
+        ),
+        ("Id", json!("7"), "given", json!(7)),
+        ("Literal[1, 2]", json!("2"), "given", json!(2)),
+        ("str", json!("[1]"), "given", json!("[1]")),
+        ("Union[str, list]", json!("[1]"), "given", json!("[1]")),
+        ("Any", json!("[1]"), "given", json!("[1]")),
+        ("list[str]", json!("no list"), "given", json!("no list")),
+        // Their schema is given beside the source, which does not hold the class.
+        (
+            "List['Elsewhere']",
+            json!([{"sku": "a"}]),
+            "given[0].sku",
+            json!("a"),
+        ),
+        (
+            "Elsewhere",
+            json!({"sku": {"code": 1}}),
+            "[given.sku.code, given['sku']]",
+            json!([1, {"code": 1}]),
+        ),
+    ];
+    let sandbox = sandbox().await;
+    for (hint, given, returned, expected) in table {
+        let mut call = python(&format!(
+            "{above}def tool(given: {hint}):\n    return {returned}\n"
+        ));
+        call.arguments.insert("given".into(), given);
+        assert_eq!(value(&sandbox, call).await, expected, "{hint}");
+    }
+}
+
+#[tokio::test]
+async fn long_integers_keep_their_digits() {
+    let call =
+        python("def tool():\n    return [2**63, 2**64, {'n': -2**63 - 1}, True, 2**64 - 1]\n");
+    assert_eq!(
+        value(&sandbox().await, call).await,
+        json!([9_223_372_036_854_775_808_u64, "18446744073709551616", {"n": "-9223372036854775809"}, true, u64::MAX])
+    );
+}
+
+#[tokio::test]
+async fn a_program_may_end_itself_where_it_is_done() {
+    let program = |source: &str| mnemic_tools::sandbox::Call {
+        function: None,
+        ..python(source)
+    };
+    let sandbox = sandbox().await;
+    for source in [
+        "print('done')\nimport sys\nsys.exit(0)",
+        "print('done')\nexit()",
+    ] {
+        let outcome = run(&sandbox, program(source)).await;
+        assert_eq!(outcome.status, Status::Returned, "{outcome:?}");
+        assert_eq!(outcome.stdout, ["done"]);
+    }
+    let outcome = run(&sandbox, program("import sys\nsys.exit('no boat')")).await;
+    let Status::Raised(raised) = &outcome.status else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(raised.message, "no boat");
+}
+
+#[tokio::test]
+async fn programs_in_javascript_choose_their_own_names() {
+    let program = mnemic_tools::sandbox::Call {
+        function: None,
+        ..javascript(
+            "const fs = require('fs'), vm = require('vm'), path = require('path');\n\
+             const main = () => fs.existsSync('/none');\nclass plain {}\nmain()",
+        )
+    };
+    assert_eq!(value(&sandbox().await, program).await, json!(false));
+}
+
+#[tokio::test]
 async fn what_a_tool_prints_comes_back_as_lines() {
     let call = python(
         "import sys\ndef tool():\n    print('one')\n    print('two')\n    print('three', file=sys.stderr)\n",

@@ -441,7 +441,8 @@ const RUNNER: &str = concat!(
     include_str!("python/runner.py"),
     include_str!("python/door.py")
 );
-const NODE: &str = include_str!("node/runner.cjs");
+// In a function of its own, for its names are not the tool's: `const fs = require("fs")` is how many begin.
+const NODE: &str = concat!("(() => {\n", include_str!("node/runner.cjs"), "})();");
 const ONCE: &str = include_str!("python/once.py");
 
 #[cfg(target_os = "linux")]

@@ -129,10 +129,17 @@ def _last_value(source, names):
 
     tree = ast.parse(source, FILE)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, FILE, "exec", dont_inherit=True), names)
-    if last is None:
+    names.update(exit=sys.exit, quit=sys.exit)
+    try:
+        exec(compile(tree, FILE, "exec", dont_inherit=True), names)
+        if last is None:
+            return None
+        return eval(compile(ast.Expression(last.value), FILE, "eval", dont_inherit=True), names)
+    except SystemExit as end:
+        # A program may end itself where it is done.
+        if end.code:
+            raise
         return None
-    return eval(compile(ast.Expression(last.value), FILE, "eval", dont_inherit=True), names)
 
 
 async def _awaited(value):
@@ -153,7 +160,7 @@ def _arguments(function, given, injected):
 
 
 def _hints(function):
-    """The types of parameters; those that nobody defined are left out."""
+    """The types of parameters; of those that nobody defined their names."""
     try:
         return typing.get_type_hints(function, include_extras=True)
     except Exception:
@@ -163,7 +170,7 @@ def _hints(function):
         try:
             hints[name] = eval(hint, function.__globals__) if isinstance(hint, str) else hint
         except Exception:
-            continue
+            hints[name] = hint
     return hints
 
 
@@ -243,31 +250,71 @@ class Memory(Record):
 
 def _coerced(value, hint):
     """The value as its hint names it, where that is clear; else the value as it is."""
+    if isinstance(hint, (str, typing.ForwardRef)):
+        # A class that is not in the source, as where its schema was given beside it.
+        return _record(value)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return _coerced(value, inner[0])
     if origin is typing.Union or origin is getattr(types, "UnionType", typing.Union):
         return _of_union(value, inner)
-    if origin in (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable) and isinstance(value, list):
+    if origin is typing.Literal:
+        return next((one for one in inner if one == value or json.dumps(one, default=str) == value), value)
+    named = getattr(hint, "__supertype__", getattr(hint, "__value__", None))
+    if named is not None and not isinstance(hint, type):
+        return _coerced(value, named)
+    kind = origin or hint
+    if isinstance(value, str) and kind in CONTAINERS:
+        value = _written(value)
+    if kind in LISTS and isinstance(value, list):
         items = [_coerced(item, inner[0] if inner else typing.Any) for item in value]
-        return origin(items) if origin in (set, frozenset) else items
-    if origin is tuple and isinstance(value, list):
-        kinds = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        return kind(items) if kind in (set, frozenset) else items
+    if kind is tuple and isinstance(value, list):
+        kinds = inner if inner and inner[1:] != (...,) else (inner[:1] or (typing.Any,)) * len(value)
         return tuple(_coerced(item, kind) for item, kind in zip(value, kinds)) if len(kinds) == len(value) else value
-    if origin in (dict, collections.abc.Mapping) and isinstance(value, dict) and len(inner) == 2:
-        return {_coerced(key, inner[0]): _coerced(item, inner[1]) for key, item in value.items()}
+    if kind in MAPS and isinstance(value, dict):
+        key, item = inner if len(inner) == 2 else (typing.Any, typing.Any)
+        return {_coerced(name, key): _coerced(one, item) for name, one in value.items()}
     if not isinstance(hint, type) or origin is not None:
         return value
-    if isinstance(value, dict) and hasattr(hint, "model_validate"):
-        return hint.model_validate(value)
-    if isinstance(value, dict) and hasattr(hint, "parse_obj"):
-        return hint.parse_obj(value)
-    if isinstance(value, dict) and dataclasses.is_dataclass(hint):
-        kinds = typing.get_type_hints(hint)
-        return hint(**{name: _coerced(item, kinds.get(name, typing.Any)) for name, item in value.items()})
+    if isinstance(value, str) and _has_members(hint):
+        value = _written(value)
+    if isinstance(value, dict) and _has_members(hint):
+        return _object(value, hint)
     if issubclass(hint, enum.Enum):
         return hint(value) if not isinstance(value, hint) else value
     return _scalar(value, hint)
+
+
+LISTS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable)
+MAPS = (dict, collections.abc.Mapping)
+CONTAINERS = (*LISTS, tuple, *MAPS)
+
+
+def _written(text):
+    """What a text holds where it is a list or an object in JSON, as some models write them; else the text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, (list, dict)) else text
+
+
+def _has_members(hint):
+    return (
+        any(hasattr(hint, name) for name in ("model_validate", "parse_obj", "__total__"))
+        or dataclasses.is_dataclass(hint)
+    )
+
+
+def _object(value, hint):
+    if hasattr(hint, "model_validate"):
+        return hint.model_validate(value)
+    if hasattr(hint, "parse_obj"):
+        return hint.parse_obj(value)
+    kinds = typing.get_type_hints(hint)
+    members = {name: _coerced(item, kinds.get(name, typing.Any)) for name, item in value.items()}
+    return hint(**members) if dataclasses.is_dataclass(hint) else members
 
 
 def _of_union(value, kinds):
@@ -298,6 +345,25 @@ def _scalar(value, hint):
         return json.dumps(value)
     if hint in (bytes, bytearray) and isinstance(value, str):
         return hint(value.encode())
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return _library(value, hint)
+    return value
+
+
+def _library(value, hint):
+    """A value of the standard library's types that JSON has as text. They are not loaded for this: a hint that names one
+    has loaded it."""
+    where, name = hint.__module__, hint.__qualname__
+    if where == "datetime" and name in ("date", "datetime", "time") and isinstance(value, str):
+        # Before Python 3.11 a Z was not understood.
+        text = value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value
+        return hint.fromisoformat(text[:10] if name == "date" else text)
+    if (where, name) == ("uuid", "UUID") and isinstance(value, str):
+        return hint(value)
+    if name == "Decimal" and where in ("decimal", "_decimal", "_pydecimal"):
+        return hint(str(value))
+    if where.split(".")[0] == "pathlib" and isinstance(value, str):
+        return hint(value)
     return value
 
 
@@ -306,7 +372,10 @@ def _plain(value):
     if isinstance(value, str) and not isinstance(value, enum.Enum):
         return _text(value)
     if value is None or isinstance(value, (bool, int, str)):
-        return value.value if isinstance(value, enum.Enum) else value
+        value = value.value if isinstance(value, enum.Enum) else value
+        # Longer ones than JSON's readers hold keep their digits as text.
+        is_long = isinstance(value, int) and not -(2**63) <= value < 2**64
+        return str(value) if is_long else value
     if isinstance(value, float):
         return value if value - value == 0 else str(value)
     if isinstance(value, enum.Enum):
@@ -314,8 +383,9 @@ def _plain(value):
     image = _image(value)
     if image is not None:
         return image
-    for dump in ("model_dump", "dict"):
-        if hasattr(type(value), "__fields__") and callable(getattr(value, dump, None)):
+    # Pydantic 2 warns of whoever asks its models for the first's fields.
+    for dump, fields in (("model_dump", "model_fields"), ("dict", "__fields__")):
+        if hasattr(type(value), fields) and callable(getattr(value, dump, None)):
             return _plain(getattr(value, dump)())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
