@@ -218,6 +218,7 @@ pub(crate) fn plan_builtin(
 fn parse_arguments(text: &str) -> Result<serde_json::Value, String> {
     let again = |what: String| format!("{what}; send the call again with valid JSON");
     let object = repair::arguments(text).map_err(|error| again(error.to_string()))?;
+    let object = repair::long_integers_as_text(&object);
     serde_json::from_str(&object).map_err(|error| again(error.to_string()))
 }
 

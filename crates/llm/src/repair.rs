@@ -5,11 +5,15 @@
 //! What is JSON already is never changed. What was cut off inside of a value is an error and not half a
 //! value: a memory must not be overwritten by the first half of a text.
 
+mod integers;
+
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
 use crate::json;
+
+pub use integers::long_integers_as_text;
 
 /// How deep values may lie in each other, as with strict JSON.
 const MAX_DEPTH: usize = 100;

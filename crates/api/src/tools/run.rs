@@ -11,8 +11,9 @@ use mnemic_engine::{
     custom::{Above, AgentToolRun, SourceRun, ToolRun},
     tools::ToolDefinition,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use mnemic_llm::repair;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::{Map, Value, json, value::RawValue};
 use utoipa::ToSchema;
 
 use super::request::{RequirementBody, language, requirements};
@@ -39,6 +40,7 @@ pub(super) struct RunSourceBody {
     source_code: String,
     /// Arguments by name.
     #[schema(value_type = serde_json::Value)]
+    #[serde(deserialize_with = "exact")]
     args: Map<String, Value>,
     /// Variables that the tool sees.
     #[serde(default)]
@@ -92,12 +94,18 @@ pub(super) struct SourceRunView {
     tool_returns: Vec<Value>,
 }
 
+/// Arguments as they are written: of long integers no digit is lost.
+fn exact<'a, D: Deserializer<'a>>(from: D) -> Result<Map<String, Value>, D::Error> {
+    let written = Box::<RawValue>::deserialize(from)?;
+    serde_json::from_str(&repair::long_integers_as_text(written.get())).map_err(D::Error::custom)
+}
+
 /// Arguments of an agent's tool.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RunToolBody {
     /// Arguments by name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "exact")]
     #[schema(value_type = serde_json::Value)]
     args: Map<String, Value>,
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use ruff_python_ast::{
-    Arguments, Expr, ExprCall, FStringPart, InterpolatedStringElement, Operator, Stmt, StmtImport,
-    StmtImportFrom,
+    Arguments, CmpOp, Expr, ExprCall, ExprCompare, FStringPart, InterpolatedStringElement,
+    Operator, Stmt, StmtAssign, StmtImport, StmtImportFrom,
     visitor::{self, Visitor},
 };
 
@@ -40,6 +40,26 @@ const HOSTS: &str = "smtplib.SMTP smtplib.SMTP_SSL ftplib.FTP ftplib.FTP_TLS ima
 const UNSEEN: &str = "eval exec compile __import__ importlib.import_module runpy.run_path runpy.run_module \
     ctypes.CDLL ctypes.cdll.LoadLibrary pickle.loads pickle.load marshal.loads";
 
+/// What of a path's methods changes the file.
+const PATH_WRITES: &str =
+    "write_text write_bytes touch mkdir rmdir unlink rename replace chmod symlink_to hardlink_to";
+/// Names that a first argument may have.
+const FIRST: [&str; 7] = ["file", "path", "filename", "name", "src", "key", "top"];
+/// What `from os import *` and the like bring is what these lists know of a module.
+const KNOWN: [&str; 9] = [
+    READS,
+    WRITES,
+    COPIES,
+    OPENS,
+    VARIABLES,
+    PROGRAMS,
+    HOSTS,
+    UNSEEN,
+    ENVIRONMENT,
+];
+/// All variables at once.
+const ENVIRONMENT: &str = "os.environ os.environb";
+
 pub(super) fn audit(source: &str, requirements: &[&str]) -> Needs {
     let read = with_python(source, |suite| {
         let mut imports = Imports::default();
@@ -47,6 +67,7 @@ pub(super) fn audit(source: &str, requirements: &[&str]) -> Needs {
         let mut reader = Reader {
             needs: Needs::default(),
             names: imports.names,
+            paths: HashMap::new(),
         };
         reader.imports(&imports.paths, requirements);
         reader.visit_body(suite);
@@ -89,10 +110,30 @@ impl Imports {
             return;
         };
         for alias in &import.names {
+            if alias.name.as_str() == "*" {
+                self.paths.push(module.to_string());
+                self.everything(module);
+                continue;
+            }
             let path = format!("{module}.{}", alias.name);
             let name = alias.asname.as_ref().unwrap_or(&alias.name);
             self.paths.push(path.clone());
             self.names.insert(name.to_string(), path);
+        }
+    }
+}
+
+impl Imports {
+    fn everything(&mut self, module: &str) {
+        let words = KNOWN.iter().flat_map(|list| list.split_whitespace());
+        for word in words {
+            let below = word
+                .strip_prefix(module)
+                .and_then(|rest| rest.strip_prefix('.'));
+            if let Some(name) = below.and_then(|rest| rest.split('.').next()) {
+                self.names
+                    .insert(name.to_owned(), format!("{module}.{name}"));
+            }
         }
     }
 }
@@ -113,6 +154,8 @@ struct Reader {
     needs: Needs,
     /// Names of the source, and the paths of modules that they stand for.
     names: HashMap<String, String>,
+    /// Variables that are paths of files, and which.
+    paths: HashMap<String, String>,
 }
 
 impl Reader {
@@ -163,10 +206,7 @@ impl Reader {
             return;
         };
         let arguments = &call.arguments;
-        let first = arguments
-            .args
-            .first()
-            .map_or_else(|| COMPUTED.to_owned(), named);
+        let first = first(arguments);
         match path.as_str() {
             _ if is_one(OPENS, &path) => {
                 let files = if writes(arguments) {
@@ -219,6 +259,57 @@ impl Reader {
         }
     }
 
+    /// The file of a path's method that changes it, of a path that was just made or that a variable has.
+    fn changed_path(&self, call: &ExprCall) -> Option<String> {
+        let Expr::Attribute(method) = call.func.as_ref() else {
+            return None;
+        };
+        let mode = call.arguments.args.first();
+        let is_change = match method.attr.as_str() {
+            "open" => mode
+                .or_else(|| keyword(&call.arguments, "mode"))
+                .and_then(text)
+                .is_some_and(|mode| is_changing(&mode)),
+            name => is_one(PATH_WRITES, name),
+        };
+        is_change.then(|| self.file_of(&method.value)).flatten()
+    }
+
+    /// The file of `Path("...")`, or of a variable that is one.
+    fn file_of(&self, expression: &Expr) -> Option<String> {
+        match expression {
+            Expr::Name(name) => self.paths.get(name.id.as_str()).cloned(),
+            Expr::Call(made) => {
+                let path = self.path(&made.func)?;
+                matches!(path.as_str(), "pathlib.Path" | "pathlib.PosixPath")
+                    .then(|| first(&made.arguments))
+            }
+            _ => None,
+        }
+    }
+
+    fn assigned(&mut self, statement: &StmtAssign) {
+        if let [Expr::Name(name)] = statement.targets.as_slice()
+            && let Some(file) = self.file_of(&statement.value)
+        {
+            self.paths.insert(name.id.to_string(), file);
+        }
+    }
+
+    fn is_environment(&self, expression: &Expr) -> bool {
+        self.path(expression)
+            .is_some_and(|path| is_one(ENVIRONMENT, &path))
+    }
+
+    /// Whether a variable is there: `"NAME" in os.environ`.
+    fn asks_for_variable(&self, compared: &ExprCompare) -> Option<String> {
+        let is_in = matches!(compared.ops.as_ref(), [CmpOp::In | CmpOp::NotIn]);
+        let [within] = compared.comparators.as_ref() else {
+            return None;
+        };
+        (is_in && self.is_environment(within)).then(|| named(&compared.left))
+    }
+
     /// A file, or an address from which a library fetches it.
     fn file_or_address(&mut self, name: String) {
         if name.contains("://") {
@@ -243,6 +334,9 @@ impl<'a> Visitor<'a> for Reader {
         // A text that stands alone is a docstring.
         let is_text =
             matches!(statement, Stmt::Expr(alone) if alone.value.is_string_literal_expr());
+        if let Stmt::Assign(assign) = statement {
+            self.assigned(assign);
+        }
         if !is_text {
             visitor::walk_stmt(self, statement);
         }
@@ -250,12 +344,29 @@ impl<'a> Visitor<'a> for Reader {
 
     fn visit_expr(&mut self, expression: &'a Expr) {
         match expression {
-            Expr::Call(call) => self.call(call),
-            Expr::Subscript(subscript) => {
-                let path = self.path(&subscript.value);
-                if path.is_some_and(|path| path == "os.environ" || path == "os.environb") {
-                    self.needs.variables.insert(named(&subscript.slice));
+            Expr::Call(call) => {
+                self.call(call);
+                if let Some(file) = self.changed_path(call) {
+                    self.needs.writes.insert(file);
                 }
+                // Of the environment one variable was asked for, and not all.
+                let path = self.path(&call.func);
+                if path.is_some_and(|path| is_one(VARIABLES, &path)) {
+                    return self.visit_arguments(&call.arguments);
+                }
+            }
+            Expr::Subscript(subscript) if self.is_environment(&subscript.value) => {
+                self.needs.variables.insert(named(&subscript.slice));
+                return self.visit_expr(&subscript.slice);
+            }
+            Expr::Compare(compared) => {
+                if let Some(name) = self.asks_for_variable(compared) {
+                    self.needs.variables.insert(name);
+                    return;
+                }
+            }
+            _ if self.is_environment(expression) => {
+                self.needs.variables.insert(COMPUTED.to_owned());
             }
             Expr::StringLiteral(_) | Expr::FString(_) => {
                 if let Some(text) = text(expression) {
@@ -328,10 +439,20 @@ fn keyword<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a Expr> {
         .map(|keyword| &keyword.value)
 }
 
+/// The first argument as it is written, also where it is given by its name.
+fn first(arguments: &Arguments) -> String {
+    let by_name = || FIRST.iter().find_map(|name| keyword(arguments, name));
+    let first = arguments.args.first().or_else(by_name);
+    first.map_or_else(|| COMPUTED.to_owned(), named)
+}
+
 /// Whether a file is opened to be changed.
 fn writes(arguments: &Arguments) -> bool {
     let mode = arguments.args.get(1).or_else(|| keyword(arguments, "mode"));
-    let mode = mode.and_then(text).unwrap_or_default();
+    mode.and_then(text).is_some_and(|mode| is_changing(&mode))
+}
+
+fn is_changing(mode: &str) -> bool {
     mode.contains(['w', 'a', 'x', '+'])
 }
 

@@ -55,6 +55,36 @@ const PYTHON: &[(&str, &str)] = &[
         "import os\nos.environ['A']; os.getenv('B'); os.environ.get('C', '')",
         "variables=A,B,C",
     ),
+    ("import os\ndict(os.environ)", "variables=(computed)"),
+    (
+        "import os\nfor k, v in os.environ.items(): pass",
+        "variables=(computed)",
+    ),
+    (
+        "import os\nf = 'A' in os.environ and not 'B' not in os.environ",
+        "variables=A,B",
+    ),
+    (
+        "from os import *\nenviron['A']; getenv('B'); remove('/c')",
+        "writes=/c variables=A,B",
+    ),
+    ("from subprocess import *\nrun(['ls'])", "programs=ls"),
+    (
+        "from pathlib import Path\np = Path('/a')\np.unlink()\np.parent.exists()",
+        "reads=/a writes=/a",
+    ),
+    (
+        "import pathlib\npathlib.Path('/a').write_text('x')",
+        "reads=/a writes=/a",
+    ),
+    (
+        "from pathlib import *\nPath('/a').open('w')\nPath('/b').open()",
+        "reads=/a,/b writes=/a",
+    ),
+    (
+        "open(file='/a', mode='w')\nopen(file='/b')",
+        "reads=/b writes=/a",
+    ),
     (
         "from os import environ as e, getenv\ne['A']; getenv(name)",
         "variables=(computed),A",
