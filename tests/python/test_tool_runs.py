@@ -34,6 +34,22 @@ async def NAME(n: int, x: float, names: List[str], color: Color, at: Tuple[int, 
     assert json.loads(answer["tool_return"]) == ["int", "float", "list", "Color", "tuple", "NoneType", "str"]
 
 
+def test_no_digit_of_a_long_integer_is_lost(http, client, make_agent, tool):
+    made = tool("def NAME(a: int):\n    DOCS\n    return [str(a), a + 1]")
+    agent, n = make_agent(tool_ids=[made.id]), 123456789012345678901234567890
+    expected = [str(n), str(n + 1)]
+    assert json.loads(called(client, agent, made.name, a=n).tool_return) == expected
+    ran = http.post(f"/v1/agents/{agent.id}/tools/{made.name}/run", json={"args": {"a": n}}).json()
+    assert ran["func_return"] == expected
+    once = {"source_code": "def f(n: int):\n    return [str(n), n + 1]", "args": {"n": n}}
+    assert json.loads(http.post("/v1/tools/run", json=once).json()["tool_return"]) == expected
+
+
+def test_a_package_that_is_missing_is_named(run):
+    answer = run("def NAME():\n    import pydantic_of_nobody", {})
+    assert "No module named 'pydantic_of_nobody': no package of this tool's pip_requirements has it" in answer["tool_return"]
+
+
 def test_an_error_is_told_with_the_line_of_the_tools_own_source_and_the_run_goes_on(client, make_agent, tool):
     made = tool("def helper(a):\n    raise ValueError(f'no {a}')\n\ndef NAME(a: int):\n    DOCS\n    return helper(a)")
     agent = make_agent(tool_ids=[made.id])

@@ -468,14 +468,20 @@ def _only_tool(shown, seen):
 
 
 def _reason(error):
-    """What this error, or one that it came from, says about grants."""
+    """What this error, or one that it came from, says about packages and grants."""
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        missing = _missing_grant(error, traceback.extract_tb(error.__traceback__))
+        missing = _missing_package(error) or _missing_grant(error, traceback.extract_tb(error.__traceback__))
         if missing:
             return missing
         error = error.__cause__ or error.__context__
+    return None
+
+
+def _missing_package(error):
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in sys.modules:
+        return "no package of this tool's pip_requirements has it"
     return None
 
 
