@@ -245,6 +245,15 @@ fn check_window(limit: Option<i64>) -> Result<(), ApiError> {
     })
 }
 
+/// A thread's own model has to be one that can be talked with.
+async fn know_model(state: &AppState, scope: &Scope, model: Option<&str>) -> Result<(), ApiError> {
+    check_handle(model)?;
+    if let Some(handle) = model {
+        state.engine.know_model(scope, handle).await?;
+    }
+    Ok(())
+}
+
 /// A handle is `provider/model`.
 fn check_handle(model: Option<&str>) -> Result<(), ApiError> {
     let wrong = model.filter(|handle| {
@@ -272,7 +281,7 @@ async fn create(
     OptionalJson(body): OptionalJson<CreateBody>,
 ) -> Result<Json<ConversationView>, ApiError> {
     let agent: AgentId = query_id("agent_id", &query.agent_id)?;
-    check_handle(body.model.as_deref())?;
+    know_model(&state, &scope, body.model.as_deref()).await?;
     check_window(body.context_window_limit)?;
     let new = NewConversation {
         is_default: false,
@@ -358,7 +367,8 @@ async fn update(
     Path(id): Path<ConversationId>,
     Json(body): Json<UpdateBody>,
 ) -> Result<Json<ConversationView>, ApiError> {
-    check_handle(body.model.as_ref().and_then(Option::as_deref))?;
+    let model = body.model.as_ref().and_then(Option::as_deref);
+    know_model(&state, &scope, model).await?;
     check_window(body.context_window_limit.flatten())?;
     let patch = ConversationPatch {
         summary: body.summary,

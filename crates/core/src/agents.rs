@@ -99,7 +99,8 @@ pub struct LlmConfig {
     pub provider_name: Option<String>,
     /// Tokens that request and answer may take together.
     pub context_window: i64,
-    /// Sampling temperature.
+    /// Sampling temperature; not written where there is none, for the V1 API's schema has no null there.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
     /// Tokens an answer may take.
     pub max_tokens: Option<i64>,

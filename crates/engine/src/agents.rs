@@ -243,6 +243,14 @@ impl Engine {
         ))
     }
 
+    /// Whether a model can be talked with.
+    ///
+    /// # Errors
+    /// No provider has it, or it is one for embeddings.
+    pub async fn know_model(&self, scope: &Scope, handle: &str) -> Result<(), EngineError> {
+        self.config_of(scope, handle).await.map(drop)
+    }
+
     /// The handle of a model that may be named without its provider, as `gpt-4o`: the first provider that has it is meant.
     ///
     /// # Errors

@@ -20,6 +20,15 @@ pub(crate) fn told_in(n: usize) -> String {
     )
 }
 
+/// The order of messages `m` in a fork's thread, as an expression. An id is letters of its own, digits and dashes: it can
+/// stand in a statement as it is.
+pub(crate) fn order_in(id: ConversationId) -> String {
+    format!(
+        "(CASE WHEN m.id = (SELECT c.prompt_message_id FROM conversations c WHERE c.id = '{id}') \
+             THEN 0 ELSE m.seq END)"
+    )
+}
+
 /// The threads whose messages a thread tells, with the number up to which it does; of its own all.
 ///
 /// # Errors

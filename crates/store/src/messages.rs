@@ -156,7 +156,8 @@ pub struct MessageFilter {
     pub step_id: Option<StepId>,
 }
 
-/// A page of messages, in the order in which they came in.
+/// A page of messages, in the order in which they came in; a fork's prompt, which came in after what it tells of others,
+/// is the first of its thread.
 ///
 /// # Errors
 /// The cursor names none, or the database's.
@@ -174,8 +175,11 @@ pub async fn list(
     if let Some(id) = filter.agent_id {
         select.and_bind("m.agent_id = {}", id);
     }
-    if let Some(id) = filter.conversation_id {
-        told_in(tx, &mut select, id).await?;
+    let mut key = "m.seq".to_owned();
+    if let Some(id) = filter.conversation_id
+        && told_in(tx, &mut select, id).await?
+    {
+        key = forks::order_in(id);
     }
     if let Some(id) = filter.run_id {
         select.and_bind("m.run_id = {}", id);
@@ -184,9 +188,9 @@ pub async fn list(
         select.and_bind("m.step_id = {}", id);
     }
     let keys = Keys {
-        key: "m.seq",
+        key: &key,
         id: "m.id",
-        cursor: "SELECT seq, id FROM messages WHERE id = $1",
+        cursor: &format!("SELECT {key}, m.id FROM messages m WHERE m.id = $1"),
     };
     let rows = select
         .page(tx, keys, page, UnknownCursor::Refuse("Message"))
@@ -194,19 +198,20 @@ pub async fn list(
     rows.into_iter().map(from_row).collect()
 }
 
-/// Lets only the messages through that a thread tells.
+/// Lets only the messages through that a thread tells. Whether it is a fork.
 async fn told_in(
     tx: &mut Tx<'_>,
     select: &mut Select<'_>,
     id: ConversationId,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let n = select.bind(id);
-    let condition = match forks::has_origins(tx, id).await? {
-        true => forks::told_in(n),
-        false => format!("m.conversation_id = ${n}"),
-    };
-    select.and(condition);
-    Ok(())
+    let is_fork = forks::has_origins(tx, id).await?;
+    select.and(if is_fork {
+        forks::told_in(n)
+    } else {
+        format!("m.conversation_id = ${n}")
+    });
+    Ok(is_fork)
 }
 
 /// Which messages of an agent are wanted.

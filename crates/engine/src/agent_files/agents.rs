@@ -147,8 +147,8 @@ impl Engine {
     }
 }
 
-/// `provider/model`; files of the oldest servers name the two apart.
-fn handle_of(config: &LlmConfig) -> String {
+/// The handle by which a model is asked for: `provider/model`, which files of the oldest servers name apart.
+pub(super) fn handle_of(config: &LlmConfig) -> String {
     config.handle.clone().unwrap_or_else(|| {
         let provider = config.provider_name.as_deref();
         format!(

@@ -9,6 +9,7 @@ use mnemic_core::{
 };
 use serde_json::{Map, Value, json};
 
+use super::agents::handle_of;
 use crate::agents::AgentState;
 
 /// What an agent is, without what belongs to it.
@@ -40,6 +41,7 @@ pub(super) fn described(id: String, state: &AgentState) -> AgentEntry {
         metadata,
         tool_rules,
         tags: state.tags.clone(),
+        model: Some(handle_of(&llm_config)),
         llm_config: Some(llm_config),
         embedding_config,
         model_settings: match model_settings {
