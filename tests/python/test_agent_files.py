@@ -123,6 +123,18 @@ def agents_of(http, token):
     return len(http.get("/v1/agents/", params={"tags": token}).json())
 
 
+def test_a_file_says_its_model_as_the_old_schema_does(http, make_agent):
+    agent = make_agent()
+    file = http.get(f"/v1/agents/{agent.id}/export").json()
+    [entry] = file["agents"]
+    assert entry["model"] == MODEL and "temperature" not in entry["llm_config"], "a number, or not there"
+    # A file is whole without the older description.
+    del entry["llm_config"]
+    files = {"file": ("agent.af", json.dumps(file), "application/json")}
+    [id] = http.post("/v1/agents/import", files=files).raise_for_status().json()["agent_ids"]
+    assert http.get(f"/v1/agents/{id}").json()["llm_config"]["handle"] == MODEL
+
+
 def test_an_agent_comes_back_whole(http, rich):
     first = exported(http, rich)
     twin = made(http, first, append_copy_suffix="false")

@@ -161,6 +161,17 @@ def test_answers_that_are_sent_again_run_nothing_again(client, model, token, mak
     assert kinds(with_more.messages) == ["assistant_message"]
 
 
+@pytest.mark.parametrize("agent_type", ["memgpt_v2_agent", "memgpt_agent", "react_agent", "workflow_agent"])
+def test_answers_sent_again_in_the_older_loops_run_nothing_again(client, model, token, make_agent, asked, agent_type):
+    agent = make_agent(tool_ids=[asked.id], agent_type=agent_type)
+    [id] = ids(send(client, agent, f"{token} {call(asked, a=2, b=3, thinking='hm', request_heartbeat=False)}"))
+    assert returns(answer(client, agent, approve(id))) == [("success", "5")]
+    before, calls = kinds(history(client, agent)), len(model.requests(token))
+    again = answer(client, agent, approve(id))
+    assert again.messages == [] and again.stop_reason.stop_reason == "end_turn"
+    assert kinds(history(client, agent)) == before and len(model.requests(token)) == calls
+
+
 def test_calls_of_one_answer_wait_for_each_other(client, make_agent, asked, free):
     agent = make_agent(tool_ids=[asked.id, free.id])
     first = send(client, agent, call(free, a=1, b=1) + call(asked, a=2, b=2) + call(asked, a=3, b=3))

@@ -6,6 +6,7 @@ import letta_client
 import pytest
 
 from programs import eventually
+from programs import MODEL
 from talk import kinds, of_kind, raw_stream, reply, send, user
 
 
@@ -38,6 +39,18 @@ def test_conversations_of_an_agent_are_listed_newest_first(client, agent):
     assert [c.id for c in client.conversations.list(agent_id=agent.id)] == made[::-1]
     page = client.conversations.list(agent_id=agent.id, after=made[2], limit=1)
     assert [c.id for c in page] == [made[1]]
+
+
+def test_a_model_that_nobody_has_is_refused(client, http, agent, conversation):
+    for model in ("openai/nobody", "nobody/scripted"):
+        for refused in (
+            http.post(f"/v1/conversations/?agent_id={agent.id}", json={"model": model}),
+            http.patch(f"/v1/conversations/{conversation.id}", json={"model": model}),
+        ):
+            assert refused.status_code == 404, refused.text
+    assert client.conversations.retrieve(conversation.id).model is None
+    changed = http.patch(f"/v1/conversations/{conversation.id}", json={"model": MODEL})
+    assert changed.status_code == 200 and changed.json()["model"] == MODEL
 
 
 def test_the_default_form_of_an_answer_is_a_stream(client, conversation):

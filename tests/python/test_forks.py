@@ -42,6 +42,25 @@ def test_a_fork_knows_what_was_said_and_neither_thread_changes_with_the_other(cl
     assert texts(client, thread) == [f"before {token}", f"only there {token}"]
 
 
+def test_a_fork_is_listed_in_the_order_of_its_context(client, http, thread, token):
+    say(http, thread, f"first {token}")
+    say(http, thread, f"second {token}")
+    fork = client.conversations.fork(thread.id)
+    say(http, fork, f"third {token}")
+    context = client.conversations.retrieve(fork.id).in_context_message_ids
+    agent = fork.agent_id
+    for path in (f"/v1/conversations/{fork.id}/messages?", f"/v1/agents/{agent}/messages?conversation_id={fork.id}&"):
+        listed = http.get(f"{path}order=asc").json()
+        assert list(dict.fromkeys(one["id"] for one in listed)) == context, path
+        assert listed[0]["message_type"] == "system_message"
+        newest = http.get(f"{path}order=desc").json()
+        assert list(dict.fromkeys(one["id"] for one in newest)) == context[::-1], path
+        after = http.get(f"{path}order=asc&after={context[0]}").json()
+        assert list(dict.fromkeys(one["id"] for one in after)) == context[1:], path
+        before = http.get(f"{path}order=asc&before={context[2]}").json()
+        assert list(dict.fromkeys(one["id"] for one in before)) == context[:2], path
+
+
 @pytest.mark.parametrize("goes", ["the origin", "the fork"])
 def test_deleting_one_leaves_the_other_whole(client, http, agent, thread, token, goes):
     say(http, thread, f"pelican {token}")

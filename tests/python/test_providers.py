@@ -58,6 +58,23 @@ def test_its_models_are_there_at_once_and_after_a_restart(open_server, model, to
     assert said == [f"one {token}", f"two {token}"]
 
 
+def test_what_an_added_provider_answered_is_known_as_ones_own(open_server, model):
+    _, client, http = open_server
+    made = add(http, model)
+    agent, other = client.agents.create(model="mine/scripted"), client.agents.create(model=MODEL)
+    assert agent.llm_config.provider_category == "byok" and other.llm_config.provider_category == "base"
+    run = send(client, agent, "one").messages[0].run_id
+    send(client, other, "two")
+    steps = {step["agent_id"]: step for step in http.get("/v1/steps/").json()}
+    assert (steps[agent.id]["provider_category"], steps[agent.id]["provider_id"]) == ("byok", made["id"])
+    assert (steps[other.id]["provider_category"], steps[other.id]["provider_id"]) == ("base", None)
+    assert http.get(f"/v1/runs/{run}/steps").json() == [steps[agent.id]]
+    assert http.get(f"/v1/steps/{steps[agent.id]['id']}/metrics").json()["provider_id"] == made["id"]
+    # With another model it is the server's again.
+    changed = client.agents.update(agent.id, model=MODEL)
+    assert changed.llm_config.provider_category == "base"
+
+
 def test_an_agent_of_a_removed_provider_can_be_read_and_says_what_is_missing(open_server, model, token):
     _, client, http = open_server
     made = add(http, model)

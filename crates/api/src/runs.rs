@@ -28,7 +28,7 @@ use crate::{
     letta_messages::{LettaMessage, Shows, StreamFrame},
     page::PageQuery,
     sse::{self, StreamOptions},
-    steps::{StepView, cost_of},
+    steps::{Shown, StepView, cost_of},
     turns,
     validation::Issue,
 };
@@ -309,7 +309,7 @@ async fn list_steps(
     query: PageQuery,
 ) -> Result<Json<Vec<StepView>>, ApiError> {
     let page = query.page(100, Order::Desc)?;
-    let organization = scope.organization;
+    let shown = Shown::of(&state, &scope).await?;
     let found = state
         .engine
         .store()
@@ -326,12 +326,7 @@ async fn list_steps(
             })
         })
         .await?;
-    Ok(Json(
-        found
-            .iter()
-            .map(|step| StepView::of(step, organization, &state.engine))
-            .collect(),
-    ))
+    Ok(Json(found.iter().map(|step| shown.step(step)).collect()))
 }
 
 /// The tokens that a run took.

@@ -1,8 +1,10 @@
 //! Steps: single model calls with their tool runs.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use mnemic_core::{
-    ids::{AgentId, OrganizationId, RunId, StepId},
+    ids::{AgentId, OrganizationId, ProviderId, RunId, StepId},
     prices::Cost,
     runs::{Step, StepStatus, StopReason},
     scope::Scope,
@@ -105,20 +107,48 @@ pub fn cost_of(step: &Step, engine: &Engine) -> Option<Cost> {
     )
 }
 
-impl StepView {
+/// What of an organization its steps are shown with.
+pub struct Shown<'a> {
+    organization_id: OrganizationId,
+    engine: &'a Engine,
+    /// The providers that it added itself.
+    added: BTreeMap<String, ProviderId>,
+}
+
+impl<'a> Shown<'a> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn of(state: &'a AppState, scope: &Scope) -> Result<Self, ApiError> {
+        Ok(Self {
+            organization_id: scope.organization,
+            engine: &state.engine,
+            added: state.engine.added_providers(scope).await?,
+        })
+    }
+
+    fn provider_of(&self, step: &Step) -> Option<String> {
+        let id = self.added.get(&step.provider_name)?;
+        Some(id.to_string())
+    }
+
     /// A step as the API shows it.
     #[must_use]
-    pub fn of(step: &Step, organization_id: OrganizationId, engine: &Engine) -> Self {
+    pub fn step(&self, step: &Step) -> StepView {
+        let (organization_id, engine) = (self.organization_id, self.engine);
+        let provider_id = self.provider_of(step);
+        let is_added = provider_id.is_some();
         let usage = &step.usage;
-        Self {
+        StepView {
             id: step.id,
             origin: None,
             organization_id,
-            provider_id: None,
+            provider_id,
             run_id: step.run_id,
             agent_id: step.agent_id,
             provider_name: step.provider_name.clone(),
-            provider_category: "base",
+            provider_category: if is_added { "byok" } else { "base" },
             model: step.model.clone(),
             model_handle: step.model_handle.clone(),
             model_endpoint: step.model_endpoint.clone(),
@@ -211,7 +241,7 @@ async fn list(
 ) -> Result<Json<Vec<StepView>>, ApiError> {
     let page = query.page(50, Order::Desc)?;
     let filter = filter.filter()?;
-    let organization = scope.organization;
+    let shown = Shown::of(&state, &scope).await?;
     let found = state
         .engine
         .store()
@@ -223,12 +253,7 @@ async fn list(
             })
         })
         .await?;
-    Ok(Json(
-        found
-            .iter()
-            .map(|step| StepView::of(step, organization, &state.engine))
-            .collect(),
-    ))
+    Ok(Json(found.iter().map(|step| shown.step(step)).collect()))
 }
 
 async fn stored(state: &AppState, scope: &Scope, id: StepId) -> Result<Step, ApiError> {
@@ -251,7 +276,8 @@ async fn retrieve(
     Path(id): Path<StepId>,
 ) -> Result<Json<StepView>, ApiError> {
     let step = stored(&state, &scope, id).await?;
-    Ok(Json(StepView::of(&step, scope.organization, &state.engine)))
+    let shown = Shown::of(&state, &scope).await?;
+    Ok(Json(shown.step(&step)))
 }
 
 /// What was said in a step, oldest first.
@@ -317,12 +343,13 @@ async fn metrics(
     Path(id): Path<StepId>,
 ) -> Result<Json<StepMetrics>, ApiError> {
     let step = stored(&state, &scope, id).await?;
+    let shown = Shown::of(&state, &scope).await?;
     let nanos = |time: Timestamp| time.0.saturating_mul(1000);
     let begun = nanos(step.created_at);
     Ok(Json(StepMetrics {
         id,
         organization_id: scope.organization,
-        provider_id: None,
+        provider_id: shown.provider_of(&step),
         run_id: step.run_id,
         agent_id: step.agent_id,
         step_start_ns: begun,
@@ -433,18 +460,14 @@ async fn set_transaction_id(
             "a transaction_id may have {MAX_TRANSACTION_ID_CHARS} characters, this one has {chars}"
         )));
     }
-    let organization = scope.organization;
+    let shown = Shown::of(&state, &scope).await?;
     let named = state.engine.store().write(move |tx| {
         Box::pin(async move {
             let named = steps::set_transaction_id(tx, &scope, id, &name).await;
             named.map_err(ApiError::from)
         })
     });
-    Ok(Json(StepView::of(
-        &named.await?,
-        organization,
-        &state.engine,
-    )))
+    Ok(Json(shown.step(&named.await?)))
 }
 
 /// What somebody thinks of a step.
@@ -482,7 +505,7 @@ async fn feedback(
     Path(id): Path<StepId>,
     Json(body): Json<FeedbackBody>,
 ) -> Result<Json<StepView>, ApiError> {
-    let organization = scope.organization;
+    let shown = Shown::of(&state, &scope).await?;
     let judged = body.feedback.map(Feedback::as_str);
     let step = state
         .engine
@@ -495,5 +518,5 @@ async fn feedback(
             })
         })
         .await?;
-    Ok(Json(StepView::of(&step, organization, &state.engine)))
+    Ok(Json(shown.step(&step)))
 }

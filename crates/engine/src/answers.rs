@@ -15,10 +15,11 @@ use std::sync::Arc;
 use mnemic_core::{
     ids::{MessageId, StepId},
     messages::{CallAnswer, Message, Role, ToolCall, ToolReturn, ToolStatus},
-    runs::{RunError, StopReason},
+    runs::{RunError, RunStatus, StopReason},
+    scope::Scope,
     time::Timestamp,
 };
-use mnemic_store::StoreError;
+use mnemic_store::{StoreError, Tx, messages, runs};
 
 pub(crate) use self::checks::{Terms, check, check_repeated};
 pub use self::open::OpenCall;
@@ -180,6 +181,23 @@ fn refused(error: &EngineError) -> TurnEnd {
     TurnEnd::Stop(StopReason::Error, Some(described))
 }
 
+/// Whether an agent heard everything up to the last message of its context. A return at its end was heard where its run
+/// ended as it should: loops may end with one.
+async fn was_heard(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    last: Option<(MessageId, Role)>,
+) -> Result<bool, EngineError> {
+    let Some((id, Role::Tool)) = last else {
+        return Ok(true);
+    };
+    let Some(run) = messages::get(tx, scope, id).await?.run_id else {
+        return Ok(false);
+    };
+    let run = runs::get(tx, scope, run).await?;
+    Ok(run.status == RunStatus::Completed)
+}
+
 impl Engine {
     /// Whether calls wait for so long that the conversation goes on without them.
     pub(crate) fn is_expired(&self, waiting: &Waiting) -> bool {
@@ -235,22 +253,24 @@ impl Turn {
         }
         let given: Vec<CallAnswer> = answers(&self.inputs).into_iter().cloned().collect();
         let (scope, id) = (self.live.scope.clone(), self.live.conversation_id);
-        let known = self.engine.inner.store.read(move |tx| {
+        let last = self.session.entries.last();
+        let last = last.map(|(id, sized)| (*id, sized.role));
+        let heard = self.engine.inner.store.read(move |tx| {
             Box::pin(async move {
                 let given: Vec<&CallAnswer> = given.iter().collect();
-                check_repeated(tx, &scope, id, &given).await
+                check_repeated(tx, &scope, id, &given).await?;
+                was_heard(tx, &scope, last).await
             })
         });
-        match known.await {
+        let was_heard = match heard.await {
             Err(error @ (EngineError::Invalid(_) | EngineError::Decided { .. })) => {
                 return Ok(Some(refused(&error)));
             }
-            known => known?,
-        }
+            heard => heard?,
+        };
         self.inputs
             .retain(|message| message.body.answers.is_empty());
-        let last = self.session.entries.last().map(|(_, sized)| sized.role);
-        let is_heard = self.inputs.is_empty() && last != Some(Role::Tool);
+        let is_heard = self.inputs.is_empty() && was_heard;
         Ok(is_heard.then_some(TurnEnd::Stop(StopReason::EndTurn, None)))
     }
 

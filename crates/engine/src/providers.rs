@@ -4,7 +4,10 @@
 //! organization's. Their rows are read anew whenever one of them is asked for, so that a change holds at
 //! once, whichever process made it; what is known of their models is kept beside.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use mnemic_core::{
     ids::{OrganizationId, ProviderId},
@@ -183,6 +186,22 @@ impl Engine {
             .await?;
         let tools = (&self.inner.client, store.secrets());
         Ok(self.inner.added.catalogue(scope.organization, rows, tools))
+    }
+
+    /// The ids of the providers that an organization added, by name.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn added_providers(
+        &self,
+        scope: &Scope,
+    ) -> Result<BTreeMap<String, ProviderId>, EngineError> {
+        let whose = scope.clone();
+        let rows = self.inner.store.read(move |tx| {
+            Box::pin(async move { Ok::<_, EngineError>(providers::all(tx, &whose).await?) })
+        });
+        let rows = rows.await?.into_iter();
+        Ok(rows.map(|row| (row.name, row.id)).collect())
     }
 
     /// Adds a provider.

@@ -99,7 +99,10 @@ impl Engine {
                 entry.name
             ))
         })?;
-        let own = own.unwrap_or_else(|| known.clone());
+        let mut own = own.unwrap_or_else(|| known.clone());
+        // Whose provider it was there says nothing here.
+        own.extra.remove("provider_category");
+        own.extra.extend(known.extra);
         Ok((
             None,
             Some(LlmConfig {

@@ -4,7 +4,7 @@ use mnemic_core::{
     agents::{Agent, AgentType, LlmConfig},
     tools::{Tool, ToolType},
 };
-use mnemic_llm::ResolvedModel;
+use mnemic_llm::{Origin, ResolvedModel};
 use serde_json::{Map, Value, json};
 
 use crate::embedding::{EmbeddingInfo, known_dims};
@@ -54,6 +54,9 @@ pub(super) const fn file_windows(context_window: i64) -> (i64, i64) {
 /// The configuration that a resolved model gives an agent.
 pub(super) fn config_of(resolved: &ResolvedModel, max_context_window: i64) -> LlmConfig {
     let window = resolved.context_window.min(max_context_window);
+    let is_added = resolved.endpoint.config().origin == Origin::Added;
+    // What nothing is said of is the server's own.
+    let category = is_added.then(|| ("provider_category".to_owned(), "byok".into()));
     LlmConfig {
         model: resolved.model.clone(),
         handle: Some(resolved.handle.clone()),
@@ -65,6 +68,7 @@ pub(super) fn config_of(resolved: &ResolvedModel, max_context_window: i64) -> Ll
         max_tokens: resolved
             .max_output_tokens
             .map(|tokens| tokens.min(window / 4)),
+        extra: category.into_iter().collect(),
         ..LlmConfig::default()
     }
 }
