@@ -124,12 +124,33 @@ def test_nothing_else_is_heard_before_the_answer(client, http, make_agent, asked
         detail = refused.json()["detail"]
         assert detail["code"] == "PENDING_APPROVAL" and detail["pending_request_id"] == request.id
         assert "waiting for approval" in detail["message"]
-    refused = http.post(f"/v1/agents/{agent.id}/summarize", json={})
-    assert refused.status_code in (404, 409), "a request can't be compacted away"
     # Other threads of the agent go on.
     other = client.conversations.create(agent_id=agent.id)
     assert http.post(f"/v1/conversations/{other.id}/messages", json=body | {"streaming": False}).status_code == 200
     assert returns(answer(client, agent, approve(request.tool_call.tool_call_id))) == [("success", "5")]
+
+
+@pytest.mark.parametrize("mode", ["all", "sliding_window", "self_compact_all", "self_compact_sliding_window"])
+@pytest.mark.parametrize("thread", ["the agent's", "another"])
+def test_what_waits_is_not_compacted_away(client, http, make_agent, asked, mode, thread):
+    agent = make_agent(tool_ids=[asked.id])
+    path, compact = f"/v1/agents/{agent.id}", "summarize"
+    if thread == "another":
+        path, compact = f"/v1/conversations/{client.conversations.create(agent_id=agent.id).id}", "compact"
+    say = lambda *messages: http.post(f"{path}/messages", json={"messages": messages, "streaming": False}).raise_for_status().json()
+    for number in range(6):
+        say(user(f"The {number}. wind comes from the west, and the boat lies in the harbour."))
+    asking = say(user(call(asked, a=2, b=3) + call(asked, a=4, b=5)))
+    one, two = [c["tool_call_id"] for m in asking["messages"] if m["message_type"] == "approval_request_message" for c in m["tool_calls"]]
+    settings = {"compaction_settings": {"mode": mode}}
+    done = http.post(f"{path}/{compact}", json=settings)
+    assert done.status_code == 200, done.text
+    assert done.json()["num_messages_after"] < done.json()["num_messages_before"]
+    # Again, where little is left.
+    assert http.post(f"{path}/{compact}", json=settings).status_code in (200, 400)
+    told = say({"type": "approval", "approvals": [approve(one), approve(two)]})["messages"]
+    assert [m["tool_return"] for m in told if m["message_type"] == "tool_return_message"] == ["5", "9"]
+    assert told[-1]["message_type"] == "assistant_message"
 
 
 def test_answers_that_fit_nothing_are_refused_and_nothing_is_lost(client, make_agent, asked):
@@ -225,8 +246,9 @@ def test_a_client_tool_that_is_only_approved_is_not_run_by_the_server(client, ma
 
 def test_a_cancelled_request_is_denied_and_the_next_message_is_heard(client, model, token, make_agent, asked):
     agent = make_agent(tool_ids=[asked.id])
-    waiting(send(client, agent, call(asked, a=2, b=3)))
-    client.agents.messages.cancel(agent.id)
+    run = waiting(send(client, agent, call(asked, a=2, b=3))).run_id
+    assert client.agents.messages.cancel(agent.id) == {run: "cancelled"}
+    assert (client.runs.retrieve(run).status, client.runs.retrieve(run).stop_reason) == ("cancelled", "cancelled")
     assert reply(send(client, agent, f"never mind {token}"))
     seen = model.requests(token)[-1]["messages"]
     assert seen[-2]["role"] == "tool" and "cancelled" in seen[-2]["content"]

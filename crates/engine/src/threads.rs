@@ -152,6 +152,9 @@ impl Engine {
                 messages::insert(tx, scope, std::slice::from_ref(&denial)).await?;
                 let (id, next) = (head.conversation_id, head.next_position);
                 context::append(tx, id, next, &[denial.id], now).await?;
+                if let Some(run) = last.run_id.filter(|_| last.conversation_id == id) {
+                    runs::cancel_waiting(tx, run).await?;
+                }
                 Ok(last.run_id)
             })
         })

@@ -409,6 +409,16 @@ pub async fn cancel(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Result<bool, 
     Ok(true)
 }
 
+/// Makes a run that ended with calls for somebody else to answer one that was cancelled.
+///
+/// # Errors
+/// The database's.
+pub async fn cancel_waiting(tx: &mut Tx<'_>, id: RunId) -> Result<(), StoreError> {
+    let sql = "UPDATE runs SET status = 'cancelled', stop_reason = 'cancelled' \
+               WHERE id = $1 AND status = 'completed' AND stop_reason = 'requires_approval'";
+    tx.execute(sql, params![id]).await.map(drop)
+}
+
 /// Which of these runs are cancelled, or gone: those of somebody who was forgotten.
 ///
 /// # Errors

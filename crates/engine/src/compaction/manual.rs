@@ -5,7 +5,7 @@ use mnemic_core::{
     compaction::{self, Budget, CompactionStats, Sized, Staying, Trigger},
     conversations::Thread,
     ids::{AgentId, MessageId, RunId},
-    messages::Message,
+    messages::{Message, Role},
     scope::Scope,
 };
 use mnemic_store::{
@@ -25,7 +25,7 @@ use super::{
 };
 use tokio::time::Instant;
 
-use crate::{Engine, EngineError, SendRequest, answers, session::Frame, threads};
+use crate::{Engine, EngineError, SendRequest, answers::Waiting as Waits, session::Frame, threads};
 
 /// What a compaction came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,12 +105,6 @@ impl Engine {
                 let head = turns::head(tx, &scope, agent_id, thread).await?;
                 let mut messages = context::messages(tx, head.conversation_id).await?;
                 messages.retain(|message| Some(message.id) != head.prompt_message_id);
-                // A request can't leave the context before it is answered.
-                if let Some(waiting) = messages.last().and_then(answers::Waiting::of) {
-                    return Err(EngineError::PendingApproval {
-                        request_id: waiting.message_id,
-                    });
-                }
                 Ok(Held {
                     lease,
                     head,
@@ -140,7 +134,7 @@ impl Engine {
         let before = held.messages.len() + 1;
         let deadline = Instant::now() + self.inner.settings.compaction_timeout;
         for way in &settings.ways {
-            let gone = gone(&sized, way, &budget);
+            let gone = gone((&sized, before_waiting(&held.messages)), way, &budget);
             // What remains has to be less than there was, with the summary.
             if gone < 2 {
                 return Err(EngineError::Invalid(too_few(before)));
@@ -237,10 +231,24 @@ fn total(sized: &[Sized]) -> i64 {
     sized.iter().map(|one| one.tokens).sum()
 }
 
-/// How many of the oldest messages leave.
-fn gone(sized: &[Sized], way: &Way, budget: &Budget) -> usize {
+/// How many messages there are before the calls at the end that wait for an answer: these can't leave the context before
+/// they have one. All, where none wait.
+fn before_waiting(messages: &[Message]) -> usize {
+    // What was answered so far stands after them.
+    let is_answer =
+        |message: &&Message| message.role == Role::Tool && message.body.tool_returns.is_empty();
+    let answers = messages.iter().rev().take_while(is_answer).count();
+    let (before, _) = messages.split_at(messages.len().saturating_sub(answers));
+    match before.split_last() {
+        Some((last, before)) if Waits::of(last).is_some() => before.len(),
+        _ => messages.len(),
+    }
+}
+
+/// How many of the oldest messages leave, of those before a place.
+fn gone((sized, from): (&[Sized], usize), way: &Way, budget: &Budget) -> usize {
     let staying = Staying {
-        from: sized.len(),
+        from,
         request: None,
     };
     compaction::cut(sized, staying, way.mode, (budget.kept, budget.summary))
