@@ -27,97 +27,89 @@ async fn a_function_is_called_with_its_arguments_and_its_value_comes_back() {
     );
 }
 
+/// Hints, what is given in JSON, what the tool returns of it, and what that is. `Elsewhere` is a class that the source does not
+/// hold, as where its schema is given beside it.
+const HINTED: &[(&str, &str, &str, &str)] = &[
+    ("datetime.date", r#""2026-11-28""#, "given.year", "2026"),
+    (
+        "datetime.date",
+        r#""2026-11-28T10:00:00Z""#,
+        "given.day",
+        "28",
+    ),
+    (
+        "datetime.datetime",
+        r#""2026-11-28T10:30:00Z""#,
+        "[given.minute, given.utcoffset().seconds]",
+        "[30, 0]",
+    ),
+    ("Optional[datetime.time]", r#""10:30""#, "given.hour", "10"),
+    (
+        "uuid.UUID",
+        r#""0b7e4b9e-5c0f-4a7d-9d8e-1f2a3b4c5d6e""#,
+        "given.version",
+        "4",
+    ),
+    (
+        "decimal.Decimal",
+        r#""0.10""#,
+        "str(given * 3)",
+        r#""0.30""#,
+    ),
+    ("pathlib.Path", r#""a/b""#, "given.name", r#""b""#),
+    ("list[int]", r#""[1, \"2\"]""#, "given", "[1, 2]"),
+    ("Optional[List[int]]", r#""[1]""#, "given", "[1]"),
+    ("list", r#""[1]""#, "given", "[1]"),
+    ("dict", r#""{\"a\": 1}""#, "given['a']", "1"),
+    ("Dict[str, int]", r#"{"a": "1"}"#, "given['a']", "1"),
+    ("tuple[int, ...]", r#"["1", 2]"#, "given[0] + given[1]", "3"),
+    ("Item", r#"{"count": "2"}"#, "given['count']", "2"),
+    (
+        "list[Item]",
+        r#"[{"count": "2"}]"#,
+        "given[0]['count']",
+        "2",
+    ),
+    (
+        "Boat",
+        r#""{\"built\": \"1998-05-01\"}""#,
+        "given.built.year",
+        "1998",
+    ),
+    ("Id", r#""7""#, "given", "7"),
+    ("Literal[1, 2]", r#""2""#, "given", "2"),
+    ("str", r#""[1]""#, "given", r#""[1]""#),
+    ("Union[str, list]", r#""[1]""#, "given", r#""[1]""#),
+    ("Any", r#""[1]""#, "given", r#""[1]""#),
+    ("list[str]", r#""no list""#, "given", r#""no list""#),
+    (
+        "List['Elsewhere']",
+        r#"[{"sku": "a"}]"#,
+        "given[0].sku",
+        r#""a""#,
+    ),
+    (
+        "Elsewhere",
+        r#"{"sku": {"code": 1}}"#,
+        "[given.sku.code, given['sku']]",
+        r#"[1, {"code": 1}]"#,
+    ),
+];
+
 #[tokio::test]
 async fn arguments_are_what_their_hints_say() {
-    let above = "import datetime, dataclasses, decimal, enum, pathlib, uuid\nfrom typing import *\n\
+    let above = "import datetime, dataclasses, decimal, pathlib, uuid\nfrom typing import *\n\
         class Item(TypedDict):\n    count: int\n\
         @dataclasses.dataclass\nclass Boat:\n    built: datetime.date\n\
         Id = NewType('Id', int)\n";
-    let id = "0b7e4b9e-5c0f-4a7d-9d8e-1f2a3b4c5d6e";
-    let table = [
-        (
-            "datetime.date",
-            json!("2026-11-28"),
-            "given.year",
-            json!(2026),
-        ),
-        (
-            "datetime.date",
-            json!("2026-11-28T10:00:00Z"),
-            "given.day",
-            json!(28),
-        ),
-        (
-            "datetime.datetime",
-            json!("2026-11-28T10:30:00Z"),
-            "[given.minute, given.utcoffset().seconds]",
-            json!([30, 0]),
-        ),
-        (
-            "Optional[datetime.time]",
-            json!("10:30"),
-            "given.hour",
-            json!(10),
-        ),
-        ("uuid.UUID", json!(id), "given.version", json!(4)),
-        (
-            "decimal.Decimal",
-            json!("0.10"),
-            "str(given * 3)",
-            json!("0.30"),
-        ),
-        ("pathlib.Path", json!("a/b"), "given.name", json!("b")),
-        ("list[int]", json!("[1, \"2\"]"), "given", json!([1, 2])),
-        ("Optional[List[int]]", json!("[1]"), "given", json!([1])),
-        ("list", json!("[1]"), "given", json!([1])),
-        ("dict", json!("{\"a\": 1}"), "given['a']", json!(1)),
-        ("Dict[str, int]", json!({"a": "1"}), "given['a']", json!(1)),
-        (
-            "tuple[int, ...]",
-            json!(["1", 2]),
-            "given[0] + given[1]",
-            json!(3),
-        ),
-        ("Item", json!({"count": "2"}), "given['count']", json!(2)),
-        (
-            "list[Item]",
-            json!([{"count": "2"}]),
-            "given[0]['count']",
-            json!(2),
-        ),
-        (
-            "Boat",
-            json!("{\"built\": \"1998-05-01\"}"),
-            "given.built.year",
-            json!(1998),
-        ),
-        ("Id", json!("7"), "given", json!(7)),
-        ("Literal[1, 2]", json!("2"), "given", json!(2)),
-        ("str", json!("[1]"), "given", json!("[1]")),
-        ("Union[str, list]", json!("[1]"), "given", json!("[1]")),
-        ("Any", json!("[1]"), "given", json!("[1]")),
-        ("list[str]", json!("no list"), "given", json!("no list")),
-        // Their schema is given beside the source, which does not hold the class.
-        (
-            "List['Elsewhere']",
-            json!([{"sku": "a"}]),
-            "given[0].sku",
-            json!("a"),
-        ),
-        (
-            "Elsewhere",
-            json!({"sku": {"code": 1}}),
-            "[given.sku.code, given['sku']]",
-            json!([1, {"code": 1}]),
-        ),
-    ];
     let sandbox = sandbox().await;
-    for (hint, given, returned, expected) in table {
+    for (hint, given, returned, expected) in HINTED {
         let mut call = python(&format!(
             "{above}def tool(given: {hint}):\n    return {returned}\n"
         ));
-        call.arguments.insert("given".into(), given);
-        assert_eq!(value(&sandbox, call).await, expected, "{hint}");
+        let read = |json: &str| -> serde_json::Value { serde_json::from_str(json).expect("JSON") };
+        call.arguments.insert("given".into(), read(given));
+        assert_eq!(value(&sandbox, call).await, read(expected), "{hint}");
     }
 }
 
