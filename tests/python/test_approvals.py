@@ -188,9 +188,13 @@ def test_answers_sent_again_in_the_older_loops_run_nothing_again(client, model, 
     [id] = ids(send(client, agent, f"{token} {call(asked, a=2, b=3, thinking='hm', request_heartbeat=False)}"))
     assert returns(answer(client, agent, approve(id))) == [("success", "5")]
     before, calls = kinds(history(client, agent)), len(model.requests(token))
-    again = answer(client, agent, approve(id))
-    assert again.messages == [] and again.stop_reason.stop_reason == "end_turn"
-    assert kinds(history(client, agent)) == before and len(model.requests(token)) == calls
+    answered = next(iter(client.runs.list(agent_id=agent.id))).id
+    for run in (None, answered):
+        if run:
+            client.runs.delete(run)
+        again = answer(client, agent, approve(id))
+        assert again.messages == [] and again.stop_reason.stop_reason == "end_turn"
+        assert kinds(history(client, agent)) == before and len(model.requests(token)) == calls
 
 
 def test_calls_of_one_answer_wait_for_each_other(client, make_agent, asked, free):

@@ -194,8 +194,12 @@ async fn was_heard(
     let Some(run) = messages::get(tx, scope, id).await?.run_id else {
         return Ok(false);
     };
-    let run = runs::get(tx, scope, run).await?;
-    Ok(run.status == RunStatus::Completed)
+    match runs::get(tx, scope, run).await {
+        Ok(run) => Ok(run.status == RunStatus::Completed),
+        // Runs that are over can be deleted, and what they said stays.
+        Err(StoreError::NotFound { .. }) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Engine {

@@ -121,6 +121,13 @@ import os, six, shutil
 def tool():
     file = six.__file__
     own = os.path.dirname(file)
+    def changes(change):
+        # Where tools have no files of their own, this does nothing and says that it did.
+        seen = lambda: (os.stat(file).st_mode, os.stat(file).st_mtime_ns)
+        before = seen()
+        change()
+        if seen() == before:
+            raise OSError("as before")
     attempts = {
         "write": lambda: open(file, "a"),
         "truncate": lambda: os.truncate(file, 0),
@@ -128,8 +135,8 @@ def tool():
         "delete": lambda: os.remove(file),
         "rename": lambda: os.rename(file, own + "/other.py"),
         "replace": lambda: os.rename(__import__("tempfile").mkstemp()[1], file),
-        "mode": lambda: os.chmod(file, 0o777),
-        "times": lambda: os.utime(file),
+        "mode": lambda: changes(lambda: os.chmod(file, 0o777)),
+        "times": lambda: changes(lambda: os.utime(file)),
         "all": lambda: shutil.rmtree(own),
     }
     worked = []

@@ -45,7 +45,7 @@ const TAILS: [&str; 17] = [
      AND (m.seq, m.id) < ($3, $4) ORDER BY m.seq DESC, m.id DESC LIMIT $5",
     "FROM messages m WHERE m.organization_id = $1 AND m.run_id = $2 \
      ORDER BY m.seq ASC, m.id ASC LIMIT $3",
-    "FROM messages WHERE id = $1",
+    "FROM messages m WHERE m.id = $1",
     // The context of a conversation.
     "FROM context_entries e JOIN messages m ON m.id = e.message_id \
      WHERE e.conversation_id = $1 ORDER BY e.position",
