@@ -179,12 +179,8 @@ impl Engine {
 
     /// The providers that an organization added.
     async fn added(&self, scope: &Scope) -> Result<Option<Arc<Catalogue>>, EngineError> {
-        let store = &self.inner.store;
-        let whose = scope.clone();
-        let rows = store
-            .read(move |tx| Box::pin(async move { providers::all(tx, &whose).await }))
-            .await?;
-        let tools = (&self.inner.client, store.secrets());
+        let rows = self.added_rows(scope).await?;
+        let tools = (&self.inner.client, self.inner.store.secrets());
         Ok(self.inner.added.catalogue(scope.organization, rows, tools))
     }
 
@@ -196,12 +192,17 @@ impl Engine {
         &self,
         scope: &Scope,
     ) -> Result<BTreeMap<String, ProviderId>, EngineError> {
-        let whose = scope.clone();
-        let rows = self.inner.store.read(move |tx| {
-            Box::pin(async move { Ok::<_, EngineError>(providers::all(tx, &whose).await?) })
-        });
-        let rows = rows.await?.into_iter();
+        let rows = self.added_rows(scope).await?.into_iter();
         Ok(rows.map(|row| (row.name, row.id)).collect())
+    }
+
+    async fn added_rows(&self, scope: &Scope) -> Result<Vec<Provider>, EngineError> {
+        let whose = scope.clone();
+        let rows = self
+            .inner
+            .store
+            .read(move |tx| Box::pin(async move { providers::all(tx, &whose).await }));
+        Ok(rows.await?)
     }
 
     /// Adds a provider.

@@ -578,13 +578,9 @@ pub async fn same_request(
                    ORDER BY created_at DESC, seq DESC LIMIT 1000) r \
                WHERE r.organization_id = $2 AND r.body_hash = $3 AND r.status <> 'failed' \
                    AND r.created_at >= $4 ORDER BY r.created_at DESC, r.seq DESC LIMIT 1";
-    tx.query_opt(
-        sql,
-        params![conversation_id, scope.organization, body_hash, since],
-    )
-    .await?
-    .map(|mut row| row.parse())
-    .transpose()
+    let given = params![conversation_id, scope.organization, body_hash, since];
+    let row = tx.query_opt(sql, given).await?;
+    row.map(|mut row| row.parse()).transpose()
 }
 
 /// Removes a run and its steps and events; its messages stay.
